@@ -1,0 +1,368 @@
+"""SimCLR's random views (paper, section 3 and appendix A), a batch at a time, on the images' device.
+
+One view is: random resized crop → flip → colour jitter in random order → grayscale → Gaussian blur.
+Every image of a batch draws its own parameters. Sampling (`SimCLRAugment.sample`) and applying
+(`SimCLRAugment.apply`) are separate, so that a view can be inspected, repeated or changed one
+parameter at a time.
+
+Crop, flip and blur are linear along rows and along columns, so each is two small matrix products per
+image: out = A · image · Bᵀ. That is what makes a batch fast without a single Python loop over images.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+from simclr_lib.errors import SimCLRError
+
+BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)  # the numbers in AugmentParams.order
+
+GRAY_WEIGHTS = (0.2989, 0.587, 0.114)  # ITU-R 601 luma, as torchvision's rgb_to_grayscale
+
+# Images per block on the CPU: the block and its temporaries stay in the L2 cache.
+CPU_BLOCK = 64
+
+
+@dataclass(frozen=True)
+class AugmentParams:
+    """The random choices behind n views. All tensors have n rows.
+
+    Attributes:
+        box: int64 [n, 4]: top, left, height, width of the crop, in pixels of the input.
+        flip: bool [n]: mirror left–right.
+        order: int64 [n, 4]: the order of BRIGHTNESS, CONTRAST, SATURATION and HUE.
+        brightness, contrast, saturation: float32 [n]: factors; 1 changes nothing.
+        hue: float32 [n]: shift, in turns of the colour circle, −0.5…0.5; 0 changes nothing.
+        gray: bool [n]: convert to grayscale.
+        sigma: float32 [n]: standard deviation of the blur, in pixels of the output; 0 is no blur.
+    """
+
+    box: Tensor
+    flip: Tensor
+    order: Tensor
+    brightness: Tensor
+    contrast: Tensor
+    saturation: Tensor
+    hue: Tensor
+    gray: Tensor
+    sigma: Tensor
+
+    def __len__(self) -> int:
+        return len(self.box)
+
+    def __getitem__(self, rows: slice | Tensor) -> AugmentParams:
+        return AugmentParams(*(getattr(self, f.name)[rows] for f in fields(self)))
+
+    def to(self, device: torch.device | str) -> AugmentParams:
+        """The same choices on ``device``."""
+        return AugmentParams(*(getattr(self, f.name).to(device, non_blocking=True) for f in fields(self)))
+
+
+@dataclass(frozen=True)
+class SimCLRAugment:
+    """Random views of a batch of images, as in SimCLR.
+
+    The defaults are those of the paper's appendix A, but for ``blur_sigma``, which it gives as (0.1, 2.0).
+    For CIFAR-10 the paper (B.9) halves the colour strength and leaves the blur out:
+    ``SimCLRAugment(32, color_strength=0.5, blur_prob=0.0)``.
+
+    Args:
+        size: height and width of a view, in pixels.
+        crop_scale: smallest and largest area of the crop, as a share of the image.
+        crop_ratio: smallest and largest width / height of the crop, before resizing.
+        flip_prob: probability of a left–right flip.
+        color_strength: s in jitter ranges of 0.8 s (brightness, contrast, saturation) and 0.2 s (hue).
+        color_prob: probability that a view is jittered at all.
+        gray_prob: probability of grayscale.
+        blur_prob: probability of Gaussian blur; the kernel is the odd number next to 10 % of ``size``,
+            at least 3.
+        blur_sigma: smallest and largest standard deviation of the blur, in pixels.
+
+    Example:
+        >>> images = torch.randint(256, (8, 3, 32, 32), dtype=torch.uint8)
+        >>> augment = SimCLRAugment(size=32)
+        >>> view_a, view_b = augment(images), augment(images)  # float32 [8, 3, 32, 32] in [0, 1]
+    """
+
+    size: int = 32
+    crop_scale: tuple[float, float] = (0.08, 1.0)
+    crop_ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    flip_prob: float = 0.5
+    color_strength: float = 1.0
+    color_prob: float = 0.8
+    gray_prob: float = 0.2
+    blur_prob: float = 0.5
+    blur_sigma: tuple[float, float] = (0.01, 2.0)
+
+    def __post_init__(self) -> None:
+        if self.size < 4:
+            raise SimCLRError(f"size must be at least 4 pixels, not {self.size}.")
+        for name in ("crop_scale", "crop_ratio", "blur_sigma"):
+            low, high = getattr(self, name)
+            if not 0 < low <= high:
+                raise SimCLRError(f"{name} must be (low, high) with 0 < low ≤ high, not {(low, high)}.")
+        if self.crop_scale[1] > 1:
+            raise SimCLRError(f"crop_scale is a share of the image's area: {self.crop_scale[1]} is above 1.")
+        for name in ("flip_prob", "color_prob", "gray_prob", "blur_prob"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise SimCLRError(f"{name} must be between 0 and 1, not {getattr(self, name)}.")
+        if not 0 <= self.color_strength <= 2.5:
+            raise SimCLRError(
+                f"color_strength must be between 0 and 2.5 (a hue shift of half a turn), "
+                f"not {self.color_strength}."
+            )
+
+    @property
+    def kernel_size(self) -> int:
+        """Width of the blur's kernel, in pixels: odd, about 10 % of ``size``, at least 3."""
+        return max(3, int(0.1 * self.size) // 2 * 2 + 1)
+
+    def __call__(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """One random view of each image.
+
+        Args:
+            images: uint8 [N, 3, H, W], or float32 in [0, 1].
+            generator: source of randomness; the global CPU generator if None.
+
+        Returns:
+            float32 [N, 3, size, size] in [0, 1].
+        """
+        height, width = images.shape[-2:]
+        return self.apply(images, self.sample(len(images), height, width, generator))
+
+    def sample(
+        self, n: int, height: int, width: int, generator: torch.Generator | None = None
+    ) -> AugmentParams:
+        """Draw the parameters of n views of images of height × width pixels.
+
+        The draw is on the generator's device (the CPU if None): with a CPU generator, a GPU sees the same
+        views.
+        """
+        device = generator.device if generator is not None else torch.device("cpu")
+
+        def uniform(low: float, high: float, *shape: int) -> Tensor:
+            return torch.rand(*shape, generator=generator, device=device) * (high - low) + low
+
+        def coin(probability: float) -> Tensor:
+            return torch.rand(n, generator=generator, device=device) < probability
+
+        box = self._sample_boxes(height, width, uniform, n)
+        jitter = coin(self.color_prob)
+        spread = 0.8 * self.color_strength
+        brightness, contrast, saturation = (
+            uniform(max(0.0, 1 - spread), 1 + spread, n).where(jitter, 1.0) for _ in range(3)
+        )
+        hue = uniform(-0.2 * self.color_strength, 0.2 * self.color_strength, n).where(jitter, 0.0)
+        return AugmentParams(
+            box=box,
+            flip=coin(self.flip_prob),
+            order=torch.rand(n, 4, generator=generator, device=device).argsort(dim=1),
+            brightness=brightness,
+            contrast=contrast,
+            saturation=saturation,
+            hue=hue,
+            gray=coin(self.gray_prob),
+            sigma=uniform(*self.blur_sigma, n).where(coin(self.blur_prob), 0.0),
+        )
+
+    def _sample_boxes(self, height: int, width: int, uniform: Callable[..., Tensor], n: int) -> Tensor:
+        """Crop boxes int64 [n, 4], as torchvision's RandomResizedCrop: ten tries, then a centre crop."""
+        tries = 10
+        area = height * width * uniform(*self.crop_scale, n, tries)
+        log_ratio = (math.log(self.crop_ratio[0]), math.log(self.crop_ratio[1]))
+        ratio = uniform(*log_ratio, n, tries).exp()
+        w = (area * ratio).sqrt().round().long()  # [n, tries]
+        h = (area / ratio).sqrt().round().long()
+        fits = (w > 0) & (w <= width) & (h > 0) & (h <= height)
+        first = fits.int().argmax(dim=1, keepdim=True)  # the first try that fits
+        w, h = w.gather(1, first).squeeze(1), h.gather(1, first).squeeze(1)
+        top = (uniform(0, 1, n) * (height - h + 1)).long()
+        left = (uniform(0, 1, n) * (width - w + 1)).long()
+        box = torch.stack([top, left, h, w], dim=1)
+
+        fallback_ratio = min(max(width / height, self.crop_ratio[0]), self.crop_ratio[1])
+        fallback_w = min(width, round(height * fallback_ratio))
+        fallback_h = min(height, round(width / fallback_ratio))
+        fallback = box.new_tensor(
+            [(height - fallback_h) // 2, (width - fallback_w) // 2, fallback_h, fallback_w]
+        )
+        return torch.where(fits.any(dim=1, keepdim=True), box, fallback)
+
+    def apply(self, images: Tensor, params: AugmentParams) -> Tensor:
+        """The views that ``params`` describe: no randomness left.
+
+        Args:
+            images: uint8 [N, 3, H, W], or float32 in [0, 1].
+            params: from `sample`, N rows, on any device.
+
+        Returns:
+            float32 [N, 3, size, size] in [0, 1].
+        """
+        if images.ndim != 4 or images.shape[1] != 3:
+            raise SimCLRError(f"images must be [N, 3, H, W], not {list(images.shape)}.")
+        if len(images) != len(params):
+            raise SimCLRError(
+                f"{len(images)} images but parameters for {len(params)}: sample one row an image."
+            )
+        # Views are float32 also where the network is computed in bfloat16.
+        with torch.autocast(images.device.type, enabled=False):
+            if images.device.type != "cpu":
+                return self._apply(images, params)
+            views = images.new_empty(len(images), 3, self.size, self.size, dtype=torch.float32)
+            for start in range(0, len(images), CPU_BLOCK):
+                rows = slice(start, start + CPU_BLOCK)
+                views[rows] = self._apply(images[rows], params[rows])
+            return views
+
+    def _apply(self, images: Tensor, params: AugmentParams) -> Tensor:
+        on_device = params.to(images.device)
+        views = resized_crop(images, on_device.box, on_device.flip, self.size)
+        # Which rows need an operation is read from `params` as it was sampled, usually on the CPU: asking
+        # the GPU would make it wait.
+        color_jitter_(views, params, on_device)
+        gray_rows = params.gray.nonzero().flatten().to(images.device)
+        if len(gray_rows):
+            views[gray_rows] = grayscale(views[gray_rows])[:, None]
+        blur_rows = params.sigma.nonzero().flatten().to(images.device)
+        if len(blur_rows):
+            views[blur_rows] = gaussian_blur(views[blur_rows], on_device.sigma[blur_rows], self.kernel_size)
+        return views
+
+
+def resized_crop(images: Tensor, box: Tensor, flip: Tensor, size: int) -> Tensor:
+    """Crop each image to its box, resize to size × size (bilinear, antialiased) and mirror where asked.
+
+    Args:
+        images: uint8 [N, 3, H, W], or float32 in [0, 1].
+        box: int64 [N, 4]: top, left, height, width.
+        flip: bool [N].
+        size: output side, in pixels.
+
+    Returns:
+        float32 [N, 3, size, size] in [0, 1].
+    """
+    n, channels, height, width = images.shape
+    rows = resize_matrix(box[:, 0], box[:, 2], height, size)  # [N, size, H]
+    columns = resize_matrix(box[:, 1], box[:, 3], width, size, mirror=flip)  # [N, size, W]
+    if images.dtype == torch.uint8:
+        rows /= 255
+    # An image's three channels share its matrices: all rows first, in one product [3H, W] · [W, size].
+    across = torch.bmm(images.reshape(n, channels * height, width).float(), columns.transpose(1, 2))
+    rows = rows[:, None].expand(n, channels, size, height).reshape(n * channels, size, height)
+    return torch.bmm(rows, across.view(n * channels, height, size)).view(n, channels, size, size)
+
+
+def resize_matrix(
+    start: Tensor, length: Tensor, side: int, size: int, mirror: Tensor | None = None
+) -> Tensor:
+    """Matrices that resize pixels start…start+length−1 of a line of ``side`` pixels to ``size`` pixels.
+
+    A triangle filter as wide as an output pixel, at least as wide as an input pixel, and normalised: bilinear
+    interpolation with antialiasing, as torchvision's ``resize(..., antialias=True)``.
+
+    Args:
+        start, length: int64 [N].
+        mirror: bool [N]: which lines to reverse.
+
+    Returns:
+        float32 [N, size, side]; every row sums to 1.
+    """
+    scale = (length / size)[:, None]  # input pixels in an output pixel
+    width = scale.clamp(min=1)  # of the filter, in input pixels
+    output = torch.arange(size, device=start.device) + 0.5
+    pixel = torch.arange(side, device=start.device) + 0.5
+    offset = output * scale  # [N, size]
+    if mirror is not None:
+        offset = torch.where(mirror[:, None], length[:, None] - offset, offset)
+    center = (start[:, None] + offset) / width  # in filter widths
+    distance = (pixel / width)[:, None, :] - center[:, :, None]  # [N, size, side]
+    inside = (pixel > start[:, None]) & (pixel < (start + length)[:, None])  # [N, side]
+    weight = distance.abs_().neg_().add_(1).clamp_(min=0).mul_(inside[:, None].float())
+    return weight.div_(weight.sum(dim=2, keepdim=True))
+
+
+def color_jitter_(views: Tensor, params: AugmentParams, on_device: AugmentParams) -> None:
+    """Brightness, contrast, saturation and hue, each image in its own order. In place.
+
+    The first three all blend the image with a reference r, clamp(f · x + (1 − f) · r): r is black for
+    brightness, the mean grey level for contrast and the grey image for saturation. So one blend serves all
+    three at once, whatever operation an image has in a slot.
+
+    Args:
+        views: float32 [N, 3, H, W] in [0, 1].
+        params: N rows, where they were sampled.
+        on_device: the same, on the views' device.
+    """
+    no_blend = torch.ones_like(on_device.hue)
+    factors = torch.stack([on_device.brightness, on_device.contrast, on_device.saturation, no_blend], dim=1)
+    operations = on_device.order.T[:, :, None, None]  # [slot, N, 1, 1]
+    factors = factors.gather(1, on_device.order).T[:, :, None, None]
+    to_mean = (1 - factors) * (operations == CONTRAST)
+    to_gray = (1 - factors) * (operations == SATURATION)
+    for slot in range(4):
+        gray = grayscale(views)  # [N, H, W]
+        mean = gray.mean(dim=(1, 2), keepdim=True)
+        reference = gray.mul_(to_gray[slot]).add_(mean * to_mean[slot])  # (1 − f) · r
+        torch.addcmul(reference[:, None], views, factors[slot][:, None], out=views).clamp_(0, 1)
+        rows = ((params.order[:, slot] == HUE) & (params.hue != 0)).nonzero().flatten().to(views.device)
+        if len(rows):
+            views[rows] = shift_hue(views[rows], on_device.hue[rows])
+
+
+def grayscale(images: Tensor) -> Tensor:
+    """Luma of RGB images: float32 [N, 3, H, W] → [N, H, W]."""
+    red, green, blue = images.unbind(1)
+    return (red * GRAY_WEIGHTS[0]).add_(green, alpha=GRAY_WEIGHTS[1]).add_(blue, alpha=GRAY_WEIGHTS[2])
+
+
+def shift_hue(images: Tensor, shift: Tensor) -> Tensor:
+    """Turn the hue of each image by its shift, at the same HSV saturation and value.
+
+    HSV's six cases in one formula: with M and m the largest and the smallest channel of a pixel and
+    C = M − m, its hue, counted from cyan in sixths of a turn (green −1, cyan 0, blue 1, red ±3), is
+
+        u = 2 + (R − G − B + m) / C, with the sign of B − G.
+
+    And back: a channel is M while u is within one sixth of the channel's own hue, m from two sixths on, and
+    linear in between.
+
+    Args:
+        images: float32 [N, 3, H, W] in [0, 1].
+        shift: float32 [N], in turns.
+    """
+    red, green, blue = images.unbind(1)
+    largest, smallest = images.amax(dim=1), images.amin(dim=1)  # [N, H, W]
+    chroma = largest - smallest
+    u = (red - green).sub_(blue).add_(smallest).div_(chroma.clamp(min=1e-8)).add_(2).copysign_(blue - green)
+    own_hue = 2 * torch.arange(3, device=images.device) - 3 - 6 * shift[:, None]  # [N, 3]: red, green, blue
+    distance = u[:, None] - own_hue[:, :, None, None]  # [N, 3, H, W]
+    distance.sub_((distance / 6).round_(), alpha=6).abs_()  # the shorter way round the circle
+    return torch.addcmul(largest[:, None], chroma[:, None], distance.sub_(1).clamp_(0, 1), value=-1)
+
+
+def gaussian_blur(images: Tensor, sigma: Tensor, kernel_size: int) -> Tensor:
+    """Blur each image with its own sigma; borders are mirrored, as in torchvision.
+
+    Args:
+        images: float32 [N, 3, S, S].
+        sigma: float32 [N], in pixels, > 0.
+        kernel_size: odd width of the kernel, in pixels, < 2 S.
+    """
+    n, channels, side, _ = images.shape
+    radius = kernel_size // 2
+    offset = torch.arange(-radius, radius + 1, device=images.device)
+    kernel = torch.exp(-0.5 * (offset / sigma[:, None]) ** 2)
+    kernel = kernel / kernel.sum(dim=1, keepdim=True)  # [N, K]
+    source = (torch.arange(side, device=images.device)[:, None] + offset).abs()  # [S, K]: mirrored at 0 …
+    source = (side - 1) - ((side - 1) - source).abs()  # … and at S − 1
+    matrix = images.new_zeros(n, side, side)
+    matrix.scatter_add_(2, source.expand(n, side, kernel_size), kernel[:, None].expand(n, side, kernel_size))
+    across = torch.bmm(images.reshape(n, channels * side, side), matrix.transpose(1, 2))
+    matrix = matrix[:, None].expand(n, channels, side, side).reshape(n * channels, side, side)
+    blurred = torch.bmm(matrix, across.view(n * channels, side, side)).view_as(images)
+    return blurred.clamp_(max=1)  # against rounding

@@ -1,0 +1,82 @@
+"""The command line: ``simclr demo | train | evaluate | embed | sweep | bench``."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import types
+import typing
+from collections.abc import Sequence
+
+import tyro
+
+from simclr_lib.commands.bench import BenchConfig, bench
+from simclr_lib.commands.demo import DemoConfig, demo
+from simclr_lib.commands.evaluate import EmbedConfig, EvaluateConfig, embed, evaluate
+from simclr_lib.commands.sweep import SweepConfig, sweep
+from simclr_lib.commands.train import train
+from simclr_lib.config import TrainConfig
+from simclr_lib.errors import SimCLRError, unknown_name
+
+COMMANDS = {
+    "demo": (DemoConfig, demo, "All of SimCLR offline in minutes, with a report: start here."),
+    "train": (TrainConfig, train, "Pretrain with SimCLR and train the output head; or train with labels."),
+    "evaluate": (EvaluateConfig, evaluate, "Table of a checkpoint: kNN, linear probe, few labels."),
+    "embed": (EmbedConfig, embed, "Picture of a checkpoint's features in two dimensions."),
+    "sweep": (SweepConfig, sweep, "Re-run a measured comparison, such as crop × colour."),
+    "bench": (BenchConfig, bench, "This machine's throughput, beside other libraries'."),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line. Returns the exit code: 0, 2 for what the user can mend, 130 after Ctrl-C."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        if not arguments or arguments[0] in ("-h", "--help"):
+            print(usage())
+            return 0
+        name, *options = arguments
+        if name not in COMMANDS:
+            raise unknown_name("command", name, COMMANDS)
+        config_type, run, description = COMMANDS[name]
+        options = spell_out_booleans(options, config_type)
+        run(tyro.cli(config_type, args=options, prog=f"simclr {name}", description=description))  # type: ignore[operator]
+        return 0
+    except SimCLRError as error:
+        print(f"simclr: error: {error}", file=sys.stderr)
+    except OSError as error:
+        print(f"simclr: error: {error.filename or 'file'}: {error.strerror or error}.", file=sys.stderr)
+    except KeyboardInterrupt as error:
+        print(f"simclr: {error or 'stopped'}", file=sys.stderr)
+        return 130
+    return 2
+
+
+def usage() -> str:
+    """The overview that ``simclr --help`` prints."""
+    lines = ["usage: simclr COMMAND [options]   (simclr COMMAND --help lists a command's options)", ""]
+    lines += [f"  {name:<10} {description}" for name, (_, _, description) in COMMANDS.items()]
+    return "\n".join(lines)
+
+
+def spell_out_booleans(options: Sequence[str], config_type: type) -> list[str]:
+    """Let ``--flag True`` and ``--flag=False`` stand for ``--flag`` and ``--no-flag``."""
+    hints = typing.get_type_hints(config_type)
+    flags = {
+        f"--{field.name.replace('_', '-')}"
+        for field in dataclasses.fields(config_type)
+        if hints[field.name] in (bool, types.NoneType)
+    }
+    spelled: list[str] = []
+    words = [part for option in options for part in (option.split("=", 1) if "=" in option else [option])]
+    i = 0
+    while i < len(words):
+        word = words[i].replace("_", "-") if words[i].startswith("--") else words[i]
+        following = words[i + 1].lower() if i + 1 < len(words) else ""
+        if word in flags and following in ("true", "false"):
+            spelled.append(word if following == "true" else f"--no-{word[2:]}")
+            i += 2
+        else:
+            spelled.append(word)
+            i += 1
+    return spelled

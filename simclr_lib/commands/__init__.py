@@ -1,0 +1,1 @@
+"""What the subcommands of ``simclr`` do, one file each."""

@@ -1,0 +1,386 @@
+"""``simclr bench``: this machine's throughput beside kornia's, torchvision's and lightly's, in one process run.
+
+Everybody does the same work: the same images, the same operations with the same probabilities, the same
+network. Each library is used as its documentation shows.
+
+Every competitor is an endless iterator: each item is one step, and says how many units of work that was. A
+competitor is started afresh, warms up for as long as it is then measured, and is dropped. All take turns,
+``repeats`` times, and the median counts.
+
+A loop that is fed by worker processes is timed whole, waiting included. Its queue is empty when the loop starts.
+If the workers are the bottleneck it stays empty, otherwise the warm-up fills it: either way as many batches are
+made in the measured time as are used, and none comes free.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, RandomSampler
+from torchvision.transforms import v2
+
+from simclr_lib.augment import SimCLRAugment
+from simclr_lib.commands.common import Stopwatch, write_results
+from simclr_lib.data import load_dataset
+from simclr_lib.device import autocast, environment, pick_device
+from simclr_lib.errors import SimCLRError
+from simclr_lib.losses import nt_xent
+from simclr_lib.models import ProjectionHead, ResNet, SimCLR, resnet18
+from simclr_lib.objectives import contrastive_objective
+from simclr_lib.optim import LARS, build_optimizer, default_lr
+
+Competitor = Callable[[], Iterator[int]]
+"""Starts an endless iterator of steps; an item is the units of work that the step did."""
+
+OPTIONAL = ("kornia", "lightly")
+INSTALL = "pip install 'simclr-lib[bench]'"
+
+IMAGES = 1024  # that training loops draw from
+BATCH_SIZE = 256
+LOSS_PAIRS = 512
+SECONDS = 0.5  # that one measurement takes, after as long a warm-up; at least one step
+LOOP_SECONDS = 4.0  # the same for a training loop
+LR = default_lr("adam", BATCH_SIZE)
+
+
+@dataclass(frozen=True)
+class BenchConfig:
+    """Settings of ``simclr bench``."""
+
+    out: Path | None = None
+    """Results file; by default the tables are only printed."""
+    repeats: int = 3
+    """How often everybody is measured; the median counts."""
+    quick: bool = False
+    """Leave out the full ResNet-18, whose steps take seconds on a CPU."""
+    device: str = "auto"
+    """Where to train: cpu, cuda or cuda:N; auto is the GPU if there is one. Augmentation is timed on the CPU."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measurement: ``value`` in ``unit``; more is better."""
+
+    name: str
+    value: float
+    unit: str
+
+
+@dataclass(frozen=True)
+class Section:
+    """Who did the same work how fast.
+
+    Attributes:
+        title: what the work is.
+        rows: the measurements; the first is ours.
+        missing: libraries that are not installed.
+    """
+
+    title: str
+    rows: list[Row]
+    missing: list[str]
+
+    def ratio(self, row: Row) -> float:
+        """ours / theirs: above 1 we are faster."""
+        return self.rows[0].value / row.value
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain values, for the results file."""
+        rows = [{**vars(row), "ratio": self.ratio(row)} for row in self.rows]
+        return {"title": self.title, "rows": rows, "missing": self.missing}
+
+    def __str__(self) -> str:
+        lines = [self.title]
+        lines += [f"  {r.name:<16}{r.value:>12,.1f} {r.unit:<10}{self.ratio(r):>8.1f} ×" for r in self.rows]
+        lines += [f"  {name:<16}not installed: {INSTALL}" for name in self.missing]
+        return "\n".join(lines)
+
+
+def bench(config: BenchConfig) -> None:
+    """Run ``simclr bench``: prints a table per kind of work and, with ``--out``, writes the results file."""
+    if config.repeats < 1:
+        raise SimCLRError(f"--repeats must be at least 1, not {config.repeats}.")
+    device = pick_device(config.device)
+    clock = Stopwatch()
+    images = load_dataset("emblems", "train", limit=IMAGES).images
+    encoders = {"small encoder": partial(resnet18, "fast", 32)}
+    if not config.quick:
+        encoders["ResNet-18"] = partial(resnet18, "cifar", 64)
+
+    print("median throughput, and ours / theirs")
+    sections = [
+        bench_augmentation(images[:BATCH_SIZE], config.repeats),
+        *(bench_training(name, encoder, images, device, config.repeats) for name, encoder in encoders.items()),
+        bench_loss(device, config.repeats),
+        bench_lars(device, config.repeats),
+    ]
+    if config.out:
+        write_results(
+            config.out,
+            {
+                "what": "throughput beside other libraries' in one process run; ratios are ours / theirs",
+                "environment": environment(device),
+                "versions": {name: version(name) for name in (*OPTIONAL, "torchvision")},
+                "n": config.repeats,
+                "statistic": "median",
+                "seconds": clock.total,
+                "sections": [section.to_dict() for section in sections],
+            },
+        )
+        print(f"results: {config.out}")
+
+
+# How everything is measured.
+
+
+def compare(
+    title: str, unit: str, competitors: Mapping[str, Competitor], repeats: int, seconds: float
+) -> Section:
+    """Measure competitors in turns and print the medians.
+
+    Args:
+        title: what the work is.
+        unit: of the throughput.
+        competitors: by name, ours first; one that is named like a library in `OPTIONAL` needs it.
+        repeats: turns.
+        seconds: of one measurement.
+    """
+    missing = [name for name in competitors if name in OPTIONAL and version(name) is None]
+    throughputs: dict[str, list[float]] = {name: [] for name in competitors if name not in missing}
+    for _ in range(repeats):
+        for name, values in throughputs.items():
+            values.append(throughput(competitors[name](), seconds))
+    rows = [Row(name, statistics.median(values), unit) for name, values in throughputs.items()]
+    section = Section(title, rows, missing)
+    print(section, flush=True)
+    return section
+
+
+def throughput(steps: Iterator[int], seconds: float) -> float:
+    """Units of work per second, over whole steps, after a warm-up of ``seconds``."""
+    work(steps, seconds)
+    units, elapsed = work(steps, seconds)
+    return units / elapsed
+
+
+def work(steps: Iterator[int], seconds: float) -> tuple[int, float]:
+    """Take steps for ``seconds``, at least one. Returns the units of work and the seconds they took."""
+    units, start = 0, time.perf_counter()
+    while units == 0 or time.perf_counter() - start < seconds:
+        units += next(steps)
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()  # a GPU may be behind
+    return units, time.perf_counter() - start
+
+
+def version(library: str) -> str | None:
+    """The version of an installed library; None if it is not there."""
+    try:
+        return str(importlib.import_module(library).__version__)
+    except ImportError:
+        return None
+
+
+@contextmanager
+def one_core() -> Iterator[None]:
+    """PyTorch computes on one core of the CPU."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def pil_images(images: Tensor) -> list[Image.Image]:
+    """uint8 [N, 3, H, W] → N images, the form that torchvision's data sets give."""
+    return [Image.fromarray(image.permute(1, 2, 0).numpy()) for image in images]
+
+
+# Augmentation: crop, flip, jitter at strength 0.5 and grayscale; no blur, as the paper has it for CIFAR-10.
+
+
+def bench_augmentation(images: Tensor, repeats: int) -> Section:
+    """Views per second on one core. The libraries' views are tensors like ours, not yet made into a batch."""
+    pictures = pil_images(images)
+    competitors: dict[str, Competitor] = {
+        "simclr_lib": lambda: our_views(images),
+        "kornia": lambda: kornia_views(images),
+        "torchvision v2": lambda: torchvision_views(pictures),
+        "lightly": lambda: lightly_views(pictures),
+    }
+    size = images.shape[-1]
+    with one_core():
+        return compare(f"Augmentation, {size}×{size}, one core", "views/s", competitors, repeats, SECONDS)
+
+
+def our_views(images: Tensor) -> Iterator[int]:
+    augment = SimCLRAugment(images.shape[-1], color_strength=0.5, blur_prob=0.0)
+    while True:
+        yield len(augment(images))
+
+
+def kornia_views(images: Tensor) -> Iterator[int]:
+    from kornia import augmentation as K
+
+    augment = K.AugmentationSequential(
+        K.RandomResizedCrop(tuple(images.shape[-2:]), scale=(0.08, 1.0)),
+        K.RandomHorizontalFlip(),
+        K.ColorJitter(0.4, 0.4, 0.4, 0.1, p=0.8),
+        K.RandomGrayscale(p=0.2),
+        data_keys=["input"],
+    )
+    while True:
+        yield len(augment(images.float() / 255))
+
+
+def torchvision_views(pictures: list[Image.Image]) -> Iterator[int]:
+    augment = v2.Compose(
+        [
+            v2.RandomResizedCrop(pictures[0].height),
+            v2.RandomHorizontalFlip(),
+            v2.RandomApply([v2.ColorJitter(0.4, 0.4, 0.4, 0.1)], p=0.8),
+            v2.RandomGrayscale(p=0.2),
+            v2.ToImage(),
+            v2.ToDtype(torch.float32, scale=True),
+        ]
+    )
+    while True:
+        for picture in pictures:
+            augment(picture)
+            yield 1
+
+
+def lightly_views(pictures: list[Image.Image]) -> Iterator[int]:
+    transform = lightly_transform(pictures[0].height)
+    while True:
+        for picture in pictures:
+            yield len(transform(picture))  # two views
+
+
+def lightly_transform(size: int) -> Callable[[Image.Image], list[Tensor]]:
+    """lightly's SimCLR transform with these operations: two views of an image, not normalised."""
+    from lightly.transforms import SimCLRTransform
+
+    return SimCLRTransform(input_size=size, cj_strength=0.5, gaussian_blur=0.0, normalize=None)
+
+
+# Pretraining: an image is two views, an AdamW step is one for both.
+
+
+def bench_training(
+    name: str, encoder: Callable[[], ResNet], images: Tensor, device: torch.device, repeats: int
+) -> Section:
+    """Images per second of a training loop, with all cores."""
+    competitors: dict[str, Competitor] = {
+        "simclr_lib": lambda: our_training(encoder(), images.to(device)),
+        "lightly": lambda: lightly_training(encoder(), pil_images(images), device),
+    }
+    title = f"Pretraining, {name}, batch {BATCH_SIZE}, {device.type}"
+    return compare(title, "images/s", competitors, repeats, LOOP_SECONDS)
+
+
+def our_training(encoder: ResNet, images: Tensor) -> Iterator[int]:
+    """What `simclr_lib.training.pretrain` does, without its logs."""
+    model = SimCLR(encoder, ProjectionHead(encoder.feature_dim, 512))
+    model.to(images.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = build_optimizer("adam", model, LR, weight_decay=1e-4)
+    augment = SimCLRAugment(images.shape[-1], color_strength=0.5, blur_prob=0.0)
+    objective = contrastive_objective(model, images, augment, temperature=0.5)
+    generator = torch.Generator()
+    while True:
+        indices = torch.randint(len(images), (BATCH_SIZE,), generator=generator)
+        with autocast(images.device):
+            loss = objective(indices, generator)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        yield BATCH_SIZE
+
+
+class TwoViews(Dataset[list[Tensor]]):
+    """Two views of each image, made by lightly."""
+
+    def __init__(self, pictures: list[Image.Image]) -> None:
+        self.pictures = pictures
+        self.transform = lightly_transform(pictures[0].height)
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def __getitem__(self, index: int) -> list[Tensor]:
+        return self.transform(self.pictures[index])
+
+
+def lightly_training(encoder: ResNet, pictures: list[Image.Image], device: torch.device) -> Iterator[int]:
+    """The loop of lightly's documentation, with a worker per core, our encoder and AdamW."""
+    from lightly.loss import NTXentLoss
+    from lightly.models.modules import SimCLRProjectionHead
+
+    model = nn.Sequential(encoder, SimCLRProjectionHead(encoder.feature_dim, 512, 128)).to(device)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=LR, weight_decay=1e-4)
+    criterion = NTXentLoss()
+    dataset = TwoViews(pictures)
+    endless = RandomSampler(dataset, replacement=True, num_samples=2**40)  # type: ignore[arg-type]
+    for view_a, view_b in DataLoader(dataset, BATCH_SIZE, sampler=endless, num_workers=os.cpu_count() or 1):
+        z_a = model(view_a.to(device))
+        z_b = model(view_b.to(device))
+        loss = criterion(z_a, z_b)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        yield BATCH_SIZE
+
+
+# Loss and optimiser.
+
+
+def bench_loss(device: torch.device, repeats: int) -> Section:
+    """Forward and backward passes of NT-Xent per second."""
+
+    def steps(loss: Callable[[Tensor, Tensor], Tensor]) -> Iterator[int]:
+        z_a, z_b = torch.randn(2, LOSS_PAIRS, 128, device=device).requires_grad_().unbind()
+        while True:
+            torch.autograd.grad(loss(z_a, z_b), (z_a, z_b))
+            yield 1
+
+    def lightly_loss() -> Iterator[int]:
+        from lightly.loss import NTXentLoss
+
+        return steps(NTXentLoss())
+
+    competitors: dict[str, Competitor] = {"simclr_lib": lambda: steps(nt_xent), "lightly": lightly_loss}
+    title = f"NT-Xent, forward and backward, {LOSS_PAIRS} pairs, {device.type}"
+    return compare(title, "steps/s", competitors, repeats, SECONDS)
+
+
+def bench_lars(device: torch.device, repeats: int) -> Section:
+    """LARS steps per second over the parameters of a ResNet-18."""
+
+    def steps(optimizer: Callable[..., torch.optim.Optimizer]) -> Iterator[int]:
+        params = list(resnet18().to(device).parameters())
+        for p in params:
+            p.grad = torch.randn_like(p)
+        step = optimizer(params, lr=1e-3, momentum=0.9, weight_decay=1e-4).step
+        while True:
+            step()
+            yield 1
+
+    def lightly_lars() -> Iterator[int]:
+        from lightly.utils.lars import LARS as LightlyLARS
+
+        return steps(LightlyLARS)
+
+    competitors: dict[str, Competitor] = {"simclr_lib": lambda: steps(LARS), "lightly": lightly_lars}
+    return compare(f"LARS step, ResNet-18, {device.type}", "steps/s", competitors, repeats, SECONDS)

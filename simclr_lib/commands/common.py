@@ -1,0 +1,137 @@
+"""What several subcommands need: folders, the comparison with baselines, tables in the terminal."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from simclr_lib.config import TrainConfig
+from simclr_lib.data import ImageDataset
+from simclr_lib.device import pick_device
+from simclr_lib.errors import SimCLRError
+from simclr_lib.evaluation import evaluate_features, extract_features, linear_probe, pixel_features, summary
+from simclr_lib.training import write_atomically
+
+BUDGETS = (10, 50, 100)
+COLUMNS = {
+    "knn": "kNN",
+    **{f"labels_{budget}": f"{budget} per class" for budget in BUDGETS},
+    "labels_all": "all labels",
+    "labels_all_sgd": "all labels, SGD",
+}
+
+Results = dict[str, dict[str, dict]]
+"""source of features → column → figure, as `simclr_lib.evaluation.summary` gives it."""
+
+
+def new_folder(name: str) -> Path:
+    """A folder below ``runs`` that does not exist yet: runs/name, runs/name-2, …"""
+    path, number = Path("runs") / name, 1
+    while path.exists():
+        number += 1
+        path = Path("runs") / f"{name}-{number}"
+    return path
+
+
+def compare_encoder(
+    encoder: nn.Module, config: TrainConfig, train: ImageDataset, test: ImageDataset, draws: int = 3
+) -> tuple[Results, nn.Linear]:
+    """A trained encoder beside a random one and the bare pixels, all on the same labels.
+
+    Returns:
+        The results, and the output head that the SGD protocol trained on all labels.
+    """
+    if len(train.labels.unique()) < 2:
+        raise SimCLRError(
+            f"{train.name} has one class only: pretraining works, but there is nothing to classify. "
+            "The checkpoint is saved; use `simclr embed` on it, or add a second class."
+        )
+    torch.manual_seed(config.seed)
+    random_encoder = config.encoder(train.image_size).to(
+        pick_device(config.device), memory_format=torch.channels_last
+    )
+    features = {
+        "SimCLR": (extract_features(encoder, train), extract_features(encoder, test)),
+        "random encoder": (extract_features(random_encoder, train), extract_features(random_encoder, test)),
+        "pixels": (pixel_features(train), pixel_features(test)),
+    }
+    train_labels, test_labels = train.labels.cpu(), test.labels.cpu()
+    results: Results = {
+        source: evaluate_features(of_train, train_labels, of_test, test_labels, BUDGETS, draws, config.seed)
+        for source, (of_train, of_test) in features.items()
+    }
+    of_train, of_test = features["SimCLR"]
+    probe = linear_probe(
+        of_train,
+        train_labels,
+        of_test,
+        test_labels,
+        method="sgd",
+        seed=config.seed,
+        num_classes=len(train.classes),
+    )
+    results["SimCLR"]["labels_all_sgd"] = summary([probe.accuracy])
+    return results, probe.head
+
+
+def merge_seeds(runs: Sequence[Results]) -> Results:
+    """The same table from several seeds: a figure's values are the seeds' means."""
+    return {
+        source: {column: summary([run[source][column]["mean"] for run in runs]) for column in runs[0][source]}
+        for source in runs[0]
+    }
+
+
+def text_table(results: Mapping[str, Mapping[str, Mapping]]) -> str:
+    """The results as aligned lines of per cents."""
+    columns = {key: name for key, name in COLUMNS.items() if any(key in row for row in results.values())}
+    lines = ["".join([f"{'test accuracy, %':<18}", *(f"{name:>17}" for name in columns.values())])]
+    for source, row in results.items():
+        cells = [f"{source:<18}"]
+        for key in columns:
+            if key not in row:
+                cells.append(f"{'–':>17}")
+            elif len(row[key]["values"]) > 1:
+                cells.append(f"{100 * row[key]['mean']:>10.1f} ± {100 * row[key]['std']:<4.1f}")
+            else:
+                cells.append(f"{100 * row[key]['mean']:>17.1f}")
+        lines.append("".join(cells).rstrip())
+    return "\n".join(lines)
+
+
+def write_results(path: Path, results: Mapping[str, object]) -> None:
+    """Write a results file: JSON with the accuracies rounded to four digits."""
+    content = json.dumps(_rounded(results), indent=1, ensure_ascii=False)
+    write_atomically(path, (content + "\n").encode())
+
+
+def _rounded(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {str(key): _rounded(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(item) for item in value]
+    return round(value, 4) if isinstance(value, float) and abs(value) >= 0.01 else value
+
+
+class Stopwatch:
+    """Seconds of named parts of a command."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._start = self._last = time.monotonic()
+
+    def lap(self, name: str) -> None:
+        """Book the time since the last lap to ``name``."""
+        now = time.monotonic()
+        self.seconds[name] = round(self.seconds.get(name, 0) + now - self._last, 1)
+        self._last = now
+
+    @property
+    def total(self) -> float:
+        """Seconds since the start."""
+        return round(time.monotonic() - self._start, 1)

@@ -1,0 +1,279 @@
+"""``simclr demo``: all of SimCLR on the embedded data set, offline, in minutes, with a report to look at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from simclr_lib.commands.common import (
+    BUDGETS,
+    COLUMNS,
+    Results,
+    Stopwatch,
+    compare_encoder,
+    merge_seeds,
+    new_folder,
+    text_table,
+    write_results,
+)
+from simclr_lib.config import TrainConfig
+from simclr_lib.data import ImageDataset, few_labels, load_dataset
+from simclr_lib.device import environment, pick_device
+from simclr_lib.errors import SimCLRError
+from simclr_lib.evaluation import (
+    accuracy,
+    extract_features,
+    knn_predict,
+    pixel_features,
+    project,
+    summary,
+    trustworthiness,
+)
+from simclr_lib.loop import seeded
+from simclr_lib.models import SimCLR
+from simclr_lib.teaching.plots import (
+    plot_confusion,
+    plot_embeddings,
+    plot_label_efficiency,
+    plot_neighbors,
+    plot_training,
+    plot_views,
+)
+from simclr_lib.teaching.report import Picture, accuracy_table, format_figure, html_report, png_bytes
+from simclr_lib.training import pretrain, read_metrics, train_supervised, write_atomically
+
+# The recipe for emblems on a CPU: a narrow ResNet-18 with a stride-2 stem.
+RECIPE = TrainConfig(
+    dataset="emblems",
+    stem="fast",
+    width=32,
+    projection_hidden=512,
+    temperature=0.2,
+    crop_min=0.2,
+    optimizer="adam",
+    lr=6e-3,
+    weight_decay=1e-2,
+    batch_size=64,
+    epochs=18,
+)
+SUPERVISED_EPOCHS = 8
+FEW_LABEL_STEPS = 300
+
+
+@dataclass(frozen=True)
+class DemoConfig:
+    """Settings of ``simclr demo``."""
+
+    seeds: tuple[int, ...] = (0,)
+    """Repeat everything with each of these seeds and give mean and standard deviation."""
+    epochs: int = RECIPE.epochs
+    """Epochs of pretraining."""
+    images: int = 8192
+    """Training images."""
+    out: Path | None = None
+    """Folder for the report, its figures and results.json; a new one below ./runs by default."""
+    device: str = "auto"
+    """cpu, cuda or cuda:N; auto is the GPU if there is one."""
+
+
+def demo(config: DemoConfig) -> None:
+    """Run ``simclr demo``: writes report.html, figures and results.json, and prints the table."""
+    if not config.seeds:
+        raise SimCLRError("--seeds needs at least one number.")
+    device = pick_device(config.device)
+    out = config.out or new_folder("demo")
+    if (out / "results.json").exists():
+        raise SimCLRError(f"{out} already holds a demo: choose another --out.")
+    clock = Stopwatch()
+    train, test = load_dataset("emblems", "train", limit=config.images), load_dataset("emblems", "test")
+    clock.lap("drawing emblems")
+
+    runs: list[Results] = []
+    for seed in config.seeds:
+        settings = replace(RECIPE, seed=seed, epochs=config.epochs, device=config.device)
+        run_dir = out / f"seed-{seed}"
+        print(f"seed {seed}: pretraining on {len(train):,} emblems for {config.epochs} epochs, without labels …")
+        model = pretrain(train, settings, run_dir)
+        clock.lap("pretraining")
+        print("reading the features out, beside a random encoder and pixels …")
+        results, _ = compare_encoder(model.encoder, settings, train, test, draws=1)
+        clock.lap("evaluation")
+        print("training the same network with labels instead …")
+        results["supervised"] = supervised_row(train, test, settings)
+        clock.lap("supervised")
+        runs.append(results)
+        if seed == config.seeds[0]:
+            first_model, first_run_dir = model, run_dir
+
+    results = merge_seeds(runs)
+    print("drawing the report …")
+    pictures, trust = draw_pictures(first_model, results, read_metrics(first_run_dir), train, test)
+    clock.lap("report")
+    facts = environment(device)
+    write_results(
+        out / "results.json",
+        {
+            "what": "SimCLR on emblems; test accuracy after the last epoch",
+            "environment": facts,
+            "config": replace(RECIPE, epochs=config.epochs).to_dict(),
+            "seeds": list(config.seeds),
+            "num_train": len(train),
+            "num_test": len(test),
+            "seconds": {**clock.seconds, "total": clock.total},
+            "seconds_per_seed": round(clock.total / len(config.seeds), 1),
+            "trustworthiness": trust,
+            "results": results,
+        },
+    )
+    write_report(out, results, pictures, facts, config, clock)
+    print(text_table(results))
+    minutes, seconds = divmod(round(clock.total), 60)
+    print(f"done in {minutes}:{seconds:02d} minutes. Open {out / 'report.html'} in a browser.")
+
+
+def supervised_row(train: ImageDataset, test: ImageDataset, settings: TrainConfig) -> dict[str, dict]:
+    """The same network and views, trained from scratch with labels, at every budget of labels.
+
+    The labelled images at a budget are the ones that the probe of SimCLR's features gets.
+    """
+    settings = replace(settings, contrastive=False)
+    row = {}
+    for budget in BUDGETS:
+        few = train.subset(few_labels(train.labels, budget, seed=settings.seed))
+        batch_size = min(settings.batch_size, len(few))
+        epochs = -(-FEW_LABEL_STEPS // (len(few) // batch_size))
+        classifier = train_supervised(few, replace(settings, batch_size=batch_size, epochs=epochs))
+        row[f"labels_{budget}"] = summary([accuracy(classifier, test)])
+    classifier = train_supervised(train, replace(settings, epochs=SUPERVISED_EPOCHS))
+    row["labels_all"] = summary([accuracy(classifier, test)])
+    return row
+
+
+def draw_pictures(
+    model: SimCLR,
+    results: Results,
+    metrics: list[dict[str, float]],
+    train: ImageDataset,
+    test: ImageDataset,
+) -> tuple[list[Picture], dict[str, float]]:
+    """The report's figures, from the first seed's model. Returns them and the embeddings' trustworthiness."""
+    shown = test.subset(torch.arange(1_000))  # enough to see clusters, few enough for UMAP to take seconds
+    h_train, h_test = extract_features(model.encoder, train), extract_features(model.encoder, shown)
+    pixels = pixel_features(shown)
+    embeddings = {"SimCLR features h": project(h_test), "pixels": project(pixels)}
+    trust = {
+        "SimCLR features h": trustworthiness(h_test, embeddings["SimCLR features h"]),
+        "pixels": trustworthiness(pixels, embeddings["pixels"]),
+    }
+
+    classes = test.classes
+    originals = test.images[:6]
+    augment = RECIPE.augment(test.image_size)
+    views = torch.stack([augment(originals, seeded(0, "report", i)) for i in range(8)], dim=1)
+    predicted = knn_predict(h_train, train.labels, h_test)
+    confusion = torch.zeros(len(classes), len(classes), dtype=torch.int64)
+    confusion.index_put_((shown.labels, predicted), torch.tensor(1), accumulate=True)
+    queries = slice(0, 6)  # of six classes
+
+    pictures = [
+        Picture(
+            "Two views of one image are all that SimCLR sees",
+            "Each view is a random crop, perhaps flipped, with its colours jittered or gone. The network learns to "
+            "tell which views come from the same image. No label is used.",
+            plot_views(originals, views),
+            "Six emblems in the first column; to the right of each, eight random views of it: crops with changed "
+            "colours, some of them grey.",
+        ),
+        Picture(
+            "It learns",
+            "Left: the contrastive loss of every step. Right: how often the nearest neighbours of an unseen image, "
+            "in the features so far, have its class.",
+            plot_training(metrics, 2 * RECIPE.batch_size - 2),
+            "Two curves over the epochs of pretraining: the loss falls, the kNN accuracy on validation images rises.",
+        ),
+        Picture(
+            "Few labels go a long way",
+            "A linear output head on frozen features, against the same network trained with labels from scratch on "
+            "the same images.",
+            plot_label_efficiency(results, BUDGETS),
+            "Accuracy against labels per class for SimCLR, supervised training, a random encoder and pixels; "
+            "SimCLR is far ahead with ten labels a class.",
+        ),
+        Picture(
+            "The features fall into the classes",
+            "A thousand test images, projected to two dimensions by UMAP. Distances between clusters mean little; of "
+            f"an image's 15 neighbours in the left picture most are true ones (trustworthiness "
+            f"{trust['SimCLR features h']:.2f}; pixels {trust['pixels']:.2f}).",
+            plot_embeddings(embeddings, shown.labels, classes),
+            "Two scatter plots. In SimCLR's features, points of one class lie together; in pixels, classes are mixed.",
+        ),
+        Picture(
+            "What the network thinks is similar",
+            "The six training images nearest to a test image. Green and ✓: same class. Red and ✗: another class. "
+            "Pixels go by colour, which the augmentations made useless to SimCLR.",
+            plot_neighbors(
+                shown.images[queries],
+                shown.labels[queries],
+                train.images,
+                train.labels,
+                {"SimCLR": (h_test[queries], h_train), "pixels": (pixels[queries], pixel_features(train))},
+            ),
+            "Six query emblems with their nearest neighbours: by SimCLR's features mostly of the same class, by "
+            "pixels mostly of the same colours.",
+        ),
+        Picture(
+            "Where it errs",
+            "kNN predictions for the thousand test images, in per cent of the true class.",
+            plot_confusion(confusion, classes),
+            "Confusion matrix of the ten classes; most of the weight lies on the diagonal.",
+        ),
+    ]
+    return pictures, trust
+
+
+def write_report(
+    out: Path,
+    results: Results,
+    pictures: list[Picture],
+    facts: dict[str, object],
+    config: DemoConfig,
+    clock: Stopwatch,
+) -> None:
+    """Write report.html and its figures as PNG files."""
+    for number, picture in enumerate(pictures, 1):
+        name = picture.title.lower().replace(" ", "-")
+        write_atomically(out / "figures" / f"{number}-{name}.png", png_bytes(picture.figure))
+    ours, supervised = results["SimCLR"], results["supervised"]
+    page = html_report(
+        title="SimCLR on emblems",
+        lead=f"A ResNet-18 of width {RECIPE.width}, pretrained for {config.epochs} epochs on {config.images:,} drawn "
+        "images without a single label, then read out with a linear output head. All figures are test accuracies "
+        "after the last epoch"
+        + (f", mean ± standard deviation over {len(config.seeds)} seeds." if len(config.seeds) > 1 else "."),
+        tiles=[
+            (format_figure(ours["labels_all"]), "linear output head, all labels"),
+            (format_figure(ours["labels_10"]), "with 10 labels per class"),
+            (format_figure(supervised["labels_10"]), "trained from scratch on the same 10"),
+            (format_figure(ours["knn"]), "kNN, nothing trained"),
+        ],
+        tables=[
+            (
+                "Every source of features, every budget of labels",
+                "Linear output heads on frozen features; “supervised” is the whole network trained with labels.",
+                accuracy_table(results, COLUMNS),
+            )
+        ],
+        pictures=pictures,
+        facts={
+            "command": str(facts["command"] or "simclr demo"),
+            "machine": f"{facts['device']}, {facts['threads']} threads",
+            "versions": f"torch {facts['torch']}, torchvision {facts['torchvision']}, Python {facts['python']}",
+            "time": ", ".join(f"{name} {seconds:.0f} s" for name, seconds in clock.seconds.items()),
+            "seeds": ", ".join(map(str, config.seeds)),
+            "paper": "T. Chen, S. Kornblith, M. Norouzi, G. Hinton: A Simple Framework for Contrastive Learning of "
+            "Visual Representations, 2020, arXiv 2002.05709",
+        },
+    )
+    write_atomically(out / "report.html", page.encode())

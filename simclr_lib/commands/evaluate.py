@@ -1,0 +1,139 @@
+"""``simclr evaluate`` and ``simclr embed``: what a checkpoint's features are worth, and how they look."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import tyro
+from torch import nn
+
+from simclr_lib.commands.common import BUDGETS, compare_encoder, text_table, write_results
+from simclr_lib.config import TrainConfig
+from simclr_lib.data import ImageDataset, few_labels, load_dataset
+from simclr_lib.device import environment, pick_device
+from simclr_lib.evaluation import ProjectionMethod, extract_features, fine_tune, project, summary, trustworthiness
+from simclr_lib.models import SimCLR
+from simclr_lib.errors import SimCLRError
+from simclr_lib.training import load_checkpoint, write_atomically
+
+
+@dataclass(frozen=True)
+class CheckpointConfig:
+    """Which encoder on which images."""
+
+    checkpoint: Annotated[Path, tyro.conf.Positional]
+    """checkpoint.pt of a run, or the run's folder."""
+    dataset: str | None = None
+    """Data set; by default the one it was trained on."""
+    data_dir: Path | None = None
+    """Where the data set lies; by default where it lay for training."""
+    limit: int | None = None
+    """Use only so many images of each part."""
+    out: Path | None = None
+    """Folder for the results; by default beside the checkpoint."""
+    device: str = "auto"
+    """cpu, cuda or cuda:N; auto is the GPU if there is one."""
+
+
+@dataclass(frozen=True)
+class EvaluateConfig(CheckpointConfig):
+    """Settings of ``simclr evaluate``."""
+
+    fine_tune: bool = False
+    """Also train the whole network on, at every budget of labels: slow, since it is training."""
+
+
+@dataclass(frozen=True)
+class EmbedConfig(CheckpointConfig):
+    """Settings of ``simclr embed``."""
+
+    method: ProjectionMethod = "umap"
+    """umap, pca or tsne."""
+    seed: int = 0
+    """Of the projection."""
+
+
+def load_model(path: Path, device: torch.device, image_size: int | None = None) -> tuple[SimCLR, TrainConfig]:
+    """The pretrained model of a checkpoint, in evaluation mode, with the settings it was trained with."""
+    state = load_checkpoint(path)
+    config = TrainConfig.from_dict(state["config"])
+    if not config.contrastive:
+        raise SimCLRError(f"{path} was trained with labels: give the checkpoint of a SimCLR run.")
+    model = config.simclr(image_size or 32)
+    model.load_state_dict(state["model"])
+    return model.to(device, memory_format=torch.channels_last).eval(), config
+
+
+def _prepare(config: CheckpointConfig) -> tuple[SimCLR, TrainConfig, ImageDataset, ImageDataset, Path]:
+    device = pick_device(config.device)
+    settings = TrainConfig.from_dict(load_checkpoint(config.checkpoint)["config"])
+    train, test = (
+        load_dataset(
+            config.dataset or settings.dataset,
+            split,
+            config.data_dir or settings.data_dir,
+            limit=config.limit,
+            image_size=settings.image_size,
+        )
+        for split in ("train", "test")
+    )
+    model, settings = load_model(config.checkpoint, device, train.image_size)
+    folder = config.checkpoint if config.checkpoint.is_dir() else config.checkpoint.parent
+    return model, settings, train, test, config.out or folder
+
+
+def evaluate(config: EvaluateConfig) -> None:
+    """Run ``simclr evaluate``: prints the kNN / linear / few-label table and writes evaluation.json."""
+    model, settings, train, test, out = _prepare(config)
+    results, _ = compare_encoder(model.encoder, settings, train, test)
+    if config.fine_tune:
+        results["SimCLR, fine-tuned"] = fine_tuned_row(model.encoder, train, test, settings.seed)
+    write_results(
+        out / "evaluation.json",
+        {
+            "what": f"{config.checkpoint} on {test.name}",
+            "environment": environment(pick_device(config.device)),
+            "num_train": len(train),
+            "num_test": len(test),
+            "results": results,
+        },
+    )
+    print(text_table(results))
+    print(f"results: {out / 'evaluation.json'}")
+
+
+def fine_tuned_row(encoder: nn.Module, train: ImageDataset, test: ImageDataset, seed: int) -> dict[str, dict]:
+    """Test accuracy of the whole network, trained on from ``encoder`` at every budget of labels."""
+    smallest_class = int(train.labels.bincount().min())
+    parts = {
+        f"labels_{budget}": train.subset(few_labels(train.labels, budget, seed))
+        for budget in BUDGETS
+        if budget <= smallest_class
+    }
+    parts["labels_all"] = train
+    return {column: summary([fine_tune(encoder, part, test, seed=seed)[1]]) for column, part in parts.items()}
+
+
+def embed(config: EmbedConfig) -> None:
+    """Run ``simclr embed``: writes a picture of the test images' features, and the features themselves."""
+    # Only here: training must not wait for matplotlib.
+    from simclr_lib.teaching.plots import plot_embeddings
+    from simclr_lib.teaching.report import png_bytes
+
+    model, _, _, test, out = _prepare(config)
+    features = extract_features(model.encoder, test)
+    print(f"projecting {len(features):,} features of {features.shape[1]} numbers by {config.method} …")
+    points = project(features, config.method, config.seed)
+    trust = trustworthiness(features, points)
+    title = f"{config.method}, trustworthiness {trust:.2f}"
+    figure = plot_embeddings({title: points}, test.labels, test.classes)
+    write_atomically(out / "embedding.png", png_bytes(figure))
+    state = {"h": features, "points": points, "labels": test.labels, "classes": test.classes}
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    write_atomically(out / "embedding.pt", buffer.getvalue())
+    print(f"picture: {out / 'embedding.png'} (trustworthiness {trust:.2f}); tensors: {out / 'embedding.pt'}")

@@ -1,0 +1,176 @@
+"""Every setting of a training run in one place. The command line is made from these fields."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from simclr_lib.augment import SimCLRAugment
+from simclr_lib.device import Precision
+from simclr_lib.errors import SimCLRError
+from simclr_lib.loop import LoopConfig
+from simclr_lib.losses import check_temperature
+from simclr_lib.models import ProjectionHead, ResNet, SimCLR, Stem, resnet18, resnet34, resnet50
+from simclr_lib.optim import OptimizerName, default_lr
+
+# Settings that do not change what a run computes: they may differ when it is resumed.
+FREE_ON_RESUME = ("data_dir", "download", "device", "run_dir", "resume", "checkpoint_seconds", "tensorboard")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Settings of ``simclr train``. The defaults are the paper's recipe for CIFAR-10 (B.9) with ResNet-18."""
+
+    contrastive: bool = True
+    """SimCLR pretraining and then an output head on frozen features; False trains encoder and head with labels."""
+
+    dataset: str = "cifar10"
+    """emblems, cifar10, cifar100, stl10, tinyimagenet or imagefolder."""
+    data_dir: Path | None = None
+    """Where the data set lies, or is downloaded to; ./data by default."""
+    download: bool = True
+    """Download the data set if it is not there."""
+    limit: int | None = None
+    """Use only so many training images, drawn evenly from the classes."""
+    image_size: int | None = None
+    """Side to which an image folder is decoded, in pixels; by default its own size, or 64."""
+
+    base_model: Literal[18, 34, 50] = 18
+    """Depth of the ResNet."""
+    width: int = 64
+    """Channels of its first stage; 64 is the original."""
+    stem: Stem | None = None
+    """First layers: cifar (stride 1), fast (stride 2) or imagenet (7×7, stride 2, and max-pool).
+    By default cifar up to 64 pixels, imagenet above."""
+    projection_hidden: int = 2048
+    """Units of the projection head's hidden layer."""
+    projection_dim: int = 128
+    """Length of z."""
+    projection_layers: int = 2
+    """Linear layers of the projection head: 2 in the paper, 3 in its reference code."""
+
+    temperature: float = 0.5
+    """τ of NT-Xent."""
+    crop_min: float = 0.08
+    """Smallest crop, as a share of the image's area."""
+    crop_max: float = 1.0
+    """Largest crop, as a share of the image's area."""
+    color_strength: float = 0.5
+    """Strength s of the colour jitter: 0.5 for CIFAR-10, 1 for ImageNet."""
+    color_prob: float = 0.8
+    """Probability of colour jitter."""
+    gray_prob: float = 0.2
+    """Probability of grayscale."""
+    blur_prob: float | None = None
+    """Probability of Gaussian blur; by default 0 up to 32 pixels (B.9), 0.5 above (appendix A)."""
+    blur_sigma: tuple[float, float] = (0.01, 2.0)
+    """Smallest and largest standard deviation of the blur, in pixels; the paper has 0.1 and 2."""
+
+    epochs: int = 200
+    """Passes over the training images."""
+    batch_size: int = 512
+    """Images a step; SimCLR makes two views of each."""
+    optimizer: OptimizerName | None = None
+    """adam (AdamW), sgd (Nesterov) or lars; by default lars for SimCLR, sgd with labels."""
+    lr: float | None = None
+    """Peak learning rate; by default what suits the optimiser and the batch size."""
+    weight_decay: float = 1e-4
+    """Of kernels and weight matrices; biases and normalisation have none."""
+    warmup_epochs: float | None = None
+    """Linear warm-up before the cosine; by default 10, or a tenth of the epochs if that is less."""
+    seed: int = 0
+    """Of weights, order and views."""
+
+    validation: float = 0.05
+    """Share of the training images kept out of training, to watch kNN accuracy on; 0 watches nothing."""
+    monitor_every: int | None = None
+    """Epochs between two looks at the validation images; by default about ten looks a run."""
+    precision: Precision = "auto"
+    """bf16 or fp32; auto is bf16 where the hardware has it."""
+    device: str = "auto"
+    """cpu, cuda or cuda:N; auto is the GPU if there is one."""
+    run_dir: Path | None = None
+    """Folder for checkpoint, metrics and results; a new one below ./runs by default."""
+    resume: bool = False
+    """Continue the run in run_dir from its checkpoint."""
+    checkpoint_seconds: float = 60.0
+    """Save at least so often, in seconds, at whatever step that is."""
+    tensorboard: bool = False
+    """Also write TensorBoard event files to the run's folder (needs the tensorboard package)."""
+
+    def check(self) -> None:
+        """Raise `SimCLRError` for a setting that cannot be meant. Training calls this first."""
+        check_temperature(self.temperature)
+        if self.epochs < 1 or self.batch_size < 1:
+            raise SimCLRError("epochs and batch-size must be at least 1.")
+        if self.contrastive and self.batch_size < 2:
+            raise SimCLRError("SimCLR needs a batch-size of at least 2: with one image there is no negative.")
+        if not 0 <= self.validation <= 0.5:
+            raise SimCLRError(f"validation is a share between 0 and 0.5, not {self.validation}.")
+        if self.base_model not in (18, 34, 50):
+            raise SimCLRError(f"base-model must be 18, 34 or 50, not {self.base_model}.")
+        if self.limit is not None and self.limit < 1:
+            raise SimCLRError(f"limit must be at least 1, not {self.limit}.")
+
+    def augment(self, image_size: int) -> SimCLRAugment:
+        """The views of these settings, as large as the images."""
+        blur_prob = self.blur_prob
+        if blur_prob is None:
+            blur_prob = 0.0 if image_size <= 32 else 0.5
+        return SimCLRAugment(
+            size=image_size,
+            crop_scale=(self.crop_min, self.crop_max),
+            color_strength=self.color_strength,
+            color_prob=self.color_prob,
+            gray_prob=self.gray_prob,
+            blur_prob=blur_prob,
+            blur_sigma=self.blur_sigma,
+        )
+
+    def encoder(self, image_size: int) -> ResNet:
+        """A new encoder for images of that size."""
+        stem = self.stem or ("cifar" if image_size <= 64 else "imagenet")
+        return {18: resnet18, 34: resnet34, 50: resnet50}[self.base_model](stem, self.width)
+
+    def simclr(self, image_size: int) -> SimCLR:
+        """A new encoder and projection head."""
+        encoder = self.encoder(image_size)
+        head = ProjectionHead(
+            encoder.feature_dim, self.projection_hidden, self.projection_dim, self.projection_layers
+        )
+        return SimCLR(encoder, head)
+
+    def loop(self) -> LoopConfig:
+        """The settings of the training loop."""
+        optimizer: OptimizerName = self.optimizer or ("lars" if self.contrastive else "sgd")
+        warmup = min(10.0, 0.1 * self.epochs) if self.warmup_epochs is None else self.warmup_epochs
+        return LoopConfig(
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            optimizer=optimizer,
+            lr=default_lr(optimizer, self.batch_size) if self.lr is None else self.lr,
+            weight_decay=self.weight_decay,
+            warmup_epochs=warmup,
+            seed=self.seed,
+            precision=self.precision,
+        )
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain values, for JSON and checkpoints."""
+        values = dataclasses.asdict(self)
+        return {
+            name: str(value) if isinstance(value, Path) else list(value) if isinstance(value, tuple) else value
+            for name, value in values.items()
+        }
+
+    @staticmethod
+    def from_dict(values: dict[str, object]) -> TrainConfig:
+        """The inverse of `to_dict`."""
+        restored = dict(values)
+        for name in ("data_dir", "run_dir"):
+            if restored.get(name) is not None:
+                restored[name] = Path(str(restored[name]))
+        restored["blur_sigma"] = tuple(restored["blur_sigma"])  # type: ignore[arg-type]
+        return TrainConfig(**restored)  # type: ignore[arg-type]

@@ -1,0 +1,71 @@
+"""Which device and precision to compute with, and what machine a result was measured on."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Literal
+
+import torch
+import torchvision
+
+from simclr_lib.errors import SimCLRError
+
+Precision = Literal["auto", "bf16", "fp32"]
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """The named device; "auto" is the first CUDA GPU, or the CPU."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise SimCLRError(f"unknown device {name!r}: choose auto, cpu, cuda or cuda:0 …") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise SimCLRError("no CUDA GPU was found: use --device cpu, or install a CUDA build of PyTorch.")
+    return device
+
+
+def has_fast_bfloat16(device: torch.device) -> bool:
+    """Whether bfloat16 arithmetic is in the hardware: then autocast pays, otherwise it costs."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type == "cpu" and hasattr(torch.cpu, "_is_avx512_bf16_supported"):
+        return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return False
+
+
+def autocast(device: torch.device, precision: Precision = "auto") -> AbstractContextManager:
+    """The autocast context of a precision: "auto" is bfloat16 where the hardware has it."""
+    if precision not in ("auto", "bf16", "fp32"):
+        raise SimCLRError(f"unknown precision {precision!r}: choose auto, bf16 or fp32.")
+    enabled = precision == "bf16" or (precision == "auto" and has_fast_bfloat16(device))
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)
+
+
+def environment(device: torch.device) -> dict[str, object]:
+    """What a figure depends on besides the code: hardware, threads and versions."""
+    return {
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu_name(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "fast_bfloat16": has_fast_bfloat16(device),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "torchvision": torchvision.__version__,
+        "system": f"{platform.system()} {platform.machine()}",
+        "command": " ".join(["simclr", *sys.argv[1:]]) if "simclr" in Path(sys.argv[0]).parts[-1:] else None,
+    }
+
+
+def _cpu_name() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text(errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()

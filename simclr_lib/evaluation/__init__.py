@@ -1,0 +1,25 @@
+"""What frozen features are worth: kNN, linear probe, fine-tuning, and pictures of the embedding."""
+
+from simclr_lib.evaluation.features import evaluating, extract_features, pixel_features
+from simclr_lib.evaluation.fine_tuning import accuracy, fine_tune
+from simclr_lib.evaluation.knn import knn_accuracy, knn_predict
+from simclr_lib.evaluation.linear import ProbeResult, linear_probe
+from simclr_lib.evaluation.projection import ProjectionMethod, project, trustworthiness
+from simclr_lib.evaluation.table import evaluate_features, summary
+
+__all__ = [
+    "ProbeResult",
+    "ProjectionMethod",
+    "accuracy",
+    "evaluate_features",
+    "evaluating",
+    "extract_features",
+    "fine_tune",
+    "knn_accuracy",
+    "knn_predict",
+    "linear_probe",
+    "pixel_features",
+    "project",
+    "summary",
+    "trustworthiness",
+]

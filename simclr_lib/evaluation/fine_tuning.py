@@ -1,0 +1,70 @@
+"""Fine-tuning: the pretrained encoder goes on learning, with labels (paper, section 5 and B.5)."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import nn
+
+from simclr_lib.augment import SimCLRAugment
+from simclr_lib.data import ImageDataset
+from simclr_lib.device import Precision
+from simclr_lib.evaluation.features import extract_features
+from simclr_lib.loop import LoopConfig, fit
+from simclr_lib.models import Classifier, OutputHead
+from simclr_lib.objectives import classification_objective
+
+
+def fine_tune(
+    encoder: nn.Module,
+    train: ImageDataset,
+    test: ImageDataset,
+    epochs: int = 30,
+    batch_size: int = 256,
+    lr: float | None = None,
+    seed: int = 0,
+    precision: Precision = "auto",
+) -> tuple[Classifier, float]:
+    """Train a copy of the encoder and a new output head on labelled images, then test once, after the last epoch.
+
+    As in the paper (B.5): SGD with Nesterov momentum 0.9, learning rate 0.05 · B / 256, no weight decay, and no
+    augmentation but random crops and flips. Unlike it, a short warm-up: batches here are smaller.
+
+    Args:
+        encoder: images → h, with ``feature_dim``; left as it is.
+        train: labelled training images.
+        test: labelled test images.
+        epochs: passes over ``train``.
+        batch_size: at most; with fewer images than that, all of them.
+        lr: peak learning rate; None follows the rule above.
+        seed: of the head, the order and the views.
+        precision: "auto" uses bfloat16 where the hardware has it.
+
+    Returns:
+        (classifier, accuracy on ``test``, 0…1).
+    """
+    device = next(encoder.parameters()).device
+    batch_size = min(batch_size, len(train))
+    torch.manual_seed(seed)
+    head = OutputHead(encoder.feature_dim, len(train.classes))  # type: ignore[arg-type]
+    model = Classifier(copy.deepcopy(encoder), head).to(device, memory_format=torch.channels_last)
+    augment = SimCLRAugment(train.image_size, color_prob=0.0, gray_prob=0.0, blur_prob=0.0)
+    config = LoopConfig(
+        epochs=epochs,
+        batch_size=batch_size,
+        optimizer="sgd",
+        lr=0.05 * batch_size / 256 if lr is None else lr,
+        warmup_epochs=0.05 * epochs,
+        seed=seed,
+        precision=precision,
+    )
+    objective = classification_objective(model, train.to(device), augment)
+    fit(model, objective, len(train), config, description="fine-tuning")
+    return model.eval(), accuracy(model, test, precision)
+
+
+def accuracy(classifier: nn.Module, dataset: ImageDataset, precision: Precision = "auto") -> float:
+    """Share of images that a classifier (images → logits) gets right, 0…1, without augmentation."""
+    logits = extract_features(classifier, dataset, precision=precision)
+    return (logits.argmax(dim=1) == dataset.labels.cpu()).float().mean().item()

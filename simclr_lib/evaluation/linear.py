@@ -1,0 +1,156 @@
+"""The linear probe: how much a linear output head reads from frozen features (paper, section 2.3 and B.6)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from simclr_lib.data import split_indices
+from simclr_lib.errors import SimCLRError, unknown_name
+from simclr_lib.loop import LoopConfig, fit
+from simclr_lib.models import OutputHead
+
+L2_GRID = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)  # on standardised features, from strong to weak
+SMALL = 2_000  # with fewer labels than this, one validation split is too noisy: take five
+
+
+@dataclass(frozen=True)
+class ProbeResult:
+    """What a probe found.
+
+    Attributes:
+        accuracy: share of test images classified correctly, 0…1.
+        head: the trained output head, for features as they come from the encoder.
+        l2: the chosen L2 strength (L-BFGS only).
+        validation: validation accuracy of each L2 strength tried.
+    """
+
+    accuracy: float
+    head: OutputHead
+    l2: float | None = None
+    validation: dict[float, float] | None = None
+
+
+def linear_probe(
+    train_features: Tensor,
+    train_labels: Tensor,
+    test_features: Tensor,
+    test_labels: Tensor,
+    method: Literal["lbfgs", "sgd"] = "lbfgs",
+    l2: float | None = None,
+    seed: int = 0,
+    num_classes: int | None = None,
+) -> ProbeResult:
+    """Train a linear output head on frozen features and test it once.
+
+    "lbfgs" solves multinomial logistic regression to convergence, with the L2 strength that does best on validation
+    splits of the training features. "sgd" is the paper's protocol (B.6): Nesterov momentum 0.9, learning rate
+    0.1 · B / 256, 90 epochs, B = 256, no weight decay. Both standardise the features with the training set's mean
+    and deviation. The test features are used once, for the accuracy.
+
+    Args:
+        train_features: float [N, D].
+        train_labels: int64 [N], 0 … C − 1; classes may be missing.
+        test_features: float [M, D].
+        test_labels: int64 [M].
+        method: "lbfgs" or "sgd".
+        l2: strength of the penalty l2 / 2 · ‖W‖²; None chooses it on validation splits.
+        seed: of the validation splits (lbfgs) or of the batches (sgd).
+        num_classes: C; None takes it from the labels of both parts.
+    """
+    if len(train_features) == 0 or len(train_features) != len(train_labels):
+        raise SimCLRError(
+            f"a probe needs one label a feature, not {len(train_labels)} for {len(train_features)}."
+        )
+    if num_classes is None:
+        num_classes = int(torch.cat([train_labels, test_labels]).max()) + 1
+    mean, std = train_features.mean(dim=0), train_features.std(dim=0, correction=0)
+    std = torch.where(std > 1e-6, std, 1.0)  # a constant feature says nothing: leave its scale
+    standardised = (train_features - mean) / std
+
+    validation = None
+    if method == "lbfgs":
+        if l2 is None:
+            validation = _validate_l2(standardised, train_labels, num_classes, seed)
+            l2 = max(validation, key=lambda strength: (validation[strength], strength))
+        weight, bias = _logistic_regression(standardised, train_labels, num_classes, l2)
+    elif method == "sgd":
+        weight, bias = _sgd(standardised, train_labels, num_classes, seed)
+    else:
+        raise unknown_name("probe method", method, ("lbfgs", "sgd"))
+
+    head = OutputHead(train_features.shape[1], num_classes)
+    with torch.no_grad():  # fold the standardisation into the head
+        head.weight.copy_(weight / std)
+        head.bias.copy_(bias - (weight / std) @ mean)
+        predicted = head(test_features.float()).argmax(dim=1)
+    return ProbeResult((predicted == test_labels).float().mean().item(), head, l2, validation)
+
+
+def _validate_l2(features: Tensor, labels: Tensor, num_classes: int, seed: int) -> dict[float, float]:
+    """Mean validation accuracy of every strength in `L2_GRID`."""
+    correct = dict.fromkeys(L2_GRID, 0.0)
+    num_splits = 1 if len(features) >= SMALL else 5
+    for split in range(num_splits):
+        train, held_out = split_indices(labels, 0.2, seed=seed * num_splits + split)
+        if len(held_out) == 0:  # fewer than three labels a class: nothing to hold out
+            continue
+        start = None
+        for l2 in L2_GRID:  # each solution is a good start for the next, weaker penalty
+            start = _logistic_regression(features[train], labels[train], num_classes, l2, start)
+            predicted = (features[held_out] @ start[0].T + start[1]).argmax(dim=1)
+            correct[l2] += (predicted == labels[held_out]).float().mean().item() / num_splits
+    return correct
+
+
+def _logistic_regression(
+    features: Tensor,
+    labels: Tensor,
+    num_classes: int,
+    l2: float,
+    start: tuple[Tensor, Tensor] | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Minimise mean cross-entropy + l2 / 2 · ‖W‖². Returns (weight [C, D], bias [C])."""
+    if start is None:
+        start = (features.new_zeros(num_classes, features.shape[1]), features.new_zeros(num_classes))
+    weight, bias = (p.clone().requires_grad_() for p in start)
+    solver = torch.optim.LBFGS(
+        [weight, bias], max_iter=200, history_size=10, tolerance_grad=1e-5, line_search_fn="strong_wolfe"
+    )
+
+    def objective() -> Tensor:
+        solver.zero_grad()
+        loss = F.cross_entropy(features @ weight.T + bias, labels) + l2 / 2 * weight.square().sum()
+        loss.backward()
+        return loss
+
+    solver.step(objective)  # type: ignore[arg-type]
+    return weight.detach(), bias.detach()
+
+
+def _sgd(features: Tensor, labels: Tensor, num_classes: int, seed: int) -> tuple[Tensor, Tensor]:
+    """The paper's protocol. Returns (weight [C, D], bias [C])."""
+    head = OutputHead(features.shape[1], num_classes)
+    torch.nn.init.zeros_(head.weight)
+    torch.nn.init.zeros_(head.bias)
+    batch_size = min(256, len(features))
+    config = LoopConfig(
+        epochs=90,
+        batch_size=batch_size,
+        optimizer="sgd",
+        lr=0.1 * batch_size / 256,
+        seed=seed,
+        precision="fp32",
+    )
+    fit(
+        head,
+        lambda indices, _: F.cross_entropy(head(features[indices]), labels[indices]),
+        len(features),
+        config,
+        description="output head",
+    )
+    return head.weight.detach(), head.bias.detach()

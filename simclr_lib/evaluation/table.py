@@ -1,0 +1,68 @@
+"""The table that every comparison here uses: kNN and linear probe, with all labels and with few."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from simclr_lib.data import few_labels
+from simclr_lib.evaluation.knn import knn_accuracy
+from simclr_lib.evaluation.linear import linear_probe
+
+Figure = dict[str, float | list[float]]
+"""{"mean", "std", "values"} of an accuracy."""
+
+
+def summary(values: Sequence[float]) -> Figure:
+    """Mean, sample standard deviation (0 for one value) and the values themselves."""
+    std = statistics.stdev(values) if len(values) > 1 else 0.0
+    return {"mean": statistics.fmean(values), "std": std, "values": list(values)}
+
+
+def evaluate_features(
+    train_features: Tensor,
+    train_labels: Tensor,
+    test_features: Tensor,
+    test_labels: Tensor,
+    budgets: Sequence[int] = (10, 50, 100),
+    draws: int = 3,
+    seed: int = 0,
+) -> dict[str, Figure]:
+    """kNN (k = 20) and L-BFGS probe with all labels, and the probe with few labels a class.
+
+    Args:
+        train_features: float [N, D].
+        train_labels: int64 [N].
+        test_features: float [M, D].
+        test_labels: int64 [M].
+        budgets: labels per class; those that the training set does not have are left out.
+        draws: random choices of the labelled images at each budget.
+        seed: of those choices.
+
+    Returns:
+        {"knn": …, "labels_all": …, "labels_10": …, …}: accuracies, 0…1, as `summary` gives them.
+    """
+    num_classes = int(max(train_labels.max(), test_labels.max())) + 1
+
+    def probe(rows: Tensor | slice) -> float:
+        return linear_probe(
+            train_features[rows],
+            train_labels[rows],
+            test_features,
+            test_labels,
+            seed=seed,
+            num_classes=num_classes,
+        ).accuracy
+
+    table = {
+        "knn": summary([knn_accuracy(train_features, train_labels, test_features, test_labels)]),
+        "labels_all": summary([probe(slice(None))]),
+    }
+    smallest_class = int(train_labels.bincount(minlength=num_classes).min())
+    for budget in budgets:
+        if budget <= smallest_class:
+            rows = [few_labels(train_labels, budget, seed=seed * draws + draw) for draw in range(draws)]
+            table[f"labels_{budget}"] = summary([probe(r) for r in rows])
+    return table

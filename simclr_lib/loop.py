@@ -1,0 +1,171 @@
+"""The training loop that pretraining, supervised training, fine-tuning and the SGD probe share.
+
+Every random choice is a function of the seed and the step alone (`seeded`), never of what ran before. So a run that
+is continued from a checkpoint at any step sees the same batches and the same views as one that was never stopped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from tqdm.auto import tqdm
+
+from simclr_lib.device import Precision, autocast
+from simclr_lib.errors import SimCLRError
+from simclr_lib.optim import OptimizerName, build_optimizer, warmup_cosine
+
+BatchLoss = Callable[[Tensor, torch.Generator], Tensor]
+"""(indices int64 [B], generator) → scalar loss."""
+
+FLUSH_EVERY = 25  # steps between two looks at the losses: each look makes a GPU wait
+
+
+@dataclass(frozen=True)
+class LoopConfig:
+    """How to take gradient steps.
+
+    Attributes:
+        epochs: passes over the examples.
+        batch_size: examples a step; the remainder of an epoch is dropped, each epoch another one.
+        optimizer: "adam" (AdamW), "sgd" (Nesterov) or "lars".
+        lr: peak learning rate.
+        weight_decay: of weight matrices and kernels.
+        warmup_epochs: linear warm-up, then a cosine to zero, both per step.
+        seed: of the order of the examples and of their views.
+        precision: "auto" uses bfloat16 where the hardware has it.
+    """
+
+    epochs: int
+    batch_size: int
+    optimizer: OptimizerName
+    lr: float
+    weight_decay: float = 0.0
+    warmup_epochs: float = 0.0
+    seed: int = 0
+    precision: Precision = "auto"
+
+    def steps_per_epoch(self, num_examples: int) -> int:
+        """Whole batches in ``num_examples``; an error if there is none."""
+        if self.epochs < 1 or self.batch_size < 1:
+            raise SimCLRError("epochs and batch size must be at least 1.")
+        if self.batch_size > num_examples:
+            raise SimCLRError(
+                f"a batch of {self.batch_size} is larger than the {num_examples} training images: "
+                f"use --batch-size {num_examples} or less."
+            )
+        return num_examples // self.batch_size
+
+
+class Observer(Protocol):
+    """What watches a run: writes logs and checkpoints, and may continue an earlier run."""
+
+    def begin(self, model: nn.Module, optimizer: Optimizer, steps_per_epoch: int) -> int:
+        """Called once, before training. Returns the step to start at."""
+
+    def losses(self, first_step: int, losses: list[float], lrs: list[float]) -> None:
+        """Called every few steps with the finite losses since the last call, and their learning rates."""
+
+    def due(self, step: int) -> bool:
+        """Called after every step. Returns True to have `losses` brought up to date and then `act` called."""
+
+    def act(self, step: int) -> None:
+        """Called after step ``step`` where `due` asked for it: measure, save, or raise to stop."""
+
+
+class DivergedError(SimCLRError):
+    """The loss is not finite."""
+
+
+def seeded(seed: int, *stream: int | str) -> torch.Generator:
+    """A CPU generator that is a function of the seed and a stream's name, such as ("views", step)."""
+    digest = hashlib.blake2b(repr((seed, *stream)).encode(), digest_size=8).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest, "big") >> 1)
+
+
+def batches(num_examples: int, config: LoopConfig, first_step: int = 0) -> Iterator[Tensor]:
+    """Index tensors int64 [batch_size], from ``first_step`` to the end: a new random order every epoch."""
+    steps_per_epoch = config.steps_per_epoch(num_examples)
+    for epoch in range(first_step // steps_per_epoch, config.epochs):
+        order = torch.randperm(num_examples, generator=seeded(config.seed, "order", epoch))
+        for i in range(steps_per_epoch):
+            if epoch * steps_per_epoch + i >= first_step:
+                yield order[i * config.batch_size : (i + 1) * config.batch_size]
+
+
+def fit(
+    model: nn.Module,
+    batch_loss: BatchLoss,
+    num_examples: int,
+    config: LoopConfig,
+    observer: Observer | None = None,
+    description: str = "training",
+) -> list[float]:
+    """Train ``model`` in place.
+
+    Args:
+        model: what the optimiser updates; it is set to training mode.
+        batch_loss: from (indices, generator) to the scalar loss; computed under autocast.
+        num_examples: the indices run from 0 to num_examples − 1.
+        config: see `LoopConfig`.
+        observer: see `Observer`.
+        description: the progress bar's label.
+
+    Returns:
+        The loss of every step from the first one that ran.
+
+    Raises:
+        DivergedError: a loss was not finite; says at which step.
+    """
+    steps_per_epoch = config.steps_per_epoch(num_examples)
+    total_steps = config.epochs * steps_per_epoch
+    warmup_steps = min(round(config.warmup_epochs * steps_per_epoch), total_steps)
+    device = next(model.parameters()).device
+    optimizer = build_optimizer(config.optimizer, model, config.lr, config.weight_decay)
+    first_step = observer.begin(model, optimizer, steps_per_epoch) if observer else 0
+
+    history: list[float] = []
+    pending: list[Tensor] = []  # losses that nobody has looked at yet
+    lrs: list[float] = []  # their learning rates
+
+    def look_at_losses(done: int) -> None:
+        values = torch.stack(pending).tolist()
+        for step, value in enumerate(values, done - len(values)):
+            if not math.isfinite(value):
+                raise DivergedError(
+                    f"the loss became {value} at step {step} of {total_steps}: "
+                    f"try a lower learning rate (it peaks at {config.lr:g}) or a longer warm-up."
+                )
+        history.extend(values)
+        if observer:
+            observer.losses(done - len(values), values, lrs)
+        pending.clear()
+        lrs.clear()
+
+    model.train()
+    with tqdm(total=total_steps, initial=first_step, desc=description, unit="step", delay=2, leave=False) as bar:
+        for step, indices in enumerate(batches(num_examples, config, first_step), first_step):
+            lr = config.lr * warmup_cosine(step, total_steps, warmup_steps)
+            for group in optimizer.param_groups:
+                group["lr"] = lr
+            with autocast(device, config.precision):
+                loss = batch_loss(indices, seeded(config.seed, "views", step))
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            pending.append(loss.detach())
+            lrs.append(lr)
+            bar.update()
+            act = observer is not None and observer.due(step)
+            if act or len(pending) == FLUSH_EVERY or step == total_steps - 1:
+                look_at_losses(step + 1)
+                bar.set_postfix(loss=f"{history[-1]:.3f}", refresh=False)
+            if act and observer:
+                observer.act(step)
+    return history

@@ -1,0 +1,17 @@
+"""Encoders, projection head and output head."""
+
+from simclr_lib.models.resnet import STEMS, ResNet, Stem, resnet18, resnet34, resnet50
+from simclr_lib.models.simclr import Classifier, OutputHead, ProjectionHead, SimCLR
+
+__all__ = [
+    "STEMS",
+    "Classifier",
+    "OutputHead",
+    "ProjectionHead",
+    "ResNet",
+    "SimCLR",
+    "Stem",
+    "resnet18",
+    "resnet34",
+    "resnet50",
+]

@@ -1,0 +1,103 @@
+"""ResNet encoders (He et al. 2015) for images of any size: torchvision's blocks with a choice of stem and width.
+
+Parameters have torchvision's names, so that state dicts travel both ways.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torchvision.models.resnet import BasicBlock, Bottleneck
+
+from simclr_lib.errors import SimCLRError, unknown_name
+
+Stem = Literal["cifar", "fast", "imagenet"]
+
+STEMS = {
+    "cifar": "3×3 convolution, stride 1, no max-pool: the paper's choice for CIFAR-10 (B.9)",
+    "fast": "3×3 convolution, stride 2, no max-pool: a quarter of the work, for CPUs",
+    "imagenet": "7×7 convolution, stride 2, and 3×3 max-pool, stride 2: the original",
+}
+
+
+class ResNet(nn.Module):
+    """A ResNet without its classifier: images → features h.
+
+    Args:
+        block: torchvision's ``BasicBlock`` or ``Bottleneck``.
+        depths: number of blocks in each of the four stages.
+        stem: see `STEMS`.
+        width: channels of the first stage; 64 is the original.
+
+    Attributes:
+        feature_dim: length of h: 8 · width (basic blocks) or 32 · width (bottlenecks).
+    """
+
+    def __init__(
+        self,
+        block: type[BasicBlock | Bottleneck],
+        depths: tuple[int, int, int, int],
+        stem: Stem = "cifar",
+        width: int = 64,
+    ) -> None:
+        super().__init__()
+        if stem not in STEMS:
+            raise unknown_name("stem", stem, STEMS)
+        if width < 1:
+            raise SimCLRError(f"width must be at least 1, not {width}.")
+        if stem == "imagenet":
+            self.conv1 = nn.Conv2d(3, width, 7, stride=2, padding=3, bias=False)
+            self.maxpool: nn.Module = nn.MaxPool2d(3, stride=2, padding=1)
+        else:
+            self.conv1 = nn.Conv2d(3, width, 3, stride=1 if stem == "cifar" else 2, padding=1, bias=False)
+            self.maxpool = nn.Identity()
+        self.bn1 = nn.BatchNorm2d(width)
+        self.relu = nn.ReLU(inplace=True)
+
+        self.feature_dim = width  # grows stage by stage to its final value
+        self.layer1 = self._stage(block, depths[0], width, stride=1)
+        self.layer2 = self._stage(block, depths[1], 2 * width, stride=2)
+        self.layer3 = self._stage(block, depths[2], 4 * width, stride=2)
+        self.layer4 = self._stage(block, depths[3], 8 * width, stride=2)
+
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def _stage(
+        self, block: type[BasicBlock | Bottleneck], depth: int, planes: int, stride: int
+    ) -> nn.Sequential:
+        out_channels = planes * block.expansion
+        shortcut = None
+        if stride != 1 or self.feature_dim != out_channels:
+            shortcut = nn.Sequential(
+                nn.Conv2d(self.feature_dim, out_channels, 1, stride=stride, bias=False),
+                nn.BatchNorm2d(out_channels),
+            )
+        blocks = [block(self.feature_dim, planes, stride, shortcut)]
+        blocks += [block(out_channels, planes) for _ in range(depth - 1)]
+        self.feature_dim = out_channels
+        return nn.Sequential(*blocks)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """float [N, 3, H, W] → h [N, feature_dim]."""
+        x = self.maxpool(self.relu(self.bn1(self.conv1(images))))
+        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
+        return torch.flatten(nn.functional.adaptive_avg_pool2d(x, 1), 1)  # mean over the picture
+
+
+def resnet18(stem: Stem = "cifar", width: int = 64) -> ResNet:
+    """ResNet-18: h has 8 · width numbers (512)."""
+    return ResNet(BasicBlock, (2, 2, 2, 2), stem, width)
+
+
+def resnet34(stem: Stem = "cifar", width: int = 64) -> ResNet:
+    """ResNet-34: h has 8 · width numbers (512)."""
+    return ResNet(BasicBlock, (3, 4, 6, 3), stem, width)
+
+
+def resnet50(stem: Stem = "cifar", width: int = 64) -> ResNet:
+    """ResNet-50: h has 32 · width numbers (2,048)."""
+    return ResNet(Bottleneck, (3, 4, 6, 3), stem, width)

@@ -1,0 +1,147 @@
+"""Optimisers and the learning-rate schedule: Adam(W), SGD, LARS; linear warm-up, then cosine, per step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from simclr_lib.errors import SimCLRError, unknown_name
+
+OptimizerName = Literal["adam", "sgd", "lars"]
+
+
+class LARS(Optimizer):
+    """Layer-wise adaptive rate scaling (You et al. 2017), with the arithmetic of SimCLR's reference code.
+
+    For each parameter w with gradient g, learning rate η, momentum μ, weight decay λ and trust coefficient c:
+
+        g ← g + λ w                                  weight decay enters before the norms
+        r ← c ‖w‖ / ‖g‖   (1 if either norm is 0)    the layer's trust ratio; 1 in groups with adapt=False
+        v ← μ v + η r g                              the learning rate is inside the momentum
+        w ← w − v                                    (nesterov: w ← w − (μ v + η r g))
+
+    Args:
+        params: parameters, or groups of them. Groups with ``adapt=False`` take the plain momentum step: biases
+            and normalisation parameters, see `parameter_groups`.
+        lr: learning rate η.
+        momentum: μ.
+        weight_decay: λ.
+        trust_coefficient: c.
+        nesterov: look one step ahead.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Tensor] | Iterable[dict[str, Any]],
+        lr: float,
+        momentum: float = 0.9,
+        weight_decay: float = 0.0,
+        trust_coefficient: float = 0.001,
+        nesterov: bool = False,
+    ) -> None:
+        if lr < 0 or momentum < 0 or weight_decay < 0 or trust_coefficient <= 0:
+            raise SimCLRError(
+                "LARS needs lr, momentum and weight_decay of at least 0 and a trust_coefficient above 0."
+            )
+        defaults = {
+            "lr": lr,
+            "momentum": momentum,
+            "weight_decay": weight_decay,
+            "trust_coefficient": trust_coefficient,
+            "nesterov": nesterov,
+            "adapt": True,
+        }
+        super().__init__(params, defaults)
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+        """One update of every parameter that has a gradient. All norms stay on the device."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            params = [p for p in group["params"] if p.grad is not None]
+            if not params:
+                continue
+            for p in params:
+                if "momentum_buffer" not in self.state[p]:
+                    self.state[p]["momentum_buffer"] = torch.zeros_like(p)
+            velocities = [self.state[p]["momentum_buffer"] for p in params]
+            updates = torch._foreach_add(
+                [p.grad for p in params], params, alpha=group["weight_decay"]
+            )  # g + λ w, in new tensors: the gradients themselves stay as they are
+            if group["adapt"]:
+                w_norms = torch._foreach_norm(params)
+                g_norms = torch._foreach_norm(updates)
+                ratios = [
+                    torch.where((w > 0) & (g > 0), group["trust_coefficient"] * w / g, 1.0)
+                    for w, g in zip(w_norms, g_norms, strict=True)
+                ]
+                torch._foreach_mul_(updates, ratios)
+            torch._foreach_mul_(updates, group["lr"])  # η r g
+            torch._foreach_mul_(velocities, group["momentum"])
+            torch._foreach_add_(velocities, updates)
+            if group["nesterov"]:
+                torch._foreach_add_(updates, velocities, alpha=group["momentum"])
+                torch._foreach_sub_(params, updates)
+            else:
+                torch._foreach_sub_(params, velocities)
+        return loss
+
+
+def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Two groups: weight matrices and kernels; biases and normalisation parameters.
+
+    The second gets no weight decay and, with LARS, no layer adaptation, as in the reference code: a vector's norm
+    says nothing about how far a step may go.
+    """
+    trained = [p for p in model.parameters() if p.requires_grad]
+    return [
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0, "adapt": False},
+    ]
+
+
+def build_optimizer(name: OptimizerName, model: nn.Module, lr: float, weight_decay: float) -> Optimizer:
+    """The named optimiser over `parameter_groups` of ``model``.
+
+    "adam" is AdamW (weight decay apart from the gradient); "sgd" has Nesterov momentum 0.9; "lars" is `LARS`.
+    """
+    groups = parameter_groups(model, weight_decay)
+    if name == "adam":
+        return torch.optim.AdamW(groups, lr=lr, fused=True)
+    if name == "sgd":
+        return torch.optim.SGD(groups, lr=lr, momentum=0.9, nesterov=True)
+    if name == "lars":
+        return LARS(groups, lr=lr)
+    raise unknown_name("optimizer", name, ("adam", "sgd", "lars"))
+
+
+def default_lr(name: OptimizerName, batch_size: int) -> float:
+    """A learning rate to start from, for pretraining.
+
+    LARS: 1.0 · B / 256 (the linear rule, with the paper's value for CIFAR-10, B.9). SGD: 0.12 · B / 256.
+    Adam: 0.001 · √(B / 128), since its steps do not grow with the gradient.
+    """
+    if name == "lars":
+        return 1.0 * batch_size / 256
+    if name == "sgd":
+        return 0.12 * batch_size / 256
+    return 0.001 * math.sqrt(batch_size / 128)
+
+
+def warmup_cosine(step: int, total_steps: int, warmup_steps: int) -> float:
+    """Share of the peak learning rate at ``step`` (0 … total_steps − 1).
+
+    Linear from 1 / warmup_steps to 1 over the warm-up, then half a cosine to 0. With no warm-up, step 0 is at the peak.
+    """
+    if step < warmup_steps:
+        return (step + 1) / warmup_steps
+    progress = (step - warmup_steps) / max(1, total_steps - warmup_steps)
+    return 0.5 * (1 + math.cos(math.pi * progress))

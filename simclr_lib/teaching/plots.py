@@ -1,0 +1,233 @@
+"""Figures for notebooks and reports. Each function takes plain tensors or numbers and returns a matplotlib figure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+from torch.nn import functional as F
+
+from simclr_lib.teaching.style import MARKERS, OKABE_ITO
+
+INK = "#222222"
+SOURCE_STYLE = {  # how a source of features is drawn, wherever it is drawn
+    "SimCLR": (OKABE_ITO["blue"], "o", "-"),
+    "supervised": (OKABE_ITO["vermillion"], "s", "--"),
+    "random encoder": (OKABE_ITO["reddish purple"], "^", "-."),
+    "pixels": (OKABE_ITO["black"], "D", ":"),
+}
+
+
+def new_figure(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Figure, list[Axes]]:
+    """A figure of that size in inches, on white, with its axes in reading order."""
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(width, height), dpi=150, layout="constrained", facecolor="white", squeeze=False
+    )
+    plt.close(figure)  # it is shown where it is returned, not twice
+    return figure, list(axes.flat)
+
+
+def show_image(axes: Axes, image: Tensor, frame: str | None = None) -> None:
+    """Draw one image, [3, H, W] uint8 or float in [0, 1], without ticks; with a coloured frame if given."""
+    axes.imshow(image.permute(1, 2, 0).cpu().numpy(), interpolation="nearest")
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set_visible(frame is not None)
+        spine.set_color(frame)
+        spine.set_linewidth(3)
+
+
+def plot_views(originals: Tensor, views: Tensor) -> Figure:
+    """Originals in the first column, their random views beside them.
+
+    Args:
+        originals: [R, 3, H, W].
+        views: [R, C, 3, S, S].
+    """
+    rows, columns = views.shape[:2]
+    figure, axes = new_figure(1.0 * (columns + 1), 1.05 * rows, rows, columns + 1)
+    for row in range(rows):
+        show_image(axes[row * (columns + 1)], originals[row], frame=OKABE_ITO["orange"])
+        for column in range(columns):
+            show_image(axes[row * (columns + 1) + 1 + column], views[row, column])
+    axes[0].set_title("image", fontsize=9, color=INK)
+    axes[1 + columns // 2].set_title("random views", fontsize=9, color=INK)
+    return figure
+
+
+def plot_training(metrics: Sequence[Mapping[str, float]], num_negatives: int) -> Figure:
+    """Loss and validation kNN accuracy over the epochs.
+
+    Args:
+        metrics: a run's lines, as `simclr_lib.training.read_metrics` gives them.
+        num_negatives: 2N − 2; the loss of a network that cannot tell views apart is log(2N − 1).
+    """
+    figure, (loss_axes, knn_axes) = new_figure(9, 3.2, 1, 2)
+    steps = [m for m in metrics if "loss" in m]
+    looks = [m for m in metrics if "validation_knn" in m]
+    loss_axes.plot([m["epoch"] for m in steps], [m["loss"] for m in steps], color=OKABE_ITO["sky blue"], lw=0.7)
+    window = max(1, len(steps) // 50)
+    losses = torch.tensor([m["loss"] for m in steps])
+    if len(losses) >= window:
+        smooth = losses.unfold(0, window, 1).mean(dim=1)
+        epochs = [m["epoch"] for m in steps[window - 1 :]]
+        loss_axes.plot(epochs, smooth, color=OKABE_ITO["blue"], lw=2, label=f"mean of {window} steps")
+    chance = torch.tensor(num_negatives + 1.0).log().item()
+    loss_axes.axhline(chance, color=OKABE_ITO["black"], ls=":", lw=1.2, label=f"all views alike: {chance:.2f}")
+    loss_axes.set(xlabel="epoch", ylabel="NT-Xent loss")
+    loss_axes.legend(frameon=False, fontsize=8)
+    knn_axes.plot(
+        [m["epoch"] for m in looks],
+        [m["validation_knn"] for m in looks],
+        color=OKABE_ITO["bluish green"],
+        marker="o",
+        ms=4,
+    )
+    knn_axes.set(xlabel="epoch", ylabel="kNN accuracy, validation images", ylim=(0, 1))
+    for axes in (loss_axes, knn_axes):
+        tidy(axes)
+    return figure
+
+
+def plot_label_efficiency(results: Mapping[str, Mapping[str, Mapping]], budgets: Sequence[int]) -> Figure:
+    """Accuracy against labels per class, one line a source, with the standard deviation as a bar.
+
+    Args:
+        results: source → {"labels_all": …, "labels_10": …} of {"mean", "std"}.
+        budgets: labels per class; all labels come last.
+    """
+    figure, (axes,) = new_figure(7, 4)
+    ticks = [*map(str, budgets), "all"]
+    keys = [*(f"labels_{b}" for b in budgets), "labels_all"]
+    for source, (color, marker, line) in SOURCE_STYLE.items():
+        figures = [(i, results[source][key]) for i, key in enumerate(keys) if key in results.get(source, {})]
+        if not figures:
+            continue
+        axes.errorbar(
+            [i for i, _ in figures],
+            [f["mean"] for _, f in figures],
+            yerr=[f["std"] for _, f in figures],
+            color=color,
+            marker=marker,
+            ls=line,
+            lw=2,
+            ms=7,
+            capsize=4,
+            label=source,
+        )
+    axes.set_xticks(range(len(ticks)), ticks)
+    axes.set(xlabel="labels per class", ylabel="test accuracy", ylim=(0, 1.02))
+    tidy(axes)
+    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
+
+
+def plot_embeddings(pictures: Mapping[str, Tensor], labels: Tensor, classes: Sequence[str]) -> Figure:
+    """Scatter plots side by side, colour and marker by class.
+
+    Args:
+        pictures: title → float [N, 2].
+        labels: int64 [N].
+        classes: names.
+    """
+    figure, axes_list = new_figure(5.2 * len(pictures), 5.0, 1, len(pictures))
+    for axes, (title, points) in zip(axes_list, pictures.items(), strict=True):
+        scatter_classes(axes, points, labels, classes)
+        axes.set_title(title, fontsize=11, color=INK)
+    figure.legend(
+        *axes_list[0].get_legend_handles_labels(),
+        loc="outside lower center",
+        ncols=min(5, len(classes)),
+        frameon=False,
+        markerscale=2,
+        fontsize=9,
+    )
+    return figure
+
+
+def scatter_classes(axes: Axes, points: Tensor, labels: Tensor, classes: Sequence[str]) -> None:
+    """One scatter a class: colour and marker together tell classes apart, also without colour vision."""
+    colors = list(OKABE_ITO.values())
+    for label, name in enumerate(classes):
+        rows = labels == label
+        axes.scatter(
+            points[rows, 0],
+            points[rows, 1],
+            s=12,
+            color=colors[label % len(colors)],
+            marker=MARKERS[label % len(MARKERS)],
+            alpha=0.75,
+            lw=0,
+            label=name,
+        )
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.spines[:].set_color("#cccccc")
+
+
+def plot_neighbors(
+    queries: Tensor,
+    query_labels: Tensor,
+    bank: Tensor,
+    bank_labels: Tensor,
+    features: Mapping[str, tuple[Tensor, Tensor]],
+    count: int = 6,
+) -> Figure:
+    """The nearest training images of some test images, in each feature space.
+
+    Args:
+        queries: images [Q, 3, H, W], with labels int64 [Q].
+        bank: images [N, 3, H, W], with labels int64 [N].
+        features: name → (features of the queries [Q, D], of the bank [N, D]).
+        count: neighbours a query.
+    """
+    blocks = len(features)
+    columns = 1 + blocks * count
+    figure, axes = new_figure(0.72 * columns, 0.8 * len(queries) + 0.5, len(queries), columns)
+    for row in range(len(queries)):
+        show_image(axes[row * columns], queries[row], frame=OKABE_ITO["orange"])
+    axes[0].set_title("query", fontsize=9, color=INK)
+    for block, (name, (of_queries, of_bank)) in enumerate(features.items()):
+        similarity = F.normalize(of_queries, dim=1) @ F.normalize(of_bank, dim=1).T
+        nearest = similarity.topk(count, dim=1).indices  # [Q, count]
+        for row in range(len(queries)):
+            for rank, index in enumerate(nearest[row].tolist()):
+                cell = axes[row * columns + 1 + block * count + rank]
+                right = bool(bank_labels[index] == query_labels[row])
+                show_image(cell, bank[index], OKABE_ITO["bluish green" if right else "vermillion"])
+                cell.set_xlabel("✓" if right else "✗", fontsize=8, labelpad=1)
+        axes[1 + block * count + count // 2].set_title(f"nearest by {name}", fontsize=9, color=INK)
+    return figure
+
+
+def plot_confusion(matrix: Tensor, classes: Sequence[str]) -> Figure:
+    """Rows are true classes, columns predicted ones, in per cent of the row.
+
+    Args:
+        matrix: int64 [C, C] counts.
+        classes: names.
+    """
+    share = 100 * matrix / matrix.sum(dim=1, keepdim=True).clamp(min=1)
+    figure, (axes,) = new_figure(0.5 * len(classes) + 2.4, 0.5 * len(classes) + 1.6)
+    axes.imshow(share, cmap="Blues", vmin=0, vmax=100)
+    for i in range(len(classes)):
+        for j in range(len(classes)):
+            if share[i, j] >= 0.5:
+                color = "white" if share[i, j] > 55 else INK
+                axes.text(j, i, f"{share[i, j]:.0f}", ha="center", va="center", fontsize=8, color=color)
+    axes.set_xticks(range(len(classes)), classes, rotation=45, ha="right")
+    axes.set_yticks(range(len(classes)), classes)
+    axes.set(xlabel="predicted", ylabel="true")
+    return figure
+
+
+def tidy(axes: Axes) -> None:
+    """The house style of a chart: no box, a faint grid behind."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(color="#e5e5e5", lw=0.8)
+    axes.set_axisbelow(True)

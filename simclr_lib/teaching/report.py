@@ -1,0 +1,137 @@
+"""One self-contained HTML page about a run: no network, no script, readable on a phone, on paper and in the dark."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+
+from matplotlib.figure import Figure
+
+STYLE = """
+:root { color-scheme: light dark; --ink: #1d2430; --soft: #5a6472; --page: #f6f7f9; --card: #fff;
+  --line: #dfe3e8; --accent: #0072b2; }
+@media (prefers-color-scheme: dark) { :root { --ink: #e8ebf0; --soft: #a5afbd; --page: #14171c;
+  --card: #1d2128; --line: #343a44; --accent: #56b4e9; } }
+* { box-sizing: border-box; }
+body { margin: 0; background: var(--page); color: var(--ink);
+  font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
+main { max-width: 60rem; margin: 0 auto; padding: 2.5rem 1.25rem 4rem; }
+h1 { font-size: 2rem; line-height: 1.2; margin: 0 0 .4rem; letter-spacing: -.01em; }
+h2 { font-size: 1.25rem; margin: 0 0 .5rem; }
+p { margin: .4rem 0 .8rem; } .soft { color: var(--soft); }
+section { background: var(--card); border: 1px solid var(--line); border-radius: 12px;
+  padding: 1.25rem 1.5rem 1.4rem; margin-top: 1.25rem; }
+.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(12rem, 1fr)); gap: 1rem; margin-top: 1.5rem; }
+.tile { background: var(--card); border: 1px solid var(--line); border-radius: 12px; padding: 1rem 1.2rem; }
+.tile b { display: block; font-size: 1.9rem; line-height: 1.2; color: var(--accent);
+  font-variant-numeric: tabular-nums; }
+figure { margin: .5rem 0 0; overflow-x: auto; }
+figure img { display: block; max-width: 100%; height: auto; margin: 0 auto; background: #fff; border-radius: 8px;
+  padding: .4rem; }
+table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
+th, td { text-align: right; padding: .45rem .6rem; border-bottom: 1px solid var(--line); white-space: nowrap; }
+th:first-child, td:first-child { text-align: left; } th { font-weight: 600; color: var(--soft); font-size: .9rem; }
+td.best { font-weight: 700; } .scroll { overflow-x: auto; }
+code { background: var(--page); border: 1px solid var(--line); border-radius: 5px; padding: .1rem .35rem;
+  font-size: .88em; overflow-wrap: anywhere; }
+"""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure of the report, with what it shows in words.
+
+    Attributes:
+        title: heading.
+        text: one or two sentences for every reader.
+        figure: the matplotlib figure.
+        alt: what is to be seen, for readers who cannot see it.
+    """
+
+    title: str
+    text: str
+    figure: Figure
+    alt: str
+
+
+def png_bytes(figure: Figure) -> bytes:
+    """The figure as a PNG file's content."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", facecolor="white")
+    return buffer.getvalue()
+
+
+def html_report(
+    title: str,
+    lead: str,
+    tiles: Sequence[tuple[str, str]],
+    tables: Sequence[tuple[str, str, str]],
+    pictures: Sequence[Picture],
+    facts: Mapping[str, str],
+) -> str:
+    """A whole page, pictures embedded.
+
+    Args:
+        title: heading.
+        lead: first paragraph.
+        tiles: (figure, what it is): the headline numbers.
+        tables: (heading, text, HTML of a table, see `accuracy_table`).
+        pictures: the figures, in order.
+        facts: label → value: how the page was made.
+    """
+    parts = [f"<h1>{escape(title)}</h1><p class=soft>{escape(lead)}</p><div class=tiles>"]
+    parts += [f"<div class=tile><b>{escape(value)}</b>{escape(label)}</div>" for value, label in tiles]
+    parts.append("</div>")
+    for heading, text, table in tables:
+        parts.append(
+            f"<section><h2>{escape(heading)}</h2><p>{escape(text)}</p><div class=scroll>{table}</div></section>"
+        )
+    for picture in pictures:
+        data = base64.b64encode(png_bytes(picture.figure)).decode()
+        parts.append(
+            f"<section><h2>{escape(picture.title)}</h2><p>{escape(picture.text)}</p><figure>"
+            f'<img alt="{escape(picture.alt, quote=True)}" src="data:image/png;base64,{data}"></figure></section>'
+        )
+    rows = "".join(
+        f"<tr><td>{escape(name)}</td><td style='text-align:left;white-space:normal'>{escape(value)}</td></tr>"
+        for name, value in facts.items()
+    )
+    parts.append(f"<section><h2>How this page was made</h2><table>{rows}</table></section>")
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{escape(title)}</title><style>{STYLE}</style></head>"
+        f"<body><main>{''.join(parts)}</main></body></html>\n"
+    )
+
+
+def accuracy_table(results: Mapping[str, Mapping[str, Mapping]], columns: Mapping[str, str]) -> str:
+    """An HTML table of accuracies in per cent, the best of each column in bold.
+
+    Args:
+        results: source → column → {"mean", "std"}.
+        columns: column → its heading.
+    """
+    shown = {key: name for key, name in columns.items() if any(key in row for row in results.values())}
+    best = {key: max(row[key]["mean"] for row in results.values() if key in row) for key in shown}
+    lines = ["<table><thead><tr><th>features</th>"]
+    lines += [f"<th>{escape(name)}</th>" for name in shown.values()]
+    lines.append("</tr></thead><tbody>")
+    for source, row in results.items():
+        lines.append(f"<tr><td>{escape(source)}</td>")
+        for key in shown:
+            mark = " class=best" if key in row and row[key]["mean"] == best[key] else ""
+            lines.append(f"<td{mark}>{format_figure(row[key]) if key in row else '–'}</td>")
+        lines.append("</tr>")
+    lines.append("</tbody></table>")
+    return "".join(lines)
+
+
+def format_figure(figure: Mapping) -> str:
+    """An accuracy as "96.4 %", or "85.9 ± 1.2 %" where there are several values."""
+    if len(figure["values"]) > 1:
+        return f"{100 * figure['mean']:.1f} ± {100 * figure['std']:.1f} %"
+    return f"{100 * figure['mean']:.1f} %"

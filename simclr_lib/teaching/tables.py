@@ -1,0 +1,103 @@
+"""Tables for README and notebooks, written from results files: no number there is typed by hand.
+
+``python -m simclr_lib.teaching.tables README.md`` fills every block between ``<!-- begin NAME -->`` and
+``<!-- end NAME -->`` anew from ``notebooks/results/``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from simclr_lib.errors import SimCLRError, unknown_name
+
+HEADINGS = {
+    "knn": "kNN",
+    "labels_10": "10 labels / class",
+    "labels_50": "50 labels / class",
+    "labels_100": "100 labels / class",
+    "labels_all": "all labels",
+    "labels_all_sgd": "all labels, SGD protocol",
+}
+
+
+def per_cent(figure: Mapping[str, Any]) -> str:
+    """A figure of a results file as "96.4", or "96.4 ± 0.3" where it has several values."""
+    text = f"{100 * figure['mean']:.1f}"
+    return f"{text} ± {100 * figure['std']:.1f}" if len(figure["values"]) > 1 else text
+
+
+def markdown(header: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table; all columns but the first are flushed right."""
+    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def accuracies(*files: Mapping[str, Any]) -> str:
+    """The accuracy tables of results files as one, in per cent, with how they were measured below."""
+    results = {source: row for file in files for source, row in file["results"].items()}
+    columns = [key for key in HEADINGS if any(key in row for row in results.values())]
+    rows = [
+        [source, *(per_cent(row[key]) if key in row else "–" for key in columns)] for source, row in results.items()
+    ]
+    table = markdown(["test accuracy, %", *(HEADINGS[key] for key in columns)], rows)
+    return "\n\n".join([table, *(provenance(file) for file in files)])
+
+
+def provenance(file: Mapping[str, Any]) -> str:
+    """One line on how a results file was made."""
+    where = file["environment"]
+    seeds = file.get("seeds", [file["config"]["seed"]] if "config" in file else [])
+    over = f"{len(seeds)} seeds, mean ± standard deviation" if len(seeds) > 1 else "1 seed"
+    seconds = file["seconds"]["total"] if isinstance(file["seconds"], dict) else file["seconds"]
+    minutes = f"{seconds / 60:.1f} minutes"
+    if len(seeds) > 1 and "seconds_per_seed" in file:
+        minutes = f"{file['seconds_per_seed'] / 60:.1f} minutes a seed"
+    sizes = f"{file['num_train']:,} training and {file['num_test']:,} test images"
+    return (
+        f"`{where['command']}`: {sizes}, {over}, {minutes} on {where['device']} with {where['threads']} threads, "
+        f"torch {where['torch']}."
+    )
+
+
+def bench(file: Mapping[str, Any]) -> str:
+    """The throughput table of ``simclr bench``."""
+    rows = [
+        [section["title"], row["name"], f"{row['value']:,.0f} {row['unit']}", f"{row['ratio']:.1f} ×"]
+        for section in file["sections"]
+        for row in section["rows"]
+    ]
+    return markdown(["what", "library", "throughput", "ours / theirs"], rows)
+
+
+BLOCKS: dict[str, tuple[list[str], Callable[..., str]]] = {
+    "demo": (["demo"], accuracies),
+    "crop-color": (["crop-color"], accuracies),
+    "cifar10-jpeg": (["cifar10-jpeg-simclr", "cifar10-jpeg-supervised"], accuracies),
+    "bench": (["bench-cpu"], bench),
+}
+
+
+def fill(text: str, results: Path) -> str:
+    """Write every block of a text anew from the results files in a folder."""
+
+    def block(match: re.Match[str]) -> str:
+        name = match.group(1)
+        if name not in BLOCKS:
+            raise unknown_name("block", name, BLOCKS)
+        files, table = BLOCKS[name]
+        contents = [json.loads((results / f"{file}.json").read_text()) for file in files]
+        return f"<!-- begin {name} -->\n\n{table(*contents)}\n\n<!-- end {name} -->"
+
+    return re.sub(r"<!-- begin ([\w-]+) -->.*?<!-- end \1 -->", block, text, flags=re.DOTALL)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        raise SimCLRError("usage: python -m simclr_lib.teaching.tables README.md")
+    page = Path(sys.argv[1])
+    page.write_text(fill(page.read_text(), Path("notebooks/results")))

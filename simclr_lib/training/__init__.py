@@ -1,0 +1,17 @@
+"""Pretraining and supervised training, with run folders and checkpoints."""
+
+from simclr_lib.training.checkpoint import load_checkpoint, save_checkpoint, write_atomically
+from simclr_lib.training.pretrain import pretrain
+from simclr_lib.training.run import Interrupted, Run, read_metrics
+from simclr_lib.training.supervised import train_supervised
+
+__all__ = [
+    "Interrupted",
+    "Run",
+    "load_checkpoint",
+    "pretrain",
+    "read_metrics",
+    "save_checkpoint",
+    "train_supervised",
+    "write_atomically",
+]

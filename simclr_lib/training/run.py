@@ -1,0 +1,210 @@
+"""A run's folder: configuration, metrics, checkpoint. Watches the training loop and can continue an earlier run."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from simclr_lib.config import FREE_ON_RESUME, TrainConfig
+from simclr_lib.device import environment
+from simclr_lib.errors import SimCLRError
+from simclr_lib.loop import DivergedError
+from simclr_lib.training.checkpoint import load_checkpoint, save_checkpoint, write_atomically
+
+
+class Interrupted(KeyboardInterrupt):  # noqa: N818
+    """Ctrl-C, after the checkpoint was saved. The message says how to go on."""
+
+
+class Run:
+    """The folder of one training run; an `Observer` of the loop.
+
+    The folder holds ``config.json`` (settings, command, versions, hardware), ``metrics.jsonl`` (a line a step, and a
+    line a look at the validation images), ``checkpoint.pt`` (model, optimiser, step) and, at the end,
+    ``results.json``. Since every random choice is a function of seed and step (`simclr_lib.loop`), model, optimiser
+    and step are all that it takes to continue bit for bit.
+
+    Use it as a context manager around training: within it, Ctrl-C finishes the step, saves and raises `Interrupted`;
+    a second Ctrl-C stops at once.
+
+    Args:
+        path: the folder. It may hold a run only if ``config.resume``.
+        config: the run's settings.
+        facts: what else must be the same on resuming, such as the number of images; stored with the settings.
+    """
+
+    def __init__(self, path: Path, config: TrainConfig, facts: dict[str, object] | None = None) -> None:
+        self.path = Path(path)
+        self.checkpoint_path = self.path / "checkpoint.pt"
+        self.metrics_path = self.path / "metrics.jsonl"
+        self.config = config
+        self.facts = facts or {}
+        self.monitor: Callable[[], dict[str, float]] | None = None
+        self.interrupted = False
+        if (self.path / "config.json").exists() and not config.resume:
+            raise SimCLRError(
+                f"{self.path} already holds a run: add --resume to continue it, or choose another --run-dir."
+            )
+        if config.resume and not self.checkpoint_path.exists():
+            raise SimCLRError(f"there is no checkpoint in {self.path} to resume: leave out --resume to start there.")
+        self.resumed = load_checkpoint(self.checkpoint_path) if config.resume else None
+        if self.resumed:
+            self._check_same_run(self.resumed)
+        self._tensorboard = _tensorboard_writer(self.path) if config.tensorboard else None
+
+    def _check_same_run(self, state: dict[str, Any]) -> None:
+        then, now = {**state["config"], **state["facts"]}, {**self.config.to_dict(), **self.facts}
+        changed = [
+            f"{name.replace('_', '-')} was {then.get(name)!r}, is {now.get(name)!r}"
+            for name in sorted(then.keys() | now.keys())
+            if then.get(name) != now.get(name) and name not in FREE_ON_RESUME
+        ]
+        if changed:
+            raise SimCLRError(
+                f"{self.checkpoint_path} is from another configuration ({'; '.join(changed)}): "
+                "use the same settings, or another --run-dir."
+            )
+
+    # The loop calls these; see `simclr_lib.loop.Observer`.
+
+    def begin(self, model: nn.Module, optimizer: Optimizer, steps_per_epoch: int) -> int:
+        self.model, self.optimizer, self.steps_per_epoch = model, optimizer, steps_per_epoch
+        self.total_steps = steps_per_epoch * self.config.epochs
+        epochs_a_look = self.config.monitor_every or max(1, round(self.config.epochs / 10))
+        self.steps_a_look = epochs_a_look * steps_per_epoch
+        step = 0
+        if self.resumed:
+            model.load_state_dict(self.resumed["model"])
+            optimizer.load_state_dict(self.resumed["optimizer"])
+            step = self.resumed["step"]
+        device = next(model.parameters()).device
+        about = {"config": self.config.to_dict(), **self.facts, "environment": environment(device)}
+        write_atomically(self.path / "config.json", json.dumps(about, indent=2).encode())
+        self._keep_metrics_before(step)
+        self.last_time = self.last_save = time.monotonic()
+        return step
+
+    def losses(self, first_step: int, losses: list[float], lrs: list[float]) -> None:
+        seconds = time.monotonic() - self.last_time
+        self.last_time += seconds
+        speed = round(len(losses) * self.config.batch_size / max(seconds, 1e-9), 1)
+        self._log(
+            {"step": step, "epoch": step / self.steps_per_epoch, "loss": loss, "lr": lr, "images_per_second": speed}
+            for step, (loss, lr) in enumerate(zip(losses, lrs, strict=True), first_step)
+        )
+
+    def due(self, step: int) -> bool:
+        self._looking = self.monitor is not None and (
+            (step + 1) % self.steps_a_look == 0 or step + 1 == self.total_steps
+        )
+        self._saving = (
+            self.interrupted
+            or step + 1 == self.total_steps
+            or time.monotonic() - self.last_save >= self.config.checkpoint_seconds
+        )
+        return self._looking or self._saving
+
+    def act(self, step: int) -> None:
+        if self._looking and self.monitor:
+            self._log([{"step": step, "epoch": (step + 1) / self.steps_per_epoch, **self.monitor()}])
+        if self._saving:
+            self.save(step + 1)
+        if self.interrupted:
+            raise Interrupted(
+                f"stopped after step {step + 1} of {self.total_steps}; everything is saved. Continue with the "
+                f"same command and --resume --run-dir {self.path}"
+            )
+        self.last_time = time.monotonic()  # looking and saving are not training time
+
+    def save(self, steps_done: int, **extra: object) -> None:
+        """Write the checkpoint; refuse one whose weights are not finite, so that the last good one stays."""
+        norms = torch.stack(torch._foreach_norm([p.detach() for p in self.model.parameters()]))
+        if not norms.isfinite().all():
+            raise DivergedError(f"the weights are not finite after step {steps_done - 1}: try a lower learning rate.")
+        state = {
+            "config": self.config.to_dict(),
+            "facts": self.facts,
+            "step": steps_done,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            **extra,
+        }
+        save_checkpoint(self.checkpoint_path, state)
+        self.last_save = time.monotonic()
+
+    # Metrics.
+
+    def _log(self, records: Any) -> None:
+        records = list(records)
+        try:
+            with self.metrics_path.open("a") as file:
+                file.writelines(json.dumps(record) + "\n" for record in records)
+        except OSError as error:
+            raise SimCLRError(
+                f"cannot write {self.metrics_path}: {error.strerror}. Free some space or choose another --run-dir; "
+                "the last checkpoint is as it was."
+            ) from error
+        if self._tensorboard:
+            for record in records:
+                for name, value in record.items():
+                    if name not in ("step", "epoch"):
+                        self._tensorboard.add_scalar(name, value, record["step"])
+
+    def _keep_metrics_before(self, step: int) -> None:
+        """Drop what a killed run logged after its last checkpoint: it will be logged again."""
+        kept = [json.dumps(r) + "\n" for r in read_metrics(self.path) if r["step"] < step]
+        write_atomically(self.metrics_path, "".join(kept).encode())
+
+    # Signals.
+
+    def __enter__(self) -> Run:
+        self._old_handler = None
+        if threading.current_thread() is threading.main_thread():
+            self._old_handler = signal.signal(signal.SIGINT, self._on_interrupt)
+        return self
+
+    def _on_interrupt(self, number: int, frame: FrameType | None) -> None:
+        if self.interrupted:
+            raise KeyboardInterrupt
+        self.interrupted = True
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._old_handler is not None:
+            signal.signal(signal.SIGINT, self._old_handler)
+        if self._tensorboard:
+            self._tensorboard.close()
+        if isinstance(error, DivergedError):
+            kept = f"The last good checkpoint is {self.checkpoint_path}." if self.checkpoint_path.exists() else ""
+            raise DivergedError(f"{error} {kept}".rstrip()) from error
+
+
+def read_metrics(run_dir: Path) -> list[dict[str, float]]:
+    """The lines of a run's ``metrics.jsonl``; a last line that was cut off is left out."""
+    path = Path(run_dir) / "metrics.jsonl"
+    records = []
+    for line in path.read_text().splitlines() if path.exists() else []:
+        try:
+            records.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return records
+
+
+def _tensorboard_writer(path: Path) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise SimCLRError("--tensorboard needs a package that is not here: pip install tensorboard") from None
+    return SummaryWriter(str(path))

@@ -1,0 +1,120 @@
+"""The house stands: arrows point down, importing is light, dependencies agree, ruff and mypy are content."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "simclr_lib"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+FLOORS = {  # a room may import from floors below its own
+    "errors": 0,
+    "device": 1,
+    "data": 2,
+    "augment": 2,
+    "models": 2,
+    "losses": 2,
+    "optim": 2,
+    "loop": 3,
+    "objectives": 4,
+    "config": 4,
+    "evaluation": 5,
+    "training": 6,  # may use evaluation to monitor, never the other way
+    "teaching": 7,
+    "commands": 8,
+    "cli": 9,
+    "__main__": 10,
+}
+GROUND_FLOOR = {"data", "augment", "models", "losses", "optim"}
+HEAVY = ("umap", "numba", "sklearn", "matplotlib", "ipywidgets", "tyro")
+
+
+def room(path):
+    """The room that a module of the package belongs to: the first name below simclr_lib."""
+    return path.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+def imported_rooms(path):
+    """The rooms of simclr_lib that a module imports, anywhere in it."""
+    rooms = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: a relative import"
+            # `from simclr_lib import loop` names the room last, `from simclr_lib.loop import fit` first.
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        rooms |= {name.split(".")[1] for name in names if name.startswith("simclr_lib.")}
+    return rooms - {room(path)}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_point_down(path):
+    if path == PACKAGE / "__init__.py":
+        return
+    assert room(path) in FLOORS, f"{room(path)} is a new room: give it a floor"
+    for other in imported_rooms(path):
+        assert FLOORS[other] < FLOORS[room(path)], f"{path.name} imports {other} from its own floor or above"
+
+
+def test_rooms_on_the_ground_floor_do_not_import_each_other():
+    for path in MODULES:
+        if room(path) in GROUND_FLOOR:
+            assert not imported_rooms(path) & GROUND_FLOOR, path
+
+
+def test_evaluation_never_imports_training():
+    for path in (PACKAGE / "evaluation").rglob("*.py"):
+        assert "training" not in imported_rooms(path), path
+
+
+@pytest.mark.parametrize(
+    "module", ["simclr_lib", "simclr_lib.training", "simclr_lib.evaluation", "simclr_lib.config"]
+)
+def test_importing_the_training_path_loads_nothing_heavy(module):
+    program = f"import sys, {module}; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    loaded = {name.partition(".")[0] for name in done.stdout.split()}
+    assert not loaded & set(HEAVY)
+
+
+# --- dependencies
+
+
+def package_name(requirement):
+    """The bare name of a requirement such as "torch>=2.6"."""
+    return re.match(r"[\w.-]+", requirement).group().lower().replace("_", "-")
+
+
+def test_environment_and_pyproject_list_the_same_packages():
+    tomllib = pytest.importorskip("tomllib")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    required = {package_name(r) for r in project["dependencies"] + project["optional-dependencies"]["test"]}
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
+    listed = {package_name(r) for r in environment["dependencies"] if isinstance(r, str)}
+    on_conda_forge = {"torch": "pytorch", "matplotlib": "matplotlib-base"}
+    listed |= {pip for pip, conda in on_conda_forge.items() if conda in listed}
+    assert listed - set(on_conda_forge.values()) - {"python", "pip"} == required
+
+
+# --- checkers
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy",)],
+    ids=lambda command: " ".join(command),
+)
+def test_checker_is_content(command):
+    done = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -1,0 +1,179 @@
+"""The command line does what its help says, and every mistake gets one line that says what to do."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import urllib.error
+
+import pytest
+import torch
+from PIL import Image
+
+from simclr_lib.cli import main, spell_out_booleans
+from simclr_lib.config import TrainConfig
+from simclr_lib.data import ImageDataset, load_dataset
+from simclr_lib.training import load_checkpoint
+
+TINY = [
+    *("--stem", "fast", "--width", "4", "--projection-hidden", "16", "--projection-dim", "8"),
+    *("--batch-size", "16", "--epochs", "1", "--limit", "120"),
+]
+
+
+def fails(capsys, *arguments: str) -> str:
+    """Run a command that must fail; returns the one line that it printed."""
+    assert main(arguments) == 2
+    error = capsys.readouterr().err.strip()
+    assert error.startswith("simclr: error: ")
+    assert "\n" not in error
+    assert "Traceback" not in error
+    return error
+
+
+def test_train_pretrains_and_reports_beside_the_baselines(tmp_path, capsys):
+    assert main(["train", "--dataset", "emblems", *TINY, "--run-dir", str(tmp_path / "run")]) == 0
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert set(results["results"]) == {"SimCLR", "random encoder", "pixels"}
+    assert {"knn", "labels_10", "labels_all", "labels_all_sgd"} <= set(results["results"]["SimCLR"])
+    assert "all labels" in capsys.readouterr().out
+    head = load_checkpoint(tmp_path / "run" / "output_head.pt")
+    assert head["head"]["weight"].shape == (10, 32)
+
+
+@pytest.mark.parametrize("flag", [["--no-contrastive"], ["--contrastive", "False"], ["--contrastive=false"]])
+def test_without_contrastive_it_trains_with_labels(tmp_path, flag):
+    assert main(["train", *flag, "--dataset", "emblems", *TINY, "--run-dir", str(tmp_path / "run")]) == 0
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert set(results["results"]) == {"supervised"}
+    assert results["config"]["optimizer"] is None  # by default: sgd
+
+
+def test_base_model_50_switches_the_network(tmp_path):
+    options = ["--dataset", "emblems", "--base-model", "50", *TINY, "--limit", "40", "--run-dir", str(tmp_path)]
+    assert main(["train", "--no-contrastive", *options]) == 0
+    assert "encoder.layer1.0.conv3.weight" in load_checkpoint(tmp_path)["model"]
+
+
+def test_train_without_options_is_simclr_on_cifar10_with_resnet18():
+    config = TrainConfig()
+    assert (config.contrastive, config.dataset, config.base_model) == (True, "cifar10", 18)
+    assert config.encoder(32).conv1.stride == (1, 1)
+    assert config.loop().optimizer == "lars"
+    assert TrainConfig(contrastive=False).loop().optimizer == "sgd"
+
+
+def test_evaluate_and_embed_read_the_checkpoint(tmp_path, capsys):
+    run = tmp_path / "run"
+    main(["train", "--dataset", "emblems", *TINY, "--run-dir", str(run)])
+    capsys.readouterr()
+    assert main(["evaluate", str(run / "checkpoint.pt"), "--limit", "120", "--fine-tune"]) == 0
+    assert "SimCLR, fine-tuned" in capsys.readouterr().out
+    assert json.loads((run / "evaluation.json").read_text())["num_train"] == 120
+    assert main(["embed", str(run), "--method", "pca", "--limit", "60", "--out", str(tmp_path / "e")]) == 0
+    saved = torch.load(tmp_path / "e" / "embedding.pt", weights_only=True)
+    assert saved["points"].shape == (60, 2)
+    assert Image.open(tmp_path / "e" / "embedding.png").size[0] > 300
+
+
+def test_demo_leaves_a_self_contained_report(tmp_path, capsys, monkeypatch):
+    from simclr_lib.commands import demo
+
+    monkeypatch.setattr(demo, "FEW_LABEL_STEPS", 2)
+    monkeypatch.setattr(demo, "SUPERVISED_EPOCHS", 1)
+    out = tmp_path / "demo"
+    assert main(["demo", "--images", "1200", "--epochs", "1", "--seeds", "0", "1", "--out", str(out)]) == 0
+    results = json.loads((out / "results.json").read_text())
+    assert set(results["results"]) == {"SimCLR", "random encoder", "pixels", "supervised"}
+    assert len(results["results"]["supervised"]["labels_10"]["values"]) == 2
+    page = (out / "report.html").read_text()
+    assert "src=\"http" not in page
+    assert "<script" not in page
+    assert page.count("<img alt=") == 6
+    assert 'alt=""' not in page
+    shown = results["results"]["SimCLR"]["labels_10"]
+    assert f"{100 * shown['mean']:.1f} ± {100 * shown['std']:.1f} %" in page
+    assert len(list((out / "figures").glob("*.png"))) == 6
+    assert fails(capsys, "demo", "--out", str(out)).endswith("choose another --out.")
+
+
+def test_a_sweep_writes_every_variant_of_every_seed(tmp_path):
+    out = tmp_path / "crop-color.json"
+    options = ["--images", "256", "--epochs", "1", "--seeds", "0", "1", "--out", str(out)]
+    assert main(["sweep", "crop-color", *options]) == 0
+    results = json.loads(out.read_text())
+    rows = results["results"]
+    assert {"SimCLR, crop only", "SimCLR, color only", "SimCLR, crop + color"} <= set(rows)
+    assert all(len(row["labels_all"]["values"]) == 2 for row in rows.values())
+    assert results["variants"]["crop only"] == {"color_prob": 0.0, "gray_prob": 0.0}
+
+
+def test_booleans_can_be_spelled_out():
+    assert spell_out_booleans(["--contrastive", "False", "--seed", "1"], TrainConfig) == [
+        *("--no-contrastive", "--seed", "1")
+    ]
+    assert spell_out_booleans(["--resume=True", "--data-dir=a=b"], TrainConfig) == ["--resume", "--data-dir", "a=b"]
+
+
+def test_python_m_is_the_same_command_line():
+    shown = subprocess.run([sys.executable, "-m", "simclr_lib", "--help"], capture_output=True, text=True)
+    assert shown.returncode == 0
+    assert "demo" in shown.stdout
+    wrong = subprocess.run([sys.executable, "-m", "simclr_lib", "demmo"], capture_output=True, text=True)
+    assert wrong.returncode == 2
+    assert wrong.stderr.strip().splitlines() == [
+        "simclr: error: unknown command 'demmo': did you mean 'demo'? "
+        "Choose one of demo, train, evaluate, embed, sweep, bench."
+    ]
+
+
+def test_mistakes_get_one_line(tmp_path, capsys):
+    assert "did you mean 'emblems'" in fails(capsys, "train", "--dataset", "emblem")
+    assert "did you mean 'crop-color'" in fails(capsys, "sweep", "crop-colour")
+    assert "temperature must be above 0" in fails(capsys, "train", "--temperature", "0")
+    assert "no checkpoint at" in fails(capsys, "evaluate", str(tmp_path / "nothing.pt"))
+    assert "--resume needs --run-dir" in fails(capsys, "train", "--resume")
+    big = ["--dataset", "emblems", "--limit", "100", "--batch-size", "512", "--run-dir", str(tmp_path / "r")]
+    assert "larger than the" in fails(capsys, "train", *big)
+    missing = ["--dataset", "cifar10", "--no-download", "--data-dir", str(tmp_path)]
+    assert "--data-dir" in fails(capsys, "train", *missing)
+
+
+def test_without_a_network_it_points_to_emblems_and_data_dir(tmp_path, capsys, monkeypatch):
+    def offline(*_, **__):
+        raise urllib.error.URLError("Name or service not known")
+
+    monkeypatch.setattr("urllib.request.urlopen", offline)
+    error = fails(capsys, "train", "--data-dir", str(tmp_path))
+    assert "--dataset emblems" in error
+    assert "--data-dir" in error
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path, capsys):
+    (tmp_path / "file").write_text("in the way")
+    options = ["--dataset", "emblems", *TINY, "--run-dir", str(tmp_path / "file" / "run")]
+    assert "cannot write" in fails(capsys, "train", *options)
+    assert (tmp_path / "file").read_text() == "in the way"
+
+
+def test_one_class_pretrains_but_has_nothing_to_classify(tmp_path, capsys, monkeypatch):
+    emblems = load_dataset("emblems", limit=40)
+    one = ImageDataset(emblems.images, torch.zeros(40, dtype=torch.int64), ["all"])
+    monkeypatch.setattr("simclr_lib.commands.train.load_dataset", lambda *a: one)
+    options = [*TINY, "--run-dir", str(tmp_path / "run")]
+    assert "one class only" in fails(capsys, "train", "--dataset", "imagefolder", *options)
+    assert (tmp_path / "run" / "checkpoint.pt").exists()
+
+
+def test_an_image_folder_trains_from_its_files(tmp_path, monkeypatch):
+    monkeypatch.setenv("SIMCLR_CACHE", str(tmp_path / "cache"))
+    emblems = load_dataset("emblems", limit=200)
+    for i, (image, label) in enumerate(zip(emblems.images, emblems.labels, strict=True)):
+        folder = tmp_path / "mine" / emblems.classes[label]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image.permute(1, 2, 0).numpy()).save(folder / f"{i}.png")
+    options = ["--dataset", "imagefolder", "--data-dir", str(tmp_path / "mine"), *TINY]
+    assert main(["train", *options, "--run-dir", str(tmp_path / "run")]) == 0
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert results["num_test"] == 40

@@ -1,0 +1,705 @@
+"""Every source of images: what it yields, and what it says when it cannot."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+import warnings
+import zipfile
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from urllib.error import URLError
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision.transforms.v2 import functional as TF
+
+from simclr_lib.data import DATASETS, cifar, images, load_dataset, tiny_imagenet
+from simclr_lib.data.images import balanced_subset, cache_dir, decode_images, to_rgb
+from simclr_lib.errors import SimCLRError
+
+RED, WHITE = (255, 0, 0), (255, 255, 255)
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SIMCLR_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The files decoded so far."""
+    seen: list[Path] = []
+    read = images._read
+
+    def spy(path: Path, image_size: int) -> np.ndarray:
+        seen.append(path)
+        return read(path, image_size)
+
+    monkeypatch.setattr(images, "_read", spy)
+    return seen
+
+
+def save(path: Path, colour: Any = RED, size: tuple[int, int] = (8, 8), **options: Any) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, colour).save(path, **options)
+    return path
+
+
+def make_folder(root: Path, counts: dict[str, int]) -> Path:
+    """Image i of each class is grey, of level i."""
+    for folder, n in counts.items():
+        for i in range(n):
+            save(root / folder / f"{i:03}.png", (i, i, i))
+    return root
+
+
+def break_image(path: Path) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+
+
+def photograph(path: Path, size: tuple[int, int], detail: int = 6, **options: Any) -> Path:
+    """A smooth picture with ``detail`` blotches a side."""
+    noise = np.random.default_rng(0).integers(0, 256, (detail, detail, 3), dtype=np.uint8)
+    Image.fromarray(noise).resize(size, Image.Resampling.BICUBIC).save(path, **options)
+    return path
+
+
+# ---- One image of any kind --------------------------------------------------------------
+
+
+def grey16(mode: str) -> Image.Image:
+    levels = np.array([[0, 257, 32896, 65535]])
+    if mode == "I":
+        return Image.fromarray(levels.astype(np.int32))
+    return Image.frombytes(mode, (4, 1), levels.astype(">u2" if mode.endswith("B") else "<u2").tobytes())
+
+
+@pytest.mark.parametrize("mode", ["I;16", "I;16L", "I;16B", "I"])
+def test_sixteen_bit_grey_is_scaled_and_not_clipped(mode: str) -> None:
+    assert np.asarray(to_rgb(grey16(mode)))[0].tolist() == [[0] * 3, [1] * 3, [128] * 3, [255] * 3]
+
+
+@pytest.mark.parametrize("extension", ["png", "tif"])
+def test_sixteen_bit_grey_survives_a_file(tmp_path: Path, extension: str) -> None:
+    path = tmp_path / f"deep.{extension}"
+    Image.fromarray(np.full((8, 8), 32896, dtype=np.uint16)).save(path)
+    assert decode_images([path], 8)[0].unique().tolist() == [128]
+
+
+@pytest.mark.parametrize("top", [1.0, 255.0, 65535.0])
+def test_float_grey_fills_the_range_it_was_stored_in(top: float) -> None:
+    levels = np.array([[0, 0.5, 1.0]], dtype=np.float32) * top
+    assert np.asarray(to_rgb(Image.fromarray(levels)))[0, :, 0].tolist() == [0, 128, 255]
+
+
+@pytest.mark.parametrize(
+    ("mode", "colour", "expected"),
+    [
+        ("L", 100, (100, 100, 100)),
+        ("1", 1, WHITE),
+        ("CMYK", (0, 255, 255, 0), RED),
+        ("RGBA", (255, 0, 0, 255), RED),
+        ("RGBA", (0, 0, 0, 0), WHITE),
+        ("RGBA", (255, 0, 0, 128), (255, 127, 127)),
+        ("RGBa", (128, 0, 0, 128), (255, 127, 127)),
+        ("LA", (0, 128), (127, 127, 127)),
+    ],
+)
+def test_every_mode_becomes_the_colour_one_sees_on_white_paper(
+    mode: str, colour: Any, expected: tuple[int, int, int]
+) -> None:
+    image = to_rgb(Image.new(mode, (2, 2), colour))
+    assert image.mode == "RGB"
+    assert image.getpixel((0, 0)) == pytest.approx(expected, abs=1)
+
+
+@pytest.mark.parametrize("mode", ["P", "PA"])
+def test_a_palette_gives_its_colours(mode: str) -> None:
+    image = Image.new("P", (2, 2), 1)
+    image.putpalette([0, 0, 0, *RED])
+    assert to_rgb(image.convert(mode)).getpixel((0, 0)) == RED
+
+
+@pytest.mark.parametrize(("extension", "transparency"), [("png", 1), ("png", bytes([255, 0])), ("gif", 1)])
+def test_a_transparent_palette_entry_is_white(tmp_path: Path, extension: str, transparency: Any) -> None:
+    image = Image.new("P", (2, 1), 0)
+    image.putpalette([*RED, 0, 0, 255])
+    image.putpixel((1, 0), 1)
+    image.save(tmp_path / f"p.{extension}", transparency=transparency)
+    with Image.open(tmp_path / f"p.{extension}") as stored:
+        assert [to_rgb(stored).getpixel((x, 0)) for x in (0, 1)] == [RED, WHITE]
+
+
+def test_exif_rotation_is_applied(tmp_path: Path) -> None:
+    image = Image.new("RGB", (8, 8), WHITE)
+    image.paste(RED, (0, 0, 8, 4))  # red above
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned a quarter clockwise: red on the right
+    image.save(tmp_path / "turned.png", exif=exif)
+    picture = decode_images([tmp_path / "turned.png"], 8)[0][0]
+    assert picture[:, 4, 7].tolist() == list(RED)
+    assert picture[:, 4, 0].tolist() == list(WHITE)
+
+
+def test_damaged_exif_does_not_cost_the_picture(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112], exif[0x011A] = 6, 72.5
+    damaged = exif.tobytes().replace(b"\x01\x1a", b"\x01\x51")  # a fraction under the name of a text
+    path = save(tmp_path / "a.jpg", exif=damaged)
+    _, kept = decode_images([path], 8)
+    assert kept.tolist() == [0]
+
+
+# ---- Files to a tensor ------------------------------------------------------------------
+
+
+def test_channels_are_red_green_blue_and_rows_run_down(tmp_path: Path) -> None:
+    image = Image.new("RGB", (4, 4), (10, 20, 30))
+    image.putpixel((3, 0), (200, 0, 0))  # x = 3, y = 0
+    image.save(tmp_path / "a.png")
+    (picture,), _ = decode_images([tmp_path / "a.png"], 4)
+    assert picture[:, 1, 1].tolist() == [10, 20, 30]
+    assert picture[:, 0, 3].tolist() == [200, 0, 0]
+
+
+@pytest.mark.parametrize("size", [(96, 64), (64, 96), (40, 40), (20, 30)])
+def test_resizing_is_that_of_torchvision(tmp_path: Path, size: tuple[int, int]) -> None:
+    path = photograph(tmp_path / "a.png", size)
+    with Image.open(path) as image:
+        reference = TF.pil_to_tensor(TF.center_crop(TF.resize(image, [32]), [32]))
+    difference = decode_images([path], 32)[0][0].int() - reference.int()
+    assert difference.float().abs().mean() < 1.5  # at most half a pixel's shift
+
+
+def test_the_fast_jpeg_path_keeps_the_picture(tmp_path: Path) -> None:
+    path = photograph(tmp_path / "a.jpg", (128, 128), detail=16, quality=95)
+    with Image.open(path) as image:
+        reference = TF.pil_to_tensor(image.resize((32, 32), Image.Resampling.BILINEAR))
+    difference = decode_images([path], 32)[0][0].int() - reference.int()
+    assert difference.float().abs().mean() < 2
+
+
+def test_the_right_size_is_not_resampled(tmp_path: Path) -> None:
+    path = photograph(tmp_path / "a.png", (16, 16))
+    assert torch.equal(decode_images([path], 16)[0][0], TF.pil_to_tensor(Image.open(path)))
+
+
+def test_a_second_load_decodes_nothing(tmp_path: Path, decoded: list[Path]) -> None:
+    paths = [save(tmp_path / f"{i}.png", (i, 0, 0)) for i in range(3)]
+    first, _ = decode_images(paths, 8)
+    again, kept = decode_images(paths, 8)
+    assert len(decoded) == 3
+    assert torch.equal(first, again)
+    assert kept.tolist() == [0, 1, 2]
+
+
+def test_another_size_is_decoded_anew(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.png")
+    assert [decode_images([path], size)[0].shape[-1] for size in (8, 4)] == [8, 4]
+
+
+def test_a_changed_file_is_decoded_anew(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.bmp", (0, 0, 0))
+    decode_images([path], 8)
+    save(path, WHITE)  # as many bytes as before
+    os.utime(path, (1, 1))
+    assert decode_images([path], 8)[0].unique().tolist() == [255]
+
+
+def test_writing_to_the_images_leaves_the_cache_alone(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.png", WHITE)
+    decode_images([path], 8)[0].zero_()
+    assert decode_images([path], 8)[0].unique().tolist() == [255]
+
+
+def test_a_cache_larger_than_memory_opens_without_a_warning(tmp_path: Path) -> None:
+    n = 2 * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // (3 * 64 * 64)
+    path = tmp_path / "huge.npy"
+    with open(path, "wb") as file:
+        images._write_header(file, n, 64)
+        file.truncate(file.tell() + n * 3 * 64 * 64)  # a hole: takes no space
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        mapped = images._memory_map(path)
+    assert mapped.shape == (n, 3, 64, 64)
+    assert mapped[-1].max() == 0
+
+
+def test_an_interrupted_decode_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = [save(tmp_path / f"{i}.png") for i in range(4)]
+    read = images._read
+
+    def interrupted(path: Path, image_size: int) -> np.ndarray:
+        if path == paths[3]:
+            raise KeyboardInterrupt
+        return read(path, image_size)
+
+    monkeypatch.setattr(images, "BLOCK", 2)  # so that the first block is already on disk
+    monkeypatch.setattr(images, "_read", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        decode_images(paths, 8)
+    assert list(cache_dir().iterdir()) == []
+
+
+def test_a_damaged_cache_is_replaced(tmp_path: Path, decoded: list[Path]) -> None:
+    path = save(tmp_path / "a.png", WHITE)
+    decode_images([path], 8)
+    (stored,) = cache_dir().glob("*/images.npy")
+    stored.write_bytes(stored.read_bytes()[:-10])
+    for _ in ("decoded again", "from the new cache"):
+        assert decode_images([path], 8)[0].unique().tolist() == [255]
+    assert len(decoded) == 2
+
+
+def test_without_a_cache_folder_images_go_to_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("SIMCLR_CACHE", str(tmp_path / "file" / "cache"))
+    decoded, _ = decode_images([save(tmp_path / "a.png", WHITE)], 8)
+    assert decoded.unique().tolist() == [255]
+    assert "SIMCLR_CACHE" in caplog.text
+
+
+@pytest.mark.parametrize("noticed", ["before", "while writing"])
+def test_a_full_disk_falls_back_to_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, noticed: str
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    if noticed == "before":
+        monkeypatch.setattr(images.shutil, "disk_usage", lambda _: SimpleNamespace(free=100))
+    else:
+        monkeypatch.setattr(images.np, "save", full)
+    decoded, kept = decode_images([save(tmp_path / "a.png", WHITE)], 8)
+    assert decoded.unique().tolist() == [255]
+    assert kept.tolist() == [0]
+    assert os.strerror(errno.ENOSPC) in caplog.text
+    assert list(cache_dir().iterdir()) == []
+
+
+def test_images_that_fit_nowhere_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def too_large(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(images.shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
+    monkeypatch.setattr(images.np, "empty", too_large)
+    with pytest.raises(SimCLRError, match=r"fit neither the cache .* nor the memory: set SIMCLR_CACHE"):
+        decode_images([save(tmp_path / "a.png")], 8)
+
+
+def test_the_cache_folder_can_be_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert cache_dir() == tmp_path / "cache"
+    monkeypatch.delenv("SIMCLR_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert cache_dir() == tmp_path / "xdg" / "simclr"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert cache_dir() == Path.home() / ".cache" / "simclr"
+
+
+@pytest.mark.parametrize("extension", ["jpg", "png"])
+def test_truncated_images_are_skipped_and_the_rest_keep_their_labels(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, decoded: list[Path], extension: str
+) -> None:
+    for name, level in (("dark", 0), ("light", 200)):
+        for i in range(10):
+            save(tmp_path / "train" / name / f"{i}.{extension}", (level, level, level))
+    save(tmp_path / "test" / "dark" / f"0.{extension}")
+    break_image(tmp_path / "train" / "dark" / f"3.{extension}")
+    for _ in ("decoded", "from the cache"):
+        caplog.clear()
+        dataset = load_dataset("imagefolder", root=tmp_path)
+        assert dataset.labels.bincount().tolist() == [9, 10]
+        assert torch.equal(dataset.images.amin((1, 2, 3)) > 100, dataset.labels == 1)
+        assert "skipped 1 unreadable" in caplog.text
+        assert f"3.{extension}" in caplog.text
+    assert len(decoded) == 20
+
+
+def test_many_unreadable_images_are_an_error_that_names_them(tmp_path: Path) -> None:
+    paths = [save(tmp_path / f"{i}.png") for i in range(10)]
+    for path in paths[:2]:
+        break_image(path)
+    with pytest.raises(SimCLRError, match=r"2 of .*unreadable .*0\.png: .*1\.png: .*delete them"):
+        decode_images(paths, 8)
+    assert list(cache_dir().iterdir()) == []
+
+
+def test_a_dangling_link_counts_as_unreadable(tmp_path: Path) -> None:
+    (tmp_path / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    with pytest.raises(SimCLRError, match=r"gone\.png"):
+        decode_images([tmp_path / "gone.png"], 8)
+
+
+# ---- A limited number of images ---------------------------------------------------------
+
+
+def test_a_limit_is_balanced_reproducible_and_nested() -> None:
+    labels = torch.tensor([0] * 50 + [1] * 50 + [2] * 3)
+    chosen = balanced_subset(labels, 23)
+    assert sorted(labels[chosen].bincount().tolist()) == [3, 10, 10]
+    assert torch.equal(chosen, balanced_subset(labels, 23))
+    assert set(chosen.tolist()) <= set(balanced_subset(labels, 40).tolist())
+    assert not torch.equal(chosen, balanced_subset(labels, 23, seed=1))
+    assert balanced_subset(labels, 1000).tolist() == list(range(103))
+
+
+def test_only_the_limited_images_are_decoded(tmp_path: Path, decoded: list[Path]) -> None:
+    root = make_folder(tmp_path / "set", {"a": 20, "b": 20})
+    dataset = load_dataset("imagefolder", root=root, limit=6)
+    assert dataset.labels.bincount().tolist() == [3, 3]
+    assert len(decoded) == 6
+
+
+# ---- Your own folder --------------------------------------------------------------------
+
+
+def test_train_and_test_folders_share_the_training_classes(tmp_path: Path) -> None:
+    root = make_folder(tmp_path / "pets", {"train/cat": 3, "train/dog": 2, "train/ant": 1, "test/dog": 4})
+    train, test = (load_dataset("imagefolder", split, root) for split in ("train", "test"))
+    assert train.classes == test.classes == ["ant", "cat", "dog"]
+    assert train.labels.tolist() == [0, 1, 1, 1, 2, 2]
+    assert test.labels.tolist() == [2, 2, 2, 2]
+    assert train.name == "pets"
+
+
+@pytest.mark.parametrize("name", ["test", "val", "valid", "validation"])
+def test_the_test_folder_may_have_any_usual_name(tmp_path: Path, name: str) -> None:
+    root = make_folder(tmp_path, {"train/a": 3, f"{name}/a": 2})
+    assert len(load_dataset("imagefolder", "test", root)) == 2
+
+
+@pytest.mark.parametrize("prefix", ["", "train/"])
+def test_without_a_test_folder_a_fifth_of_every_class_is_held_out(tmp_path: Path, prefix: str) -> None:
+    root = make_folder(tmp_path / "set", {f"{prefix}a": 20, f"{prefix}b": 10})
+    train, test = (load_dataset("imagefolder", split, root) for split in ("train", "test"))
+    assert test.labels.bincount().tolist() == [4, 2]
+    for label, n in ((0, 20), (1, 10)):  # image i is grey of level i: the parts are disjoint and complete
+        levels = [d.images[d.labels == label, 0, 0, 0].tolist() for d in (train, test)]
+        assert sorted(levels[0] + levels[1]) == list(range(n))
+    assert torch.equal(test.images, load_dataset("imagefolder", "test", root).images)
+
+
+def test_hidden_files_are_left_out_and_nested_ones_found(tmp_path: Path) -> None:
+    root = make_folder(tmp_path / "set", {"train/a": 2, "train/.hidden": 2, "train/a/.trash": 2, "val/a": 1})
+    save(root / "train" / "a" / "deeper" / "x.PNG")
+    save(root / "train" / "a" / "._x.png")
+    (root / "train" / "a" / "notes.txt").write_text("not an image")
+    dataset = load_dataset("imagefolder", root=root)
+    assert dataset.classes == ["a"]
+    assert len(dataset) == 3
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"), [((40, 40), 40), ((128, 128), 128), ((200, 200), 64), ((40, 30), 64)]
+)
+def test_both_parts_take_the_training_images_size(
+    tmp_path: Path, size: tuple[int, int], expected: int
+) -> None:
+    save(tmp_path / "train" / "a" / "1.png", size=size)
+    save(tmp_path / "test" / "a" / "1.png", size=(16, 16))
+    for split in ("train", "test"):
+        assert load_dataset("imagefolder", split, tmp_path).image_size == expected
+    assert load_dataset("imagefolder", root=tmp_path, image_size=12).image_size == 12
+
+
+def test_mixed_sizes_become_64(tmp_path: Path) -> None:
+    for i, side in enumerate((32, 48)):
+        save(tmp_path / "train" / "a" / f"{i}.png", size=(side, side))
+    assert load_dataset("imagefolder", root=tmp_path).image_size == 64
+
+
+@pytest.mark.parametrize(
+    ("counts", "empty", "message"),
+    [
+        ({"train/a": 1, "test/a": 1, "test/b": 1}, None, r"test has classes .* lacks \(b\)"),
+        ({"train/a": 1}, "train/b", "train/b has no images"),
+        ({"val/a": 1}, None, "val/ but no train/"),
+        ({"a": 1}, None, "too few images for a test part"),
+        ({}, "train", "no class folders"),
+        ({}, None, "no folder .*--data-dir"),
+    ],
+)
+def test_a_folder_that_cannot_be_used_says_what_to_do(
+    tmp_path: Path, counts: dict[str, int], empty: str | None, message: str
+) -> None:
+    root = make_folder(tmp_path / "set", counts)
+    if empty:
+        (root / empty).mkdir(parents=True)
+    with pytest.raises(SimCLRError, match=message) as error:
+        load_dataset("imagefolder", "test", root)
+    assert "\n" not in str(error.value)
+
+
+# ---- One door for all -------------------------------------------------------------------
+
+
+def test_an_unknown_name_gets_the_nearest_one() -> None:
+    with pytest.raises(SimCLRError, match="'cifar-10': did you mean 'cifar10'"):
+        load_dataset("cifar-10")
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_an_unknown_split_names_the_known_ones(name: str) -> None:
+    with pytest.raises(SimCLRError, match=r"unknown .* split 'val'.* train, test"):
+        load_dataset(name, "val")
+
+
+@pytest.mark.parametrize("option", ["limit", "image_size"])
+def test_counts_and_sizes_start_at_one(option: str) -> None:
+    with pytest.raises(SimCLRError, match=f"{option} must be at least 1, not 0"):
+        load_dataset("emblems", **{option: 0})  # type: ignore[arg-type]
+
+
+def test_emblems_of_any_number_and_size() -> None:
+    dataset = load_dataset("emblems", limit=12, image_size=16)
+    assert dataset.images.shape == (12, 3, 16, 16)
+    assert torch.equal(load_dataset("emblems", limit=5).images, load_dataset("emblems", limit=12).images[:5])
+
+
+def test_the_data_folder_can_come_from_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_folder(tmp_path / "set", {"train/a": 2})
+    monkeypatch.setenv("SIMCLR_DATA", str(tmp_path / "set" / "train"))
+    assert load_dataset("imagefolder").classes == ["a"]
+    monkeypatch.delenv("SIMCLR_DATA")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "set").rename(tmp_path / "data")
+    assert load_dataset("imagefolder").classes == ["a"]
+
+
+# ---- CIFAR and STL-10 -------------------------------------------------------------------
+
+
+class FakeCIFAR:
+    """As torchvision's: HWC arrays and a list of labels, after an integrity check."""
+
+    base_folder = "cifar-10-batches-py"
+    url = "https://example.org/cifar-10-python.tar.gz"
+    tgz_md5 = hashlib.md5(b"archive").hexdigest()
+    classes = ("even", "odd")
+
+    def __init__(self, root: str, train: bool) -> None:
+        if not Path(root, self.base_folder, "batch").is_file():
+            raise RuntimeError("Dataset not found or corrupted. You can use download=True to download it")
+        n = 8 if train else 4
+        self.data = np.zeros((n, 32, 32, 3), dtype=np.uint8)
+        self.data[:, 0, 5] = (1, 2, 3)  # y = 0, x = 5
+        self.targets = [i % 2 for i in range(n)]
+
+
+@pytest.fixture
+def cifar_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A data folder for the fake set, which is not there yet."""
+    monkeypatch.setitem(cifar.SOURCES, "cifar10", FakeCIFAR)
+    return tmp_path / "data"
+
+
+def unpack_fake(archive: Path, destination: Path) -> None:
+    (Path(destination) / FakeCIFAR.base_folder).mkdir()
+    (Path(destination) / FakeCIFAR.base_folder / "batch").touch()
+
+
+def serve(content: bytes | Exception, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Stand in for the network; returns the addresses asked for."""
+    asked: list[str] = []
+
+    def answer(url: str, root: str, filename: str, md5: str) -> None:
+        asked.append(url)
+        if isinstance(content, Exception):
+            raise content
+        Path(root, filename).write_bytes(content)
+        if hashlib.md5(content).hexdigest() != md5:
+            raise RuntimeError("File not found or corrupted.")
+
+    monkeypatch.setattr(cifar, "download_url", answer)
+    monkeypatch.setattr(cifar, "extract_archive", unpack_fake)
+    return asked
+
+
+def test_cifar_becomes_channels_first_and_contiguous(cifar_root: Path) -> None:
+    cifar_root.mkdir()
+    unpack_fake(Path(), cifar_root)
+    for root in (cifar_root, cifar_root / FakeCIFAR.base_folder):
+        dataset = load_dataset("cifar10", "test", root)
+        assert dataset.images.shape == (4, 3, 32, 32)
+        assert dataset.images.is_contiguous()
+        assert dataset.images[0, :, 0, 5].tolist() == [1, 2, 3]
+        assert dataset.labels.tolist() == [0, 1, 0, 1]
+        assert dataset.classes == ["even", "odd"]
+    limited = load_dataset("cifar10", root=cifar_root, limit=4)
+    assert limited.labels.bincount().tolist() == [2, 2]
+
+
+def test_stl10_has_an_unlabelled_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class FakeSTL10:
+        base_folder = "stl10_binary"
+        classes = ("a", "b")
+
+        def __init__(self, root: str, split: str) -> None:
+            stored = np.zeros((3, 3, 96, 96), dtype=np.uint8)
+            stored[:, 0, 5, 0] = 9  # stored column by column
+            self.data = stored.transpose(0, 1, 3, 2)
+            self.labels = np.array([-1] * 3) if split == "unlabeled" else np.array([0, 1, 1], dtype=np.uint8)
+
+    monkeypatch.setitem(cifar.SOURCES, "stl10", FakeSTL10)
+    monkeypatch.setattr(cifar, "STL10", FakeSTL10)
+    (tmp_path / "stl10_binary").mkdir()
+    dataset = load_dataset("stl10", "unlabeled", tmp_path)
+    assert dataset.labels.tolist() == [-1] * 3
+    assert dataset.images[0, 0, 0, 5] == 9
+    assert dataset.images.is_contiguous()
+    assert load_dataset("stl10", "train", tmp_path, image_size=32).images.shape == (3, 3, 32, 32)
+
+
+def test_missing_cifar_says_how_to_get_it(cifar_root: Path) -> None:
+    with pytest.raises(SimCLRError, match=r"cifar10 is not in .*--download.*--data-dir"):
+        load_dataset("cifar10", root=cifar_root)
+    assert not cifar_root.exists()
+
+
+def test_damaged_cifar_names_the_folder_and_keeps_it(
+    cifar_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (cifar_root / FakeCIFAR.base_folder).mkdir(parents=True)
+    asked = serve(b"archive", monkeypatch)
+    with pytest.raises(SimCLRError, match=rf"{FakeCIFAR.base_folder} is incomplete .*delete it"):
+        load_dataset("cifar10", root=cifar_root, download=True)
+    assert asked == []
+
+
+def test_a_download_is_kept_and_not_repeated(cifar_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = serve(b"archive", monkeypatch)
+    assert len(load_dataset("cifar10", root=cifar_root, download=True)) == 8
+    assert len(load_dataset("cifar10", root=cifar_root, download=True)) == 8
+    assert asked == [FakeCIFAR.url]
+    assert sorted(entry.name for entry in cifar_root.iterdir()) == [
+        "cifar-10-batches-py",
+        "cifar-10-python.tar.gz",
+    ]
+
+
+@pytest.mark.parametrize(
+    "failure", [URLError("Name or service not known"), ConnectionResetError("reset"), TimeoutError("slow")]
+)
+def test_offline_points_to_what_works_without_a_network(
+    cifar_root: Path, monkeypatch: pytest.MonkeyPatch, failure: Exception
+) -> None:
+    serve(failure, monkeypatch)
+    with pytest.raises(SimCLRError, match=r"no network: .*--dataset emblems, or point --data-dir") as error:
+        load_dataset("cifar10", root=cifar_root, download=True)
+    assert "\n" not in str(error.value)
+    assert list(cifar_root.iterdir()) == []
+
+
+def test_a_wrong_checksum_leaves_nothing_behind(cifar_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    serve(b"<html>log in first</html>", monkeypatch)
+    with pytest.raises(SimCLRError, match="wrong checksum"):
+        load_dataset("cifar10", root=cifar_root, download=True)
+    assert list(cifar_root.iterdir()) == []
+
+
+def test_a_damaged_archive_is_named_and_kept(cifar_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = serve(b"archive", monkeypatch)
+    cifar_root.mkdir()
+    (cifar_root / "cifar-10-python.tar.gz").write_bytes(b"arch")
+    with pytest.raises(SimCLRError, match=r"cifar-10-python\.tar\.gz is incomplete .*delete it"):
+        load_dataset("cifar10", root=cifar_root, download=True)
+    assert (cifar_root / "cifar-10-python.tar.gz").read_bytes() == b"arch"
+    assert asked == []
+
+
+def test_a_full_disk_is_not_mistaken_for_the_network(
+    cifar_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serve(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), monkeypatch)
+    with pytest.raises(SimCLRError, match=r"cannot write to .*No space left"):
+        load_dataset("cifar10", root=cifar_root, download=True)
+
+
+# ---- TinyImageNet -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def tiny_root(tmp_path: Path) -> Path:
+    """Two classes of three on disk, both called "crane" in the first place, and one grey image."""
+    folder = tmp_path / "data" / "tiny-imagenet-200"
+    folder.mkdir(parents=True)
+    (folder / "wnids.txt").write_text("n03\nn01\nn02\n")
+    (folder / "words.txt").write_text("n00\tentity\nn01\tcrane, hoist\nn02\tcrane, bird\nn03\tlemon\n")
+    for wnid, level in (("n01", 10), ("n02", 20)):
+        for i in range(2):
+            save(folder / "train" / wnid / "images" / f"{wnid}_{i}.JPEG", (level,) * 3, (64, 64))
+    Image.new("L", (64, 64), 20).save(folder / "train" / "n02" / "images" / "n02_2.JPEG")
+    annotations = [("val_0.JPEG", "n02"), ("val_1.JPEG", "n03"), ("val_2.JPEG", "n01")]
+    for (name, _), level in zip(annotations, (20, 30, 10), strict=True):
+        save(folder / "val" / "images" / name, (level,) * 3, (64, 64))
+    lines = [f"{name}\t{wnid}\t0\t0\t9\t9\n" for name, wnid in annotations]
+    (folder / "val" / "val_annotations.txt").write_text("".join(lines))
+    return folder
+
+
+@pytest.mark.parametrize("given", ["parent", "folder"])
+def test_tiny_imagenet_reads_its_original_layout(tiny_root: Path, given: str) -> None:
+    root = tiny_root if given == "folder" else tiny_root.parent
+    train, test = (load_dataset("tinyimagenet", split, root) for split in ("train", "test"))
+    assert train.classes == test.classes == ["crane (n01)", "crane (n02)"]
+    assert train.labels.tolist() == [0, 0, 1, 1, 1]
+    assert train.images[:, 0, 0, 0].tolist() == [10, 10, 20, 20, 20]
+    assert test.labels.tolist() == [1, 0]  # val_1 belongs to a class without training images
+    assert test.images[:, 0, 0, 0].tolist() == [20, 10]
+    assert train.image_size == 64
+
+
+@pytest.mark.parametrize("part", ["words.txt", "val/val_annotations.txt", "val/images/val_2.JPEG"])
+def test_an_incomplete_tiny_imagenet_is_named(tiny_root: Path, part: str) -> None:
+    (tiny_root / part).unlink()
+    with pytest.raises(SimCLRError, match=r"tiny-imagenet-200 is incomplete .*delete it"):
+        load_dataset("tinyimagenet", "test", tiny_root.parent)
+
+
+def test_missing_tiny_imagenet_says_how_to_get_it(tmp_path: Path) -> None:
+    with pytest.raises(SimCLRError, match=r"tinyimagenet is not in .*--download"):
+        load_dataset("tinyimagenet", root=tmp_path)
+
+
+def test_tiny_imagenet_downloads_and_unpacks(
+    tiny_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = tmp_path / "served.zip"
+    with zipfile.ZipFile(archive, "w") as content:
+        for path in tiny_root.rglob("*"):
+            content.write(path, path.relative_to(tiny_root.parent))
+    serve(archive.read_bytes(), monkeypatch)
+    monkeypatch.setattr(tiny_imagenet, "MD5", hashlib.md5(archive.read_bytes()).hexdigest())
+    dataset = load_dataset("tinyimagenet", root=tmp_path / "elsewhere", download=True)
+    assert dataset.labels.tolist() == [0, 0, 1, 1, 1]
+
+
+def link_member(name: str) -> zipfile.ZipInfo:
+    member = zipfile.ZipInfo(name)
+    member.external_attr = (stat.S_IFLNK | 0o777) << 16
+    return member
+
+
+@pytest.mark.parametrize(
+    "member",
+    ["../evil.txt", "/evil.txt", "a/../../evil.txt", "..\\evil.txt", "C:\\evil.txt", link_member("a")],
+)
+def test_a_zip_that_reaches_outside_is_refused_whole(tmp_path: Path, member: Any) -> None:
+    archive, destination = tmp_path / "a.zip", tmp_path / "destination"
+    with zipfile.ZipFile(archive, "w") as content:
+        content.writestr("harmless.txt", "first")
+        content.writestr(member, "evil")
+    with pytest.raises(SimCLRError, match="unsafe path"):
+        tiny_imagenet.extract_zip(archive, destination)
+    assert not destination.exists()

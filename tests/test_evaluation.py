@@ -1,0 +1,480 @@
+"""Frozen features are judged fairly: evaluation mode, no augmentation, no look at the test set."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
+from torch import nn
+
+from simclr_lib.data import ImageDataset, few_labels, split_indices
+from simclr_lib.errors import SimCLRError
+from simclr_lib.evaluation import (
+    accuracy,
+    evaluate_features,
+    evaluating,
+    extract_features,
+    fine_tune,
+    knn_accuracy,
+    knn_predict,
+    linear_probe,
+    pixel_features,
+    summary,
+)
+from simclr_lib.evaluation.linear import L2_GRID
+from simclr_lib.models import resnet18
+
+
+def clusters(n, num_classes=4, dim=8, noise=1.0, seed=0):
+    """Features and labels of overlapping classes, with unequal scales and an offset."""
+    generator = torch.Generator().manual_seed(seed)
+    centers = torch.randn(num_classes, dim, generator=torch.Generator().manual_seed(99))
+    labels = torch.arange(n) % num_classes
+    features = centers[labels] + noise * torch.randn(n, dim, generator=generator)
+    return features * torch.logspace(-2, 2, dim) + 3, labels
+
+
+def image_set(n=20, num_classes=4, seed=0):
+    """Noise, brighter for higher classes."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.arange(n) % num_classes
+    noise = torch.randint(100, (n, 3, 16, 16), generator=generator)
+    images = (noise + 40 * labels[:, None, None, None]).byte()
+    return ImageDataset(images, labels, [f"class {i}" for i in range(num_classes)])
+
+
+@pytest.fixture
+def encoder():
+    """A small encoder whose batch-norm statistics are those of some images, in training mode."""
+    torch.manual_seed(0)
+    encoder = resnet18("fast", width=4)
+    with torch.no_grad():
+        for _ in range(5):
+            encoder.train()(torch.rand(16, 3, 16, 16))
+    return encoder
+
+
+def state(module):
+    return {name: value.clone() for name, value in module.state_dict().items()}
+
+
+def assert_same_state(module, before):
+    for name, value in module.state_dict().items():
+        assert torch.equal(value, before[name]), name
+
+
+# --- kNN
+
+
+@pytest.mark.parametrize("k", [1, 5, 20, 200])
+def test_knn_is_sklearns_with_cosine_distance_and_exponential_weights(k):
+    generator = torch.Generator().manual_seed(0)
+    bank, queries = torch.randn(300, 6, generator=generator), torch.randn(150, 6, generator=generator)
+    labels = torch.randint(5, (300,), generator=generator)
+    reference = KNeighborsClassifier(
+        k,
+        metric="cosine",
+        algorithm="brute",
+        weights=lambda distance: torch.tensor((1 - distance) / 0.1).exp().numpy(),
+    ).fit(bank.numpy(), labels.numpy())
+    assert (
+        knn_predict(bank, labels, queries, k, temperature=0.1).tolist()
+        == reference.predict(queries.numpy()).tolist()
+    )
+
+
+def test_knn_accuracy_is_the_share_of_right_predictions():
+    bank, labels = clusters(200)
+    queries, query_labels = clusters(61, noise=2.0, seed=1)
+    right = (knn_predict(bank, labels, queries, 20) == query_labels).double().mean().item()
+    assert 0.2 < right < 1
+    assert knn_accuracy(bank, labels, queries, query_labels) == pytest.approx(right)
+
+
+def test_knn_with_k_above_the_bank_uses_the_whole_bank():
+    bank, labels = clusters(12)
+    queries, _ = clusters(30, seed=1)
+    assert torch.equal(knn_predict(bank, labels, queries, k=500), knn_predict(bank, labels, queries, k=12))
+
+
+def test_knn_of_one_query_is_that_of_the_query_among_others():
+    bank, labels = clusters(100)
+    queries, _ = clusters(30, noise=2.0, seed=1)
+    together = knn_predict(bank, labels, queries)
+    assert [knn_predict(bank, labels, q[None]).item() for q in queries] == together.tolist()
+
+
+def test_knn_with_a_bank_of_one_gives_its_label():
+    assert knn_predict(torch.ones(1, 3), torch.tensor([2]), torch.randn(4, 3)).tolist() == [2] * 4
+
+
+def test_knn_does_not_depend_on_the_chunk_size():
+    bank, labels = clusters(100)
+    queries, _ = clusters(50, noise=2.0, seed=1)
+    assert torch.equal(knn_predict(bank, labels, queries, chunk_size=7), knn_predict(bank, labels, queries))
+
+
+def test_knn_never_predicts_a_class_that_the_bank_does_not_have():
+    bank, labels = clusters(90, num_classes=3)
+    labels = labels * 2  # classes 0, 2 and 4
+    queries, query_labels = clusters(30, num_classes=3, seed=1)
+    assert set(knn_predict(bank, labels, queries).tolist()) <= {0, 2, 4}
+    assert knn_accuracy(bank, labels, queries, query_labels * 0 + 7) == 0
+
+
+@pytest.mark.parametrize("temperature", [1e-4, 1e-8])
+def test_knn_at_a_low_temperature_is_the_nearest_neighbour_and_does_not_overflow(temperature):
+    generator = torch.Generator().manual_seed(0)
+    bank, queries = torch.randn(100, 16, generator=generator), torch.randn(50, 16, generator=generator)
+    labels = torch.arange(100)  # every neighbour votes for a class of its own
+    nearest = knn_predict(bank, labels, queries, k=1)
+    assert torch.equal(knn_predict(bank, labels, queries, 50, temperature), nearest)
+
+
+def test_knn_compares_directions_and_not_lengths():
+    bank, labels = clusters(100)
+    queries, _ = clusters(50, seed=1)
+    longer = bank * torch.logspace(-2, 2, 100)[:, None]
+    assert torch.equal(knn_predict(longer, labels, 5 * queries), knn_predict(bank, labels, queries))
+
+
+def test_knn_refuses_an_empty_bank_and_queries_of_another_length():
+    with pytest.raises(SimCLRError, match="the bank must be"):
+        knn_predict(torch.zeros(0, 3), torch.zeros(0, dtype=torch.int64), torch.zeros(2, 3))
+    with pytest.raises(SimCLRError, match="the bank must be"):
+        knn_predict(torch.zeros(4, 3), torch.zeros(4, dtype=torch.int64), torch.zeros(2, 5))
+
+
+@pytest.mark.parametrize("settings", [{"k": 0}, {"temperature": 0.0}, {"temperature": -0.1}])
+def test_knn_refuses_settings_that_would_silently_give_nonsense(settings):
+    bank, labels = clusters(12)
+    with pytest.raises(SimCLRError, match=next(iter(settings))):
+        knn_predict(bank, labels, bank, **settings)
+
+
+# --- linear probe
+
+
+@pytest.mark.parametrize("l2", [1e-1, 1e-3])
+def test_probe_is_sklearns_logistic_regression_on_standardised_features(l2):
+    train, train_labels = clusters(400)
+    test, test_labels = clusters(101, seed=1)
+    result = linear_probe(train, train_labels, test, test_labels, l2=l2)
+
+    mean, std = train.mean(dim=0), train.std(dim=0, correction=0)
+    reference = LogisticRegression(C=1 / (400 * l2), tol=1e-8, max_iter=5000)
+    reference.fit(((train - mean) / std).numpy(), train_labels.numpy())
+    expected = torch.from_numpy(reference.predict_proba(((test - mean) / std).numpy())).float()
+    torch.testing.assert_close(result.head(test).softmax(dim=1), expected, rtol=0, atol=2e-3)
+    right = reference.score(((test - mean) / std).numpy(), test_labels.numpy())
+    assert 0.5 < right < 1
+    assert result.accuracy == pytest.approx(right, abs=1 / 101)
+
+
+@pytest.mark.parametrize("method", ["lbfgs", "sgd"])
+def test_probes_head_takes_features_as_they_come_from_the_encoder(method):
+    train, train_labels = clusters(200)
+    test, test_labels = clusters(101, seed=1)
+    result = linear_probe(train, train_labels, test, test_labels, method)
+    predicted = result.head(test).argmax(dim=1)
+    assert result.accuracy == pytest.approx((predicted == test_labels).double().mean().item())
+    assert result.accuracy > 0.5
+
+
+@pytest.mark.parametrize("method", ["lbfgs", "sgd"])
+def test_probe_does_not_depend_on_the_features_scale_and_offset(method):
+    train, train_labels = clusters(200)
+    test, test_labels = clusters(101, seed=1)
+    scaled = linear_probe(7 * train - 20, train_labels, 7 * test - 20, test_labels, method)
+    plain = linear_probe(train, train_labels, test, test_labels, method)
+    torch.testing.assert_close(scaled.head(7 * test - 20), plain.head(test), rtol=1e-2, atol=2e-2)
+
+
+@pytest.mark.parametrize("method", ["lbfgs", "sgd"])
+def test_probe_learns_what_is_separable(method):
+    train, train_labels = clusters(300, noise=0.05)
+    test, test_labels = clusters(100, noise=0.05, seed=1)
+    assert linear_probe(train, train_labels, test, test_labels, method).accuracy == 1
+
+
+@pytest.mark.parametrize("method", ["lbfgs", "sgd"])
+def test_probe_never_looks_at_the_test_set(method):
+    train, train_labels = clusters(200, noise=2.0)
+    test, test_labels = clusters(100, noise=2.0, seed=1)
+    plain = linear_probe(train, train_labels, test, test_labels, method)
+    other = linear_probe(train, train_labels, -9 * test[:50], test_labels[:50].flip(0), method)
+    assert other.accuracy != plain.accuracy
+    assert (other.l2, other.validation) == (plain.l2, plain.validation)
+    assert_same_state(other.head, state(plain.head))
+
+
+def test_probe_takes_the_l2_strength_that_does_best_on_the_validation_splits():
+    train, train_labels = clusters(120, dim=30, noise=4.0)
+    result = linear_probe(train, train_labels, train, train_labels)
+    assert tuple(result.validation) == L2_GRID
+    assert len(set(result.validation.values())) > 1
+    assert result.validation[result.l2] == max(result.validation.values())
+    refitted = linear_probe(train, train_labels, train, train_labels, l2=result.l2)
+    torch.testing.assert_close(result.head.weight, refitted.head.weight)
+    assert refitted.validation is None
+
+
+def test_probe_on_noise_prefers_a_strong_penalty():
+    generator = torch.Generator().manual_seed(0)
+    noise, labels = torch.randn(60, 100, generator=generator), torch.arange(60) % 2
+    noise[:, 0] += 2 * labels  # one feature in a hundred says something
+    assert linear_probe(noise, labels, noise, labels).l2 >= 1e-2
+
+
+def test_every_test_image_counts():
+    train, train_labels = clusters(100, noise=0.01)
+    test, test_labels = clusters(7, noise=0.01, seed=1)
+    test_labels[-1] = 0 if test_labels[-1] else 1  # the last one cannot be right
+    assert linear_probe(train, train_labels, test, test_labels).accuracy == pytest.approx(6 / 7)
+
+
+@pytest.mark.parametrize("method", ["lbfgs", "sgd"])
+def test_probe_copes_with_classes_missing_from_the_training_set(method):
+    train, train_labels = clusters(90, num_classes=3, noise=0.05)
+    test, test_labels = clusters(30, num_classes=3, noise=0.05, seed=1)
+    result = linear_probe(train, train_labels, test, test_labels, method, num_classes=6)
+    assert result.head.weight.shape == (6, 8)
+    assert result.accuracy == 1
+    test_labels[:3] = 4  # a class that only the test set has: these three are wrong, and no more
+    assert linear_probe(train, train_labels, test, test_labels, method).accuracy == pytest.approx(0.9)
+
+
+@pytest.mark.parametrize("method", ["lbfgs", "sgd"])
+@pytest.mark.parametrize("per_class", [1, 2])
+def test_probe_copes_with_one_or_two_labels_a_class(method, per_class):
+    train, train_labels = clusters(4 * per_class, noise=0.05)
+    test, test_labels = clusters(40, noise=0.05, seed=1)
+    assert linear_probe(train, train_labels, test, test_labels, method).accuracy > 0.9
+
+
+def test_probe_copes_with_constant_features():
+    train, train_labels = clusters(100, noise=0.05)
+    test, test_labels = clusters(40, noise=0.05, seed=1)
+    train[:, 0] = test[:, 0] = 5.0
+    result = linear_probe(train, train_labels, test, test_labels)
+    assert result.head.weight.isfinite().all()
+    assert result.accuracy > 0.9
+
+
+def test_probe_of_one_test_image():
+    train, train_labels = clusters(100, noise=0.05)
+    assert linear_probe(train, train_labels, train[:1], train_labels[:1]).accuracy == 1
+
+
+def test_probe_refuses_unknown_methods_and_labels_that_do_not_match():
+    features, labels = clusters(20)
+    with pytest.raises(SimCLRError, match="unknown probe method 'lbfsg': did you mean 'lbfgs'"):
+        linear_probe(features, labels, features, labels, "lbfsg")
+    with pytest.raises(SimCLRError, match="not 19 for 20"):
+        linear_probe(features, labels[1:], features, labels)
+
+
+# --- features
+
+
+def test_features_are_those_of_evaluation_mode_and_without_augmentation(encoder):
+    dataset = image_set()
+    features = extract_features(encoder, dataset, precision="fp32")
+    with torch.no_grad():
+        expected = encoder.eval()(dataset.images / 255)
+    assert features.dtype == torch.float32
+    torch.testing.assert_close(features, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_training_mode_would_give_other_features_that_depend_on_the_batch(encoder):
+    """The trap: batch norm in training mode mixes the images of a batch."""
+    images = image_set().images / 255
+    with torch.no_grad():
+        in_evaluation = extract_features(encoder, images, precision="fp32")
+        in_training = encoder.train()(images)
+        alone = encoder.train()(images[:4])
+    assert (in_training - in_evaluation).abs().max() > 0.05
+    assert (alone - in_training[:4]).abs().max() > 0.05
+
+
+def test_extracting_features_leaves_mode_weights_and_statistics_as_they_were(encoder):
+    before = state(encoder)
+    encoder.train()
+    extract_features(encoder, image_set(), precision="fp32")
+    assert encoder.training
+    assert encoder.bn1.training
+    assert_same_state(encoder, before)
+    encoder.eval()
+    extract_features(encoder, image_set(), precision="fp32")
+    assert not encoder.training
+
+
+def test_extracting_features_leaves_the_mode_of_each_layer_as_it_was(encoder):
+    encoder.train()
+    encoder.bn1.eval()  # frozen by hand, as some fine-tuning does
+    extract_features(encoder, image_set(), precision="fp32")
+    assert encoder.layer1.training
+    assert not encoder.bn1.training
+
+
+def test_evaluating_restores_the_mode_after_an_error(encoder):
+    encoder.train()
+
+    def interrupted():
+        with evaluating(encoder):
+            assert not encoder.training
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert encoder.training
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 20, 1000])
+def test_features_do_not_depend_on_the_batch_size_nor_lose_the_last_batch(encoder, batch_size):
+    dataset = image_set(20)
+    features = extract_features(encoder, dataset, batch_size, precision="fp32")
+    assert len(features) == 20
+    expected = extract_features(encoder, dataset, precision="fp32")
+    torch.testing.assert_close(features, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_features_come_in_the_order_of_the_images(encoder):
+    dataset = image_set(20)
+    order = torch.randperm(20, generator=torch.Generator().manual_seed(0))
+    features = extract_features(encoder, dataset, 6, precision="fp32")
+    shuffled = extract_features(encoder, dataset.subset(order), 6, precision="fp32")
+    torch.testing.assert_close(shuffled, features[order], rtol=1e-5, atol=1e-5)
+
+
+def test_features_of_a_data_set_its_images_and_its_images_as_floats_are_the_same(encoder):
+    dataset = image_set()
+    features = extract_features(encoder, dataset, precision="fp32")
+    assert torch.equal(extract_features(encoder, dataset.images, precision="fp32"), features)
+    assert torch.equal(extract_features(encoder, dataset.images.float() / 255, precision="fp32"), features)
+
+
+def test_features_need_no_gradient(encoder):
+    assert not extract_features(encoder, image_set()).requires_grad
+
+
+def test_pixel_features_are_the_images_flattened():
+    dataset = image_set()
+    torch.testing.assert_close(pixel_features(dataset), dataset.images.reshape(20, -1) / 255)
+
+
+# --- fine-tuning
+
+
+def test_fine_tuning_leaves_the_given_encoder_as_it_was(encoder):
+    encoder.train()
+    before = state(encoder)
+    classifier, _ = fine_tune(encoder, image_set(40), image_set(20, seed=1), epochs=2, precision="fp32")
+    assert encoder.training
+    assert_same_state(encoder, before)
+    assert not torch.equal(classifier.encoder.conv1.weight, encoder.conv1.weight)
+
+
+def test_fine_tuning_learns_and_is_tested_in_evaluation_mode(encoder):
+    test = image_set(40, num_classes=2, seed=1)
+    classifier, right = fine_tune(
+        encoder, image_set(64, num_classes=2), test, epochs=10, batch_size=16, lr=0.05, precision="fp32"
+    )
+    assert not classifier.training
+    assert right == accuracy(classifier, test, precision="fp32")
+    assert right > 0.9
+
+
+def test_fine_tuning_with_fewer_images_than_a_batch_uses_all_of_them(encoder):
+    _, right = fine_tune(encoder, image_set(6), image_set(8), epochs=1, batch_size=256, precision="fp32")
+    assert 0 <= right <= 1
+
+
+def test_accuracy_counts_every_image():
+    class Brightest(nn.Module):
+        """Logits of two classes: dark and bright."""
+
+        def __init__(self):
+            super().__init__()
+            self.scale = nn.Parameter(torch.ones(()))
+
+        def forward(self, images):
+            brightness = self.scale * images.mean(dim=(1, 2, 3))
+            return torch.stack([0.5 - brightness, brightness - 0.5], dim=1)
+
+    images = torch.zeros(5, 3, 8, 8, dtype=torch.uint8)
+    images[2:] = 255
+    dataset = ImageDataset(images, torch.tensor([0, 0, 1, 1, 0]), ["dark", "bright"])
+    assert accuracy(Brightest(), dataset, precision="fp32") == pytest.approx(0.8)
+
+
+# --- splits and budgets
+
+label_lists = st.lists(st.integers(0, 5), min_size=1, max_size=60)
+
+
+@given(labels=label_lists, fraction=st.floats(0, 1), seed=st.integers(0, 1000))
+def test_split_puts_every_image_in_one_part_and_the_same_share_of_every_class(labels, fraction, seed):
+    labels = torch.tensor(labels)
+    first, second = split_indices(labels, fraction, seed)
+    assert sorted([*first.tolist(), *second.tolist()]) == list(range(len(labels)))
+    assert first.tolist() == sorted(first.tolist())
+    assert second.tolist() == sorted(second.tolist())
+    for label in labels.unique():
+        size = int((labels == label).sum())
+        assert (labels[second] == label).sum() == round(fraction * size)
+    again, _ = split_indices(labels, fraction, seed)
+    assert torch.equal(first, again)
+
+
+@given(labels=label_lists, per_class=st.integers(1, 12), seed=st.integers(0, 1000))
+def test_few_labels_are_that_many_of_every_class_that_has_them(labels, per_class, seed):
+    labels = torch.tensor(labels)
+    picked = few_labels(labels, per_class, seed)
+    assert picked.tolist() == sorted(set(picked.tolist()))
+    for label in labels.unique():
+        size = int((labels == label).sum())
+        assert (labels[picked] == label).sum() == min(per_class, size)
+    assert torch.equal(picked, few_labels(labels, per_class, seed))
+
+
+def test_other_seeds_choose_other_images():
+    labels = torch.arange(200) % 4
+    assert not torch.equal(few_labels(labels, 5, seed=0), few_labels(labels, 5, seed=1))
+    assert not torch.equal(split_indices(labels, 0.3, seed=0)[1], split_indices(labels, 0.3, seed=1)[1])
+
+
+def test_choosing_labels_leaves_the_global_random_numbers_alone():
+    before = torch.get_rng_state()
+    few_labels(torch.arange(50) % 4, 5)
+    split_indices(torch.arange(50) % 4, 0.5)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_table_leaves_out_budgets_that_the_training_set_does_not_have():
+    train, train_labels = clusters(48, num_classes=4)  # 12 images a class
+    test, test_labels = clusters(20, seed=1)
+    table = evaluate_features(train, train_labels, test, test_labels, budgets=(2, 12, 13), draws=2)
+    assert list(table) == ["knn", "labels_all", "labels_2", "labels_12"]
+    assert all(0 <= table[name]["mean"] <= 1 for name in table)
+    assert len(table["labels_2"]["values"]) == 2
+
+
+def test_table_has_the_figures_of_knn_and_probe():
+    train, train_labels = clusters(60)
+    test, test_labels = clusters(41, noise=2.0, seed=1)
+    table = evaluate_features(train, train_labels, test, test_labels, budgets=(5,), draws=3)
+    assert table["knn"]["mean"] == knn_accuracy(train, train_labels, test, test_labels, k=20)
+    assert table["labels_all"]["mean"] == linear_probe(train, train_labels, test, test_labels).accuracy
+    for draw, value in enumerate(table["labels_5"]["values"]):
+        rows = few_labels(train_labels, 5, seed=draw)
+        assert value == linear_probe(train[rows], train_labels[rows], test, test_labels).accuracy
+
+
+def test_summary_has_mean_and_sample_deviation():
+    figure = summary([0.1, 0.2, 0.6])
+    assert figure["mean"] == pytest.approx(0.3)
+    assert figure["std"] == pytest.approx(0.07**0.5)
+    assert figure["values"] == [0.1, 0.2, 0.6]
+    assert summary([0.4])["std"] == 0

@@ -1,0 +1,231 @@
+"""NT-Xent is algorithm 1 of the paper: its value, its gradient, at every precision and temperature."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from simclr_lib.errors import SimCLRError
+from simclr_lib.losses import nt_xent
+
+TEMPERATURES = (0.005, 0.05, 0.1, 0.5, 1.0, 10.0)
+
+
+def embeddings(n, dim=8, seed=0, dtype=torch.float64):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(2, n, dim, generator=generator, dtype=dtype).unbind()
+
+
+def algorithm_1(z_a, z_b, temperature):
+    """The paper's algorithm 1, line by line, with Python's own floats."""
+    z = [row for pair in zip(z_a.tolist(), z_b.tolist(), strict=True) for row in pair]  # views 2k and 2k + 1
+
+    def s(i, j):
+        dot = sum(x * y for x, y in zip(z[i], z[j], strict=True))
+        return dot / (math.hypot(*z[i]) * math.hypot(*z[j]))
+
+    def loss(i, j):
+        others = [math.exp(s(i, k) / temperature) for k in range(len(z)) if k != i]
+        return -math.log(math.exp(s(i, j) / temperature) / math.fsum(others))
+
+    n = len(z) // 2
+    return sum(loss(2 * k, 2 * k + 1) + loss(2 * k + 1, 2 * k) for k in range(n)) / (2 * n)
+
+
+def gradient_by_hand(z_a, z_b, temperature):
+    """dL/dz. With u = z / ‖z‖, S = u uᵀ, P the softmax over the others and Y the partners' one-hot rows:
+
+    dL/dS = (P − Y) / (2 N τ),  dL/du = (dL/dS + dL/dSᵀ) u,  dL/dz = (dL/du − u (u · dL/du)) / ‖z‖.
+    """
+    n = len(z_a)
+    z = torch.cat([z_a, z_b])
+    length = z.norm(dim=1, keepdim=True)
+    u = z / length
+    itself = torch.eye(2 * n, dtype=torch.bool)
+    p = (u @ u.T / temperature).masked_fill(itself, -torch.inf).softmax(dim=1)
+    y = torch.eye(2 * n, dtype=z.dtype).roll(n, dims=1)
+    d_similarity = (p - y) / (2 * n * temperature)
+    d_u = (d_similarity + d_similarity.T) @ u
+    return ((d_u - u * (u * d_u).sum(dim=1, keepdim=True)) / length).chunk(2)
+
+
+@given(
+    n=st.integers(1, 6),
+    dim=st.integers(2, 9),
+    temperature=st.sampled_from(TEMPERATURES),
+    seed=st.integers(0, 10_000),
+)
+def test_loss_is_algorithm_1(n, dim, temperature, seed):
+    z_a, z_b = embeddings(n, dim, seed)
+    expected = algorithm_1(z_a, z_b, temperature)
+    assert nt_xent(z_a, z_b, temperature).item() == pytest.approx(expected, rel=1e-9, abs=1e-9)
+
+
+def test_loss_is_the_mean_over_all_2n_anchors_and_not_twice_that():
+    z_a, z_b = embeddings(4)
+    n = len(z_a)
+    u = torch.nn.functional.normalize(torch.cat([z_a, z_b]), dim=1)
+    per_anchor = [
+        torch.logsumexp(torch.cat([u[:i], u[i + 1 :]]) @ u[i] / 0.5, 0) - u[i] @ u[(i + n) % (2 * n)] / 0.5
+        for i in range(2 * n)
+    ]
+    assert nt_xent(z_a, z_b, 0.5).item() == pytest.approx(torch.stack(per_anchor).mean().item(), rel=1e-12)
+
+
+def test_batch_size_is_read_from_the_tensors():
+    for n in (8, 3, 5):  # a smaller last batch, and then another
+        z_a, z_b = embeddings(n)
+        assert nt_xent(z_a, z_b).item() == pytest.approx(algorithm_1(z_a, z_b, 0.5), rel=1e-9)
+
+
+@pytest.mark.parametrize("n", [1, 2, 7, 64])
+def test_loss_is_log_2n_minus_1_when_all_embeddings_coincide(n):
+    same = torch.ones(n, 5)
+    assert nt_xent(same, same, 0.07).item() == pytest.approx(math.log(2 * n - 1), abs=1e-5)
+
+
+def test_loss_is_log_2n_minus_1_at_infinite_temperature():
+    z_a, z_b = embeddings(6)
+    assert nt_xent(z_a, z_b, 1e12).item() == pytest.approx(math.log(11), rel=1e-9)
+
+
+def test_one_pair_has_no_negatives_and_so_no_loss():
+    z_a, z_b = embeddings(1)
+    assert nt_xent(z_a, z_b).item() == 0
+
+
+def test_loss_of_zero_embeddings_is_that_of_coinciding_ones():
+    assert nt_xent(torch.zeros(4, 3), torch.zeros(4, 3)).item() == pytest.approx(math.log(7), rel=1e-6)
+
+
+@given(n=st.integers(2, 8), temperature=st.sampled_from(TEMPERATURES), seed=st.integers(0, 10_000))
+def test_loss_is_never_below_that_of_pairs_on_a_simplex(n, temperature, seed):
+    # Jensen twice: the mean of s(negative) − s(positive) is at least −N / (N − 1).
+    bound = math.log1p((2 * n - 2) * math.exp(-n / ((n - 1) * temperature)))
+    assert nt_xent(*embeddings(n, seed=seed), temperature).item() >= bound - 1e-12
+
+
+@pytest.mark.parametrize("n", [2, 3, 8])
+def test_pairs_on_a_simplex_reach_the_lowest_loss(n):
+    simplex = torch.eye(n, dtype=torch.float64) - 1 / n
+    lowest = math.log1p((2 * n - 2) * math.exp(-n / ((n - 1) * 0.5)))
+    assert nt_xent(simplex, simplex, 0.5).item() == pytest.approx(lowest, rel=1e-9)
+
+
+@given(n=st.integers(2, 8), seed=st.integers(0, 10_000))
+def test_order_of_the_images_does_not_matter(n, seed):
+    z_a, z_b = embeddings(n, seed=seed)
+    order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
+    torch.testing.assert_close(nt_xent(z_a[order], z_b[order]), nt_xent(z_a, z_b))
+
+
+@given(n=st.integers(2, 8), seed=st.integers(0, 10_000))
+def test_which_view_comes_first_does_not_matter(n, seed):
+    z_a, z_b = embeddings(n, seed=seed)
+    torch.testing.assert_close(nt_xent(z_b, z_a), nt_xent(z_a, z_b))
+
+
+@given(n=st.integers(2, 8), seed=st.integers(0, 10_000))
+def test_lengths_of_the_embeddings_do_not_matter(n, seed):
+    z_a, z_b = embeddings(n, seed=seed)
+    lengths = torch.logspace(-3, 3, n, dtype=torch.float64)[:, None]
+    torch.testing.assert_close(nt_xent(z_a * lengths, z_b / lengths), nt_xent(z_a, z_b))
+
+
+def test_who_is_whose_partner_does_matter():
+    z_a, _ = embeddings(6)
+    assert nt_xent(z_a, z_a).item() < nt_xent(z_a, z_a.roll(1, dims=0)).item() - 0.5
+
+
+def test_self_similarity_is_masked_at_any_temperature():
+    # A mask of −1e9 instead of −∞ would lie above these logits of −1e10.
+    z = torch.tensor([[1.0, 0.0]])
+    assert nt_xent(z, -z, 1e-10).item() == 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("temperature", TEMPERATURES)
+def test_half_precision_embeddings_are_compared_in_float32(dtype, temperature):
+    z_a, z_b = (z.to(dtype) for z in embeddings(16, dtype=torch.float32))
+    loss = nt_xent(z_a, z_b, temperature)
+    assert loss.dtype == torch.float32
+    assert loss.item() == nt_xent(z_a.float(), z_b.float(), temperature).item()
+    assert loss.item() == pytest.approx(algorithm_1(z_a, z_b, temperature), rel=1e-4, abs=1e-5)
+
+
+def test_long_float16_embeddings_do_not_overflow():
+    z_a, z_b = ((1000 * z).half() for z in embeddings(4, dim=64, dtype=torch.float32))  # ‖z‖² is above 65,504
+    assert nt_xent(z_a, z_b).item() == pytest.approx(algorithm_1(z_a, z_b, 0.5), rel=1e-4)
+
+
+@pytest.mark.parametrize("temperature", [0.005, 0.5])
+def test_loss_is_float32_under_autocast(temperature):
+    z_a, z_b = embeddings(16, dtype=torch.float32)
+    rounded_a, rounded_b = z_a.bfloat16(), z_b.bfloat16()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = nt_xent(rounded_a, rounded_b, temperature)
+        loss_of_float32 = nt_xent(z_a, z_b, temperature)
+    assert loss.dtype == loss_of_float32.dtype == torch.float32
+    assert loss.item() == nt_xent(rounded_a.float(), rounded_b.float(), temperature).item()
+    assert loss_of_float32.item() == nt_xent(z_a, z_b, temperature).item()
+
+
+def test_gradient_is_float32_under_autocast():
+    z_a, z_b = (z.requires_grad_() for z in embeddings(16, dtype=torch.float32))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = nt_xent(z_a, z_b, 0.05)
+    under_autocast = torch.autograd.grad(loss, [z_a, z_b])
+    in_float32 = torch.autograd.grad(nt_xent(z_a, z_b, 0.05), [z_a, z_b])
+    torch.testing.assert_close(under_autocast, in_float32, rtol=1e-6, atol=1e-8)
+
+
+def test_lowest_temperature_overflows_neither_loss_nor_gradient():
+    z_a, _ = embeddings(32, dtype=torch.float32)
+    z_a.requires_grad_()
+    z_b = -z_a.detach()  # every partner is as far as can be: logits of −200 against up to 200
+    loss = nt_xent(z_a, z_b, 0.005)
+    loss.backward()
+    assert loss.item() == pytest.approx(algorithm_1(z_a, z_b, 0.005), rel=1e-5)
+    assert z_a.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("temperature", [0.05, 0.5, 2.0])
+@pytest.mark.parametrize("n", [1, 2, 5])
+def test_gradient_by_hand_is_autograd_is_finite_differences(n, temperature):
+    z_a, z_b = (z.requires_grad_() for z in embeddings(n, dim=4, seed=n))
+    by_hand = gradient_by_hand(z_a.detach(), z_b.detach(), temperature)
+    by_autograd = torch.autograd.grad(nt_xent(z_a, z_b, temperature), [z_a, z_b])
+    torch.testing.assert_close(by_autograd, by_hand, rtol=1e-9, atol=1e-12)
+    assert torch.autograd.gradcheck(lambda a, b: nt_xent(a, b, temperature), [z_a, z_b])
+
+
+def test_gradient_is_orthogonal_to_the_embedding():
+    z_a, z_b = (z.requires_grad_() for z in embeddings(5))
+    grad_a, _ = torch.autograd.grad(nt_xent(z_a, z_b), [z_a, z_b])
+    assert grad_a.norm() > 1e-3
+    torch.testing.assert_close((z_a * grad_a).sum(dim=1), torch.zeros(5, dtype=torch.float64))
+
+
+@pytest.mark.parametrize(
+    ("shape_a", "shape_b"),
+    [((4, 8), (3, 8)), ((4, 8), (4, 7)), ((4,), (4,)), ((0, 8), (0, 8)), ((2, 4, 8), (2, 4, 8))],
+)
+def test_embeddings_of_other_shapes_are_refused(shape_a, shape_b):
+    with pytest.raises(SimCLRError, match=r"\[N, D\]"):
+        nt_xent(torch.zeros(shape_a), torch.zeros(shape_b))
+
+
+@pytest.mark.parametrize("temperature", [0.0, -0.5, math.nan])
+def test_temperature_must_be_above_0(temperature):
+    with pytest.raises(SimCLRError, match="temperature must be above 0"):
+        nt_xent(*embeddings(4), temperature)
+
+
+@pytest.mark.parametrize("temperature", [0.05, 0.5])
+def test_loss_is_lightlys(temperature):
+    loss = pytest.importorskip("lightly.loss")
+    z_a, z_b = embeddings(12, dtype=torch.float32)
+    expected = loss.NTXentLoss(temperature)(z_a, z_b)
+    torch.testing.assert_close(nt_xent(z_a, z_b, temperature), expected, rtol=1e-5, atol=1e-6)

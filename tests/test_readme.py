@@ -1,0 +1,85 @@
+"""What README promises is there, and its numbers are those that were measured."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from simclr_lib.cli import COMMANDS
+from simclr_lib.errors import SimCLRError
+from simclr_lib.teaching.tables import BLOCKS, fill
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+RESULTS = ROOT / "notebooks" / "results"
+
+
+def test_the_tables_are_those_of_the_results_files():
+    assert fill(README, RESULTS) == README
+    assert all(f"<!-- begin {name} -->" in README for name in BLOCKS)
+
+
+def test_a_number_that_was_not_measured_is_noticed():
+    assert fill(README.replace(" ± ", " ± 1", 1), RESULTS) == README
+
+
+def test_an_unknown_block_is_named():
+    with pytest.raises(SimCLRError, match="did you mean 'demo'"):
+        fill("<!-- begin demos --><!-- end demos -->", RESULTS)
+
+
+@pytest.mark.parametrize("path", sorted(RESULTS.glob("*.json")), ids=lambda path: path.name)
+def test_every_results_file_says_how_it_was_made(path):
+    file = json.loads(path.read_text())
+    assert file["environment"]["command"].startswith("simclr ")
+    assert {"device", "threads", "torch", "torchvision"} <= set(file["environment"])
+
+
+def test_the_first_screen_holds_the_two_commands():
+    first_screen = "\n".join(README.splitlines()[:24])
+    assert "pip install . && .venv/bin/simclr demo" in first_screen
+    assert "pip install -e '.[test]' && .venv/bin/pytest" in first_screen
+    script = (ROOT / ".ci" / "run").read_text()
+    assert ".venv/bin/pip install -q -e '.[test]'" in script
+    assert "\n.venv/bin/pytest" in script
+
+
+def test_every_command_in_readme_exists():
+    used = set(re.findall(r"^simclr (\w+)", README, flags=re.MULTILINE))
+    assert used <= set(COMMANDS)
+    assert set(COMMANDS) <= used | {"demo"}
+
+
+def test_the_python_example_runs():
+    (code,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    names: dict = {}
+    exec(code.replace("[:256]", "[:8]"), names)
+    assert names["z"].shape == (16, 128)
+    assert names["loss"].isfinite()
+
+
+def test_pictures_have_alternative_text():
+    assert all(text.strip() for text in re.findall(r"!\[(.*?)\]\(", README))
+    assert (ROOT / "image.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_demo_results_reach_their_targets():
+    """The claims of this project's front page, as measured over three seeds."""
+    demo = json.loads((RESULTS / "demo.json").read_text())
+    assert len(demo["seeds"]) >= 3
+    mean = {source: {k: f["mean"] for k, f in row.items()} for source, row in demo["results"].items()}
+    assert demo["seconds_per_seed"] <= 360
+    assert mean["SimCLR"]["labels_all"] >= 0.95
+    assert mean["SimCLR"]["labels_10"] >= 0.80
+    assert mean["SimCLR"]["labels_10"] - mean["supervised"]["labels_10"] >= 0.25
+    assert max(f for source in ("random encoder", "pixels") for f in mean[source].values()) <= 0.50
+
+
+def test_crop_and_color_only_work_together():
+    rows = json.loads((RESULTS / "crop-color.json").read_text())["results"]
+    both, alone = rows["SimCLR, crop + color"], [rows["SimCLR, crop only"], rows["SimCLR, color only"]]
+    for column in ("labels_10", "labels_all"):
+        assert all(both[column]["mean"] > row[column]["mean"] + 0.05 for row in alone)

@@ -1,0 +1,324 @@
+"""A run can be stopped anywhere and continued bit for bit; what it wrote is never lost."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from simclr_lib import SimCLRError, TrainConfig, load_dataset, pretrain, train_supervised
+from simclr_lib.loop import DivergedError
+from simclr_lib.training import Interrupted, load_checkpoint, read_metrics, run, save_checkpoint
+
+TINY = TrainConfig(
+    dataset="emblems",
+    limit=120,
+    stem="fast",
+    width=4,
+    projection_hidden=16,
+    projection_dim=8,
+    batch_size=16,
+    epochs=3,
+    validation=0.1,
+    monitor_every=1,
+    checkpoint_seconds=0.0,  # after every step
+    precision="fp32",
+)
+
+
+@pytest.fixture
+def emblems():
+    return load_dataset("emblems", "train", limit=120)
+
+
+def weights(path: Path) -> dict[str, torch.Tensor]:
+    return load_checkpoint(path)["model"]
+
+
+def without_time(path: Path) -> list[dict]:
+    return [{k: v for k, v in line.items() if k != "images_per_second"} for line in read_metrics(path)]
+
+
+def assert_same_run(a: Path, b: Path) -> None:
+    for (name, x), y in zip(weights(a).items(), weights(b).values(), strict=True):
+        assert torch.equal(x, y), name
+    assert without_time(a) == without_time(b)
+
+
+def stop_after(monkeypatch, steps: int) -> None:
+    """Stop a run after so many steps, as a crash would: no clean-up of any kind."""
+    save = run.Run.save
+    calls = []
+
+    def save_then_crash(self, steps_done, **extra):
+        save(self, steps_done, **extra)
+        calls.append(steps_done)
+        if len(calls) == steps:
+            raise RuntimeError("power cut")
+
+    monkeypatch.setattr(run.Run, "save", save_then_crash)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd", "lars"])
+@pytest.mark.parametrize("steps", [1, 4, 6])  # in the first epoch, in the second, at the end of one
+def test_a_resumed_run_is_bit_identical_to_an_uninterrupted_one(
+    emblems, tmp_path, monkeypatch, optimizer, steps
+):
+    config = dataclasses.replace(TINY, optimizer=optimizer)
+    pretrain(emblems, config, tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        stop_after(patch, steps)
+        with pytest.raises(RuntimeError, match="power cut"):
+            pretrain(emblems, config, tmp_path / "cut")
+    torch.rand(7)  # whatever else the process draws meanwhile makes no difference
+    pretrain(emblems, dataclasses.replace(config, resume=True), tmp_path / "cut")
+    assert_same_run(tmp_path / "whole", tmp_path / "cut")
+
+
+def test_supervised_training_resumes_too(emblems, tmp_path, monkeypatch):
+    config = dataclasses.replace(TINY, contrastive=False)
+    train_supervised(emblems, config, tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        stop_after(patch, 5)
+        with pytest.raises(RuntimeError):
+            train_supervised(emblems, config, tmp_path / "cut")
+    train_supervised(emblems, dataclasses.replace(config, resume=True), tmp_path / "cut")
+    assert_same_run(tmp_path / "whole", tmp_path / "cut")
+
+
+COMMAND = [
+    *(sys.executable, "-m", "simclr_lib", "train", "--dataset", "emblems", "--limit", "120", "--stem", "fast"),
+    *("--width", "4", "--projection-hidden", "16", "--projection-dim", "8", "--batch-size", "16"),
+    *("--epochs", "40", "--checkpoint-seconds", "0", "--monitor-every", "10", "--precision", "fp32"),
+]
+
+
+def wait_for_steps(path: Path, process: subprocess.Popen, steps: int) -> None:
+    for _ in range(1200):
+        if len(read_metrics(path)) >= steps:
+            return
+        assert process.poll() is None, "the run ended before it could be stopped"
+        time.sleep(0.05)
+    raise AssertionError("the run did not start")
+
+
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT])
+def test_kill_or_ctrl_c_and_resume_gives_the_same_run(tmp_path, sent):
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    subprocess.run([*COMMAND, "--run-dir", whole], check=True, capture_output=True)
+    process = subprocess.Popen([*COMMAND, "--run-dir", cut], stderr=subprocess.PIPE, text=True)
+    wait_for_steps(cut, process, 5)
+    process.send_signal(sent)
+    _, stderr = process.communicate(timeout=120)
+    assert 0 < load_checkpoint(cut)["step"] < 40 * 7
+    if sent == signal.SIGINT:
+        assert process.returncode == 130
+        assert "Continue with the same command and --resume" in stderr
+        assert "Traceback" not in stderr
+    subprocess.run([*COMMAND, "--run-dir", cut, "--resume"], check=True, capture_output=True)
+    assert_same_run(whole, cut)
+    same = [json.loads((path / "results.json").read_text())["results"] for path in (whole, cut)]
+    assert same[0] == same[1]
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(emblems, tmp_path, monkeypatch):
+    config = dataclasses.replace(TINY, checkpoint_seconds=1e9)
+    losses = run.Run.due
+
+    def press_ctrl_c(self, step):
+        if step == 8:
+            os.kill(os.getpid(), signal.SIGINT)
+        return losses(self, step)
+
+    before = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(run.Run, "due", press_ctrl_c)
+    with pytest.raises(Interrupted, match="--resume --run-dir"):
+        pretrain(emblems, config, tmp_path / "run")
+    assert load_checkpoint(tmp_path / "run")["step"] >= 9
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_the_monitor_sees_only_images_that_are_not_trained_on(emblems, tmp_path, monkeypatch):
+    seen = []
+    from simclr_lib.training import pretrain as module
+
+    real = module.contrastive_objective
+    monkeypatch.setattr(
+        module, "contrastive_objective", lambda m, images, *a: seen.append(images) or real(m, images, *a)
+    )
+    queries = []
+    real_knn = module.knn_accuracy
+    monkeypatch.setattr(module, "knn_accuracy", lambda *a: queries.append(a) or real_knn(*a))
+    pretrain(emblems, TINY, tmp_path / "run")
+    (trained_on,) = seen
+    assert len(trained_on) == 110  # of each class's 12 images, one is kept out
+    assert all(len(q[2]) == 10 for q in queries)
+    looks = [m for m in read_metrics(tmp_path / "run") if "validation_knn" in m]
+    assert [m["epoch"] for m in looks] == [1, 2, 3]
+
+
+def test_metrics_have_a_line_for_every_step(emblems, tmp_path):
+    pretrain(emblems, TINY, tmp_path / "run")
+    steps = [m for m in read_metrics(tmp_path / "run") if "loss" in m]
+    assert [m["step"] for m in steps] == list(range(3 * 6))
+    about = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert about["config"]["seed"] == 0
+    assert about["environment"]["torch"] == torch.__version__
+
+
+def test_tensorboard_gets_the_same_metrics(emblems, tmp_path):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    pretrain(emblems, dataclasses.replace(TINY, tensorboard=True), tmp_path / "run")
+    events = EventAccumulator(str(tmp_path / "run"))
+    events.Reload()
+    logged = [e.value for e in events.Scalars("loss")]
+    assert logged == pytest.approx([m["loss"] for m in read_metrics(tmp_path / "run") if "loss" in m])
+
+
+def test_a_diverging_run_stops_and_keeps_the_last_good_checkpoint(emblems, tmp_path, monkeypatch):
+    from simclr_lib import objectives
+
+    real, calls = objectives.nt_xent, []
+
+    def nt_xent_nan_at_step_5(*args):
+        calls.append(None)
+        return real(*args) * (float("nan") if len(calls) == 6 else 1.0)
+
+    monkeypatch.setattr(objectives, "nt_xent", nt_xent_nan_at_step_5)
+    with pytest.raises(DivergedError, match=r"nan at step 5 of 18.*last good checkpoint is .*checkpoint\.pt"):
+        pretrain(emblems, TINY, tmp_path / "run")
+    state = load_checkpoint(tmp_path / "run")
+    assert state["step"] == 5
+    assert all(value.isfinite().all() for value in state["model"].values())
+
+
+def test_a_checkpoint_with_infinite_weights_is_not_written(emblems, tmp_path):
+    with pytest.raises(DivergedError):
+        pretrain(emblems, dataclasses.replace(TINY, optimizer="sgd", lr=1e38), tmp_path / "run")
+    if (tmp_path / "run" / "checkpoint.pt").exists():
+        assert all(v.isfinite().all() for v in weights(tmp_path / "run").values())
+
+
+def test_a_checkpoint_from_another_configuration_is_refused_by_name(emblems, tmp_path):
+    pretrain(emblems, TINY, tmp_path / "run")
+    other = dataclasses.replace(TINY, temperature=0.1, width=8, resume=True)
+    with pytest.raises(SimCLRError, match=r"temperature was 0.5, is 0.1; width was 4, is 8"):
+        pretrain(emblems, other, tmp_path / "run")
+
+
+def test_an_existing_run_is_not_overwritten(emblems, tmp_path):
+    pretrain(emblems, TINY, tmp_path / "run")
+    before = (tmp_path / "run" / "checkpoint.pt").read_bytes()
+    with pytest.raises(SimCLRError, match="already holds a run: add --resume"):
+        pretrain(emblems, TINY, tmp_path / "run")
+    assert (tmp_path / "run" / "checkpoint.pt").read_bytes() == before
+
+
+def test_resuming_nothing_is_an_error(emblems, tmp_path):
+    with pytest.raises(SimCLRError, match="no checkpoint in"):
+        pretrain(emblems, dataclasses.replace(TINY, resume=True), tmp_path / "nothing")
+
+
+class Malicious:
+    def __reduce__(self):
+        return os.system, (f"touch {self.path}",)
+
+
+def test_a_malicious_checkpoint_runs_no_code(tmp_path):
+    harm = Malicious()
+    harm.path = tmp_path / "harm"
+    for write in (lambda path: torch.save({"model": harm}, path), lambda path: path.write_bytes(pickle.dumps(harm))):
+        write(tmp_path / "checkpoint.pt")
+        with pytest.raises(SimCLRError, match=r"not a safe checkpoint|cannot be read"):
+            load_checkpoint(tmp_path / "checkpoint.pt")
+    assert not (tmp_path / "harm").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 half a zip", b"hello"])
+def test_a_damaged_checkpoint_is_named(tmp_path, content):
+    (tmp_path / "checkpoint.pt").write_bytes(content)
+    with pytest.raises(SimCLRError, match=r"checkpoint\.pt"):
+        load_checkpoint(tmp_path)
+
+
+def test_a_foreign_file_of_tensors_is_not_taken_for_a_checkpoint(tmp_path):
+    torch.save({"weight": torch.zeros(1)}, tmp_path / "checkpoint.pt")
+    with pytest.raises(SimCLRError, match="not a checkpoint of this package"):
+        load_checkpoint(tmp_path / "checkpoint.pt")
+
+
+def test_a_full_disk_leaves_the_old_checkpoint_and_no_litter(tmp_path, monkeypatch):
+    path = tmp_path / "checkpoint.pt"
+    save_checkpoint(path, {"step": 1})
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(SimCLRError, match=r"No space left on device.*Free some space"):
+        save_checkpoint(path, {"step": 2})
+    assert load_checkpoint(path)["step"] == 1
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_batch_larger_than_the_data_set_is_refused(emblems):
+    with pytest.raises(SimCLRError, match="batch of 512 is larger than the 110 training images"):
+        pretrain(emblems, dataclasses.replace(TINY, batch_size=512))
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"temperature": 0.0}, "temperature must be above 0"),
+        ({"temperature": float("nan")}, "temperature must be above 0"),
+        ({"epochs": 0}, "at least 1"),
+        ({"batch_size": 1}, "no negative"),
+        ({"validation": 0.9}, "between 0 and 0.5"),
+        ({"base_model": 19}, "18, 34 or 50"),
+        ({"stem": "cifer"}, "did you mean 'cifar'"),
+        ({"optimizer": "lasr"}, "did you mean 'lars'"),
+        ({"device": "tpuu"}, "unknown device"),
+        ({"precision": "fp8"}, "choose auto, bf16 or fp32"),
+    ],
+)
+def test_bad_settings_give_one_line_that_says_what_to_do(emblems, setting, message):
+    with pytest.raises(SimCLRError, match=message) as caught:
+        pretrain(emblems, dataclasses.replace(TINY, **setting))
+    assert "\n" not in str(caught.value)
+
+
+def test_one_class_can_be_pretrained_on(emblems):
+    one = emblems.subset((emblems.labels == 0).nonzero().flatten())
+    one = dataclasses.replace(one, images=one.images.repeat(2, 1, 1, 1), labels=one.labels.repeat(2))
+    model = pretrain(one, dataclasses.replace(TINY, epochs=1, batch_size=8))
+    assert not model.training
+
+
+def test_simclr_learns_the_classes_of_emblems_without_labels():
+    """The one thing it is all for, at a size that takes seconds: features beat their random start."""
+    from simclr_lib import extract_features, knn_accuracy
+
+    train, test = load_dataset("emblems", "train", limit=1024), load_dataset("emblems", "test", limit=512)
+    config = dataclasses.replace(
+        TINY, width=16, projection_hidden=128, projection_dim=64, batch_size=64, epochs=8, validation=0.0,
+        temperature=0.2, crop_min=0.2, optimizer="adam", lr=3e-3, precision="auto",
+    )
+    torch.manual_seed(0)
+    encoders = {"random": config.encoder(32).eval(), "trained": pretrain(train, config).encoder}
+    score = {
+        name: knn_accuracy(extract_features(e, train), train.labels, extract_features(e, test), test.labels)
+        for name, e in encoders.items()
+    }
+    assert score["trained"] > score["random"] + 0.05, score
