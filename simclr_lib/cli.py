@@ -46,6 +46,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"simclr: error: {error}", file=sys.stderr)
     except OSError as error:
         print(f"simclr: error: {error.filename or 'file'}: {error.strerror or error}.", file=sys.stderr)
+    except RuntimeError as error:
+        if "out of memory" not in str(error) and "can't allocate memory" not in str(error):
+            raise
+        print("simclr: error: out of memory: use a smaller --batch-size or --limit.", file=sys.stderr)
     except KeyboardInterrupt as error:
         print(f"simclr: {error or 'stopped'}", file=sys.stderr)
         return 130

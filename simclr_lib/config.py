@@ -137,9 +137,7 @@ class TrainConfig:
     def simclr(self, image_size: int) -> SimCLR:
         """A new encoder and projection head."""
         encoder = self.encoder(image_size)
-        head = ProjectionHead(
-            encoder.feature_dim, self.projection_hidden, self.projection_dim, self.projection_layers
-        )
+        head = ProjectionHead(encoder.feature_dim, self.projection_hidden, self.projection_dim, self.projection_layers)
         return SimCLR(encoder, head)
 
     def loop(self) -> LoopConfig:

@@ -30,9 +30,7 @@ def nt_xent(z_a: Tensor, z_b: Tensor, temperature: float = 0.5) -> Tensor:
         SimCLRError: shapes differ, N is 0, or τ ≤ 0.
     """
     if z_a.ndim != 2 or z_a.shape != z_b.shape or len(z_a) == 0:
-        raise SimCLRError(
-            f"nt_xent takes two [N, D] tensors, N ≥ 1, not {list(z_a.shape)} and {list(z_b.shape)}."
-        )
+        raise SimCLRError(f"nt_xent takes two [N, D] tensors, N ≥ 1, not {list(z_a.shape)} and {list(z_b.shape)}.")
     check_temperature(temperature)
     n = len(z_a)
     # exp(1 / τ) and differences of similarities need more than the 8 bits of bfloat16.

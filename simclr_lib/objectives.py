@@ -14,9 +14,7 @@ from simclr_lib.losses import check_temperature, nt_xent
 from simclr_lib.models import Classifier, SimCLR
 
 
-def contrastive_objective(
-    model: SimCLR, images: Tensor, augment: SimCLRAugment, temperature: float
-) -> BatchLoss:
+def contrastive_objective(model: SimCLR, images: Tensor, augment: SimCLRAugment, temperature: float) -> BatchLoss:
     """NT-Xent between two views of each image of a batch.
 
     Both views go through the encoder in one forward pass, as in the reference code: batch norm then takes its
@@ -40,9 +38,7 @@ def contrastive_objective(
     return batch_loss
 
 
-def classification_objective(
-    model: Classifier, dataset: ImageDataset, augment: SimCLRAugment | None
-) -> BatchLoss:
+def classification_objective(model: Classifier, dataset: ImageDataset, augment: SimCLRAugment | None) -> BatchLoss:
     """Cross-entropy of one view (or, without ``augment``, the plain image) of each image of a batch."""
     if (dataset.labels < 0).any():
         raise SimCLRError(f"{dataset.name} has images without labels: choose another split.")

@@ -45,9 +45,7 @@ class LARS(Optimizer):
         nesterov: bool = False,
     ) -> None:
         if lr < 0 or momentum < 0 or weight_decay < 0 or trust_coefficient <= 0:
-            raise SimCLRError(
-                "LARS needs lr, momentum and weight_decay of at least 0 and a trust_coefficient above 0."
-            )
+            raise SimCLRError("LARS needs lr, momentum and weight_decay of at least 0 and a trust_coefficient above 0.")
         defaults = {
             "lr": lr,
             "momentum": momentum,
@@ -59,7 +57,7 @@ class LARS(Optimizer):
         super().__init__(params, defaults)
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One update of every parameter that has a gradient. All norms stay on the device."""
         loss = None
         if closure is not None:

@@ -76,14 +76,10 @@ def test_evaluation_never_imports_training():
         assert "training" not in imported_rooms(path), path
 
 
-@pytest.mark.parametrize(
-    "module", ["simclr_lib", "simclr_lib.training", "simclr_lib.evaluation", "simclr_lib.config"]
-)
+@pytest.mark.parametrize("module", ["simclr_lib", "simclr_lib.training", "simclr_lib.evaluation", "simclr_lib.config"])
 def test_importing_the_training_path_loads_nothing_heavy(module):
     program = f"import sys, {module}; print(*sys.modules)"
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     loaded = {name.partition(".")[0] for name in done.stdout.split()}
     assert not loaded & set(HEAVY)
 
@@ -101,10 +97,9 @@ def test_environment_and_pyproject_list_the_same_packages():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     required = {package_name(r) for r in project["dependencies"] + project["optional-dependencies"]["test"]}
     environment = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
-    listed = {package_name(r) for r in environment["dependencies"] if isinstance(r, str)}
-    on_conda_forge = {"torch": "pytorch", "matplotlib": "matplotlib-base"}
-    listed |= {pip for pip, conda in on_conda_forge.items() if conda in listed}
-    assert listed - set(on_conda_forge.values()) - {"python", "pip"} == required
+    listed = {package_name(r) for r in environment["dependencies"]} - {"python", "pip"}
+    on_conda_forge = {"torch": "pytorch"}
+    assert listed == {on_conda_forge.get(name, name) for name in required}
 
 
 # --- checkers

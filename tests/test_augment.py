@@ -69,10 +69,7 @@ def torchvision_view(image, params, size, kernel_size):
 
 def assert_views_are_torchvisions(images, params, augment, tolerance=1e-5):
     views = augment.apply(images, params)
-    expected = [
-        torchvision_view(image, params[i], augment.size, augment.kernel_size)
-        for i, image in enumerate(images)
-    ]
+    expected = [torchvision_view(image, params[i], augment.size, augment.kernel_size) for i, image in enumerate(images)]
     torch.testing.assert_close(views, torch.stack(expected), rtol=0, atol=tolerance)
 
 

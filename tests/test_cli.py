@@ -88,7 +88,7 @@ def test_demo_leaves_a_self_contained_report(tmp_path, capsys, monkeypatch):
     assert set(results["results"]) == {"SimCLR", "random encoder", "pixels", "supervised"}
     assert len(results["results"]["supervised"]["labels_10"]["values"]) == 2
     page = (out / "report.html").read_text()
-    assert "src=\"http" not in page
+    assert 'src="http' not in page
     assert "<script" not in page
     assert page.count("<img alt=") == 6
     assert 'alt=""' not in page
@@ -155,6 +155,14 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path, capsys):
     options = ["--dataset", "emblems", *TINY, "--run-dir", str(tmp_path / "file" / "run")]
     assert "cannot write" in fails(capsys, "train", *options)
     assert (tmp_path / "file").read_text() == "in the way"
+
+
+def test_out_of_memory_gets_one_line(capsys, monkeypatch):
+    def too_large(*_):
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr("simclr_lib.commands.train.pretrain", too_large)
+    assert "smaller --batch-size" in fails(capsys, "train", "--dataset", "emblems", "--limit", "20")
 
 
 def test_one_class_pretrains_but_has_nothing_to_classify(tmp_path, capsys, monkeypatch):

@@ -398,12 +398,8 @@ def test_hidden_files_are_left_out_and_nested_ones_found(tmp_path: Path) -> None
     assert len(dataset) == 3
 
 
-@pytest.mark.parametrize(
-    ("size", "expected"), [((40, 40), 40), ((128, 128), 128), ((200, 200), 64), ((40, 30), 64)]
-)
-def test_both_parts_take_the_training_images_size(
-    tmp_path: Path, size: tuple[int, int], expected: int
-) -> None:
+@pytest.mark.parametrize(("size", "expected"), [((40, 40), 40), ((128, 128), 128), ((200, 200), 64), ((40, 30), 64)])
+def test_both_parts_take_the_training_images_size(tmp_path: Path, size: tuple[int, int], expected: int) -> None:
     save(tmp_path / "train" / "a" / "1.png", size=size)
     save(tmp_path / "test" / "a" / "1.png", size=(16, 16))
     for split in ("train", "test"):
@@ -465,9 +461,7 @@ def test_emblems_of_any_number_and_size() -> None:
     assert torch.equal(load_dataset("emblems", limit=5).images, load_dataset("emblems", limit=12).images[:5])
 
 
-def test_the_data_folder_can_come_from_the_environment(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_data_folder_can_come_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_folder(tmp_path / "set", {"train/a": 2})
     monkeypatch.setenv("SIMCLR_DATA", str(tmp_path / "set" / "train"))
     assert load_dataset("imagefolder").classes == ["a"]
@@ -567,9 +561,7 @@ def test_missing_cifar_says_how_to_get_it(cifar_root: Path) -> None:
     assert not cifar_root.exists()
 
 
-def test_damaged_cifar_names_the_folder_and_keeps_it(
-    cifar_root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_damaged_cifar_names_the_folder_and_keeps_it(cifar_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (cifar_root / FakeCIFAR.base_folder).mkdir(parents=True)
     asked = serve(b"archive", monkeypatch)
     with pytest.raises(SimCLRError, match=rf"{FakeCIFAR.base_folder} is incomplete .*delete it"):
@@ -618,9 +610,7 @@ def test_a_damaged_archive_is_named_and_kept(cifar_root: Path, monkeypatch: pyte
     assert asked == []
 
 
-def test_a_full_disk_is_not_mistaken_for_the_network(
-    cifar_root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_is_not_mistaken_for_the_network(cifar_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     serve(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), monkeypatch)
     with pytest.raises(SimCLRError, match=r"cannot write to .*No space left"):
         load_dataset("cifar10", root=cifar_root, download=True)
@@ -672,9 +662,7 @@ def test_missing_tiny_imagenet_says_how_to_get_it(tmp_path: Path) -> None:
         load_dataset("tinyimagenet", root=tmp_path)
 
 
-def test_tiny_imagenet_downloads_and_unpacks(
-    tiny_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_tiny_imagenet_downloads_and_unpacks(tiny_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     archive = tmp_path / "served.zip"
     with zipfile.ZipFile(archive, "w") as content:
         for path in tiny_root.rglob("*"):

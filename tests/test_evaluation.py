@@ -79,8 +79,7 @@ def test_knn_is_sklearns_with_cosine_distance_and_exponential_weights(k):
         weights=lambda distance: torch.tensor((1 - distance) / 0.1).exp().numpy(),
     ).fit(bank.numpy(), labels.numpy())
     assert (
-        knn_predict(bank, labels, queries, k, temperature=0.1).tolist()
-        == reference.predict(queries.numpy()).tolist()
+        knn_predict(bank, labels, queries, k, temperature=0.1).tolist() == reference.predict(queries.numpy()).tolist()
     )
 
 
@@ -212,9 +211,10 @@ def test_probe_never_looks_at_the_test_set(method):
 def test_probe_takes_the_l2_strength_that_does_best_on_the_validation_splits():
     train, train_labels = clusters(120, dim=30, noise=4.0)
     result = linear_probe(train, train_labels, train, train_labels)
-    assert tuple(result.validation) == L2_GRID
-    assert len(set(result.validation.values())) > 1
-    assert result.validation[result.l2] == max(result.validation.values())
+    tried = list(result.validation.values())
+    assert tuple(result.validation) == L2_GRID[: len(tried)]  # from strong to weak, until it overfits
+    assert len(set(tried)) > 1
+    assert result.l2 == L2_GRID[tried.index(max(tried))]  # the strongest of the best
     refitted = linear_probe(train, train_labels, train, train_labels, l2=result.l2)
     torch.testing.assert_close(result.head.weight, refitted.head.weight)
     assert refitted.validation is None
@@ -250,7 +250,10 @@ def test_probe_copes_with_classes_missing_from_the_training_set(method):
 def test_probe_copes_with_one_or_two_labels_a_class(method, per_class):
     train, train_labels = clusters(4 * per_class, noise=0.05)
     test, test_labels = clusters(40, noise=0.05, seed=1)
-    assert linear_probe(train, train_labels, test, test_labels, method).accuracy > 0.9
+    result = linear_probe(train, train_labels, test, test_labels, method)
+    assert result.accuracy > 0.9
+    if method == "lbfgs":
+        assert result.l2 == max(L2_GRID)  # nothing to validate on: the strongest penalty
 
 
 def test_probe_copes_with_constant_features():

@@ -1,4 +1,4 @@
-"""LARS is the reference code's, its parameter groups are right, and the learning rate follows the schedule."""
+"""LARS is the reference code's, its parameter groups are right, and the schedule is per step."""
 
 import copy
 import math
@@ -205,9 +205,7 @@ def test_step_never_asks_the_device_for_a_number(monkeypatch):
     optimizer.step()
 
 
-@pytest.mark.parametrize(
-    "settings", [{"lr": -1}, {"momentum": -0.1}, {"weight_decay": -1}, {"trust_coefficient": 0}]
-)
+@pytest.mark.parametrize("settings", [{"lr": -1}, {"momentum": -0.1}, {"weight_decay": -1}, {"trust_coefficient": 0}])
 def test_senseless_settings_are_refused(settings):
     with pytest.raises(SimCLRError, match="LARS needs"):
         LARS(parameters(), **{"lr": 0.1, **settings})
@@ -243,9 +241,7 @@ def test_every_trained_parameter_is_in_exactly_one_group(simclr):
     assert id(simclr.encoder.conv1.weight) not in grouped
 
 
-@pytest.mark.parametrize(
-    ("name", "kind"), [("adam", torch.optim.AdamW), ("sgd", torch.optim.SGD), ("lars", LARS)]
-)
+@pytest.mark.parametrize(("name", "kind"), [("adam", torch.optim.AdamW), ("sgd", torch.optim.SGD), ("lars", LARS)])
 def test_named_optimizers_train_with_the_given_rate_and_decay(name, kind, simclr):
     optimizer = build_optimizer(name, simclr, lr=0.3, weight_decay=0.02)
     assert type(optimizer) is kind

@@ -19,9 +19,7 @@ from simclr_lib.optim import warmup_cosine
 
 
 def config(**settings):
-    return LoopConfig(
-        **{"epochs": 3, "batch_size": 8, "optimizer": "sgd", "lr": 0.1, "precision": "fp32", **settings}
-    )
+    return LoopConfig(**{"epochs": 3, "batch_size": 8, "optimizer": "sgd", "lr": 0.1, "precision": "fp32", **settings})
 
 
 def regression(num_examples=40, seed=0):
@@ -175,9 +173,7 @@ def test_warmup_longer_than_the_run_is_all_warmup():
     watcher = Watcher()
     model, batch_loss = regression()
     fit(model, batch_loss, 40, config(epochs=2, warmup_epochs=100), watcher)
-    assert [rate for rates in watcher.rates for rate in rates] == pytest.approx(
-        [0.01 * (i + 1) for i in range(10)]
-    )
+    assert [rate for rates in watcher.rates for rate in rates] == pytest.approx([0.01 * (i + 1) for i in range(10)])
 
 
 def test_history_has_the_loss_of_every_step():
@@ -215,9 +211,7 @@ def test_a_loss_that_is_not_finite_is_reported_with_its_exact_step(bad_step, val
         return loss * value if next(steps) == bad_step else loss
 
     watcher = Watcher()
-    with pytest.raises(
-        DivergedError, match=rf"the loss became {value} at step {bad_step} of 60.*learning rate"
-    ):
+    with pytest.raises(DivergedError, match=rf"the loss became {value} at step {bad_step} of 60.*learning rate"):
         fit(model, diverging, 40, config(epochs=12), watcher)
     assert all(math.isfinite(loss) for loss in watcher.reported)
 

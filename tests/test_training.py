@@ -71,9 +71,7 @@ def stop_after(monkeypatch, steps: int) -> None:
 
 @pytest.mark.parametrize("optimizer", ["adam", "sgd", "lars"])
 @pytest.mark.parametrize("steps", [1, 4, 6])  # in the first epoch, in the second, at the end of one
-def test_a_resumed_run_is_bit_identical_to_an_uninterrupted_one(
-    emblems, tmp_path, monkeypatch, optimizer, steps
-):
+def test_a_resumed_run_is_bit_identical_to_an_uninterrupted_one(emblems, tmp_path, monkeypatch, optimizer, steps):
     config = dataclasses.replace(TINY, optimizer=optimizer)
     pretrain(emblems, config, tmp_path / "whole")
     with monkeypatch.context() as patch:
@@ -312,8 +310,18 @@ def test_simclr_learns_the_classes_of_emblems_without_labels():
 
     train, test = load_dataset("emblems", "train", limit=1024), load_dataset("emblems", "test", limit=512)
     config = dataclasses.replace(
-        TINY, width=16, projection_hidden=128, projection_dim=64, batch_size=64, epochs=8, validation=0.0,
-        temperature=0.2, crop_min=0.2, optimizer="adam", lr=3e-3, precision="auto",
+        TINY,
+        width=16,
+        projection_hidden=128,
+        projection_dim=64,
+        batch_size=64,
+        epochs=8,
+        validation=0.0,
+        temperature=0.2,
+        crop_min=0.2,
+        optimizer="adam",
+        lr=3e-3,
+        precision="auto",
     )
     torch.manual_seed(0)
     encoders = {"random": config.encoder(32).eval(), "trained": pretrain(train, config).encoder}

@@ -12,7 +12,7 @@ from torch import nn
 
 from simclr_lib.config import TrainConfig
 from simclr_lib.data import ImageDataset
-from simclr_lib.device import pick_device
+from simclr_lib.device import pick_device, place
 from simclr_lib.errors import SimCLRError
 from simclr_lib.evaluation import evaluate_features, extract_features, linear_probe, pixel_features, summary
 from simclr_lib.training import write_atomically
@@ -52,9 +52,7 @@ def compare_encoder(
             "The checkpoint is saved; use `simclr embed` on it, or add a second class."
         )
     torch.manual_seed(config.seed)
-    random_encoder = config.encoder(train.image_size).to(
-        pick_device(config.device), memory_format=torch.channels_last
-    )
+    random_encoder = place(config.encoder(train.image_size), pick_device(config.device))
     features = {
         "SimCLR": (extract_features(encoder, train), extract_features(encoder, test)),
         "random encoder": (extract_features(random_encoder, train), extract_features(random_encoder, test)),

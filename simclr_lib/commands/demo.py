@@ -58,7 +58,7 @@ RECIPE = TrainConfig(
     batch_size=64,
     epochs=18,
 )
-SUPERVISED_EPOCHS = 8
+SUPERVISED_EPOCHS = 5
 FEW_LABEL_STEPS = 300
 
 

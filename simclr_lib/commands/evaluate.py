@@ -14,10 +14,10 @@ from torch import nn
 from simclr_lib.commands.common import BUDGETS, compare_encoder, text_table, write_results
 from simclr_lib.config import TrainConfig
 from simclr_lib.data import ImageDataset, few_labels, load_dataset
-from simclr_lib.device import environment, pick_device
+from simclr_lib.device import environment, pick_device, place
+from simclr_lib.errors import SimCLRError
 from simclr_lib.evaluation import ProjectionMethod, extract_features, fine_tune, project, summary, trustworthiness
 from simclr_lib.models import SimCLR
-from simclr_lib.errors import SimCLRError
 from simclr_lib.training import load_checkpoint, write_atomically
 
 
@@ -65,7 +65,7 @@ def load_model(path: Path, device: torch.device, image_size: int | None = None) 
         raise SimCLRError(f"{path} was trained with labels: give the checkpoint of a SimCLR run.")
     model = config.simclr(image_size or 32)
     model.load_state_dict(state["model"])
-    return model.to(device, memory_format=torch.channels_last).eval(), config
+    return place(model, device).eval(), config
 
 
 def _prepare(config: CheckpointConfig) -> tuple[SimCLR, TrainConfig, ImageDataset, ImageDataset, Path]:

@@ -86,11 +86,7 @@ def sweep(config: SweepConfig) -> None:
             "environment": environment(pick_device(config.device)),
             "config": replace(SHORT, epochs=config.epochs).to_dict(),
             "variants": {
-                variant: {
-                    key: value
-                    for key, value in settings.to_dict().items()
-                    if value != SHORT.to_dict()[key]
-                }
+                variant: {key: value for key, value in settings.to_dict().items() if value != SHORT.to_dict()[key]}
                 for variant, settings in named.items()
             },
             "seeds": list(config.seeds),

@@ -14,7 +14,7 @@ from simclr_lib.commands.common import (
     write_results,
 )
 from simclr_lib.config import TrainConfig
-from simclr_lib.data import load_dataset
+from simclr_lib.data import ImageDataset, load_dataset
 from simclr_lib.device import environment, pick_device
 from simclr_lib.errors import SimCLRError
 from simclr_lib.evaluation import accuracy, summary
@@ -29,10 +29,8 @@ def train(config: TrainConfig) -> None:
     device = pick_device(config.device)
     clock = Stopwatch()
 
-    def load(split: str, limit: int | None = None):
-        return load_dataset(
-            config.dataset, split, config.data_dir, config.download, limit, config.image_size
-        )
+    def load(split: str, limit: int | None = None) -> ImageDataset:
+        return load_dataset(config.dataset, split, config.data_dir, config.download, limit, config.image_size)
 
     training_images, test_images = load("train", config.limit), load("test")
     # STL-10 has a part without labels, made for this.
@@ -45,6 +43,7 @@ def train(config: TrainConfig) -> None:
     config = dataclasses.replace(config, run_dir=run_dir)
     print(f"{method} on {len(training_images):,} images of {training_images.name}, {device}, run folder {run_dir}")
 
+    results: Results
     if config.contrastive:
         model = pretrain(unlabeled or training_images, config, run_dir)
         clock.lap("pretraining")
@@ -53,7 +52,7 @@ def train(config: TrainConfig) -> None:
     else:
         classifier = train_supervised(training_images, config, run_dir)
         clock.lap("training")
-        results: Results = {"supervised": {"labels_all": summary([accuracy(classifier, test_images)])}}
+        results = {"supervised": {"labels_all": summary([accuracy(classifier, test_images)])}}
     clock.lap("evaluation")
 
     write_results(

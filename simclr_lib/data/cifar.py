@@ -123,8 +123,7 @@ def _mendable_errors(url: str, root: Path) -> Iterator[None]:
         raise SimCLRError(f"no network: {url} cannot be downloaded ({error}); {elsewhere}") from error
     except OSError as error:
         raise SimCLRError(
-            f"cannot write to {root} ({error.strerror or error}): "
-            "free some space, or choose another --data-dir."
+            f"cannot write to {root} ({error.strerror or error}): free some space, or choose another --data-dir."
         ) from error
     except RuntimeError as error:
         if "corrupted" not in str(error):

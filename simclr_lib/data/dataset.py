@@ -28,13 +28,10 @@ class ImageDataset:
 
     def __post_init__(self) -> None:
         if self.images.dtype != torch.uint8 or self.images.ndim != 4 or self.images.shape[1] != 3:
-            raise SimCLRError(
-                f"images must be uint8 [N, 3, H, W], not {self.images.dtype} {list(self.images.shape)}."
-            )
+            raise SimCLRError(f"images must be uint8 [N, 3, H, W], not {self.images.dtype} {list(self.images.shape)}.")
         if self.labels.dtype != torch.int64 or self.labels.shape != self.images.shape[:1]:
             raise SimCLRError(
-                f"labels must be int64 [{len(self.images)}], "
-                f"not {self.labels.dtype} {list(self.labels.shape)}."
+                f"labels must be int64 [{len(self.images)}], not {self.labels.dtype} {list(self.labels.shape)}."
             )
 
     def __len__(self) -> int:

@@ -135,7 +135,7 @@ def _place(grid: tuple[Tensor, Tensor], labels: Tensor, generator: Generator) ->
     n = len(labels)
     x = grid[0] - _uniform(n, -0.2, 0.2, generator)
     y = grid[1] - _uniform(n, -0.2, 0.2, generator)
-    x, y = _rotate(x, y, _uniform(n, -0.3, 0.3, generator))
+    x, y = _rotate(x, y, _uniform(n, -0.5, 0.5, generator))
     scale = _uniform(n, 0.95, 1.2, generator)
     mirror = torch.where(_uniform(n, 0, 1, generator) < 0.5, -1.0, 1.0)
     return mirror * x / scale, y / scale

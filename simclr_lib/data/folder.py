@@ -107,9 +107,7 @@ def _images_below(folder: Path) -> list[Path]:
     found: list[str] = []
     for parent, folders, files in os.walk(folder, followlinks=True):
         folders[:] = [name for name in folders if name[0] != "."]
-        found += [
-            f"{parent}/{name}" for name in files if name[0] != "." and name.lower().endswith(EXTENSIONS)
-        ]
+        found += [f"{parent}/{name}" for name in files if name[0] != "." and name.lower().endswith(EXTENSIONS)]
     return [Path(path) for path in sorted(found)]
 
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from simclr_lib.augment import SimCLRAugment
 from simclr_lib.data import ImageDataset
-from simclr_lib.device import Precision
+from simclr_lib.device import Precision, place
 from simclr_lib.evaluation.features import extract_features
 from simclr_lib.loop import LoopConfig, fit
 from simclr_lib.models import Classifier, OutputHead
@@ -48,7 +48,7 @@ def fine_tune(
     batch_size = min(batch_size, len(train))
     torch.manual_seed(seed)
     head = OutputHead(encoder.feature_dim, len(train.classes))  # type: ignore[arg-type]
-    model = Classifier(copy.deepcopy(encoder), head).to(device, memory_format=torch.channels_last)
+    model = place(Classifier(copy.deepcopy(encoder), head), device)
     augment = SimCLRAugment(train.image_size, color_prob=0.0, gray_prob=0.0, blur_prob=0.0)
     config = LoopConfig(
         epochs=epochs,

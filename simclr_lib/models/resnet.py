@@ -66,9 +66,7 @@ class ResNet(nn.Module):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
-    def _stage(
-        self, block: type[BasicBlock | Bottleneck], depth: int, planes: int, stride: int
-    ) -> nn.Sequential:
+    def _stage(self, block: type[BasicBlock | Bottleneck], depth: int, planes: int, stride: int) -> nn.Sequential:
         out_channels = planes * block.expansion
         shortcut = None
         if stride != 1 or self.feature_dim != out_channels:

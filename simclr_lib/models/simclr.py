@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from torch import Tensor, nn
 
 from simclr_lib.errors import SimCLRError
@@ -31,7 +33,7 @@ class ProjectionHead(nn.Sequential):
             raise SimCLRError("in_dim, hidden_dim, out_dim and num_layers of a projection head are at least 1.")
         dims = [in_dim] + [hidden_dim] * (num_layers - 1) + [out_dim]
         layers: list[nn.Module] = []
-        for i, (dim, next_dim) in enumerate(zip(dims[:-1], dims[1:], strict=True)):
+        for i, (dim, next_dim) in enumerate(pairwise(dims)):
             last = i == num_layers - 1
             layers.append(nn.Linear(dim, next_dim, bias=not batch_norm))
             if batch_norm:

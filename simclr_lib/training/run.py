@@ -22,7 +22,7 @@ from simclr_lib.loop import DivergedError
 from simclr_lib.training.checkpoint import load_checkpoint, save_checkpoint, write_atomically
 
 
-class Interrupted(KeyboardInterrupt):  # noqa: N818
+class Interrupted(KeyboardInterrupt):
     """Ctrl-C, after the checkpoint was saved. The message says how to go on."""
 
 

@@ -1,0 +1,107 @@
+"""`simclr bench` measures, compares and says what is not installed."""
+
+import json
+import sys
+
+import pytest
+
+from simclr_lib.commands import bench as module
+from simclr_lib.commands.bench import BenchConfig, Row, Section, bench, compare, throughput, version
+from simclr_lib.errors import SimCLRError
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    """A bench of seconds: few images, single steps."""
+    for name, value in {
+        "IMAGES": 16,
+        "BATCH_SIZE": 8,
+        "LOSS_PAIRS": 16,
+        "SECONDS": 0.01,
+        "LOOP_SECONDS": 0.01,
+    }.items():
+        monkeypatch.setattr(module, name, value)
+
+
+@pytest.fixture
+def alone(monkeypatch):
+    """A machine without kornia and lightly."""
+    for name in ("kornia", "lightly"):
+        monkeypatch.setitem(sys.modules, name, None)
+
+
+def test_quick_run_writes_ratios_that_agree_with_its_rows(tiny, tmp_path, capsys):
+    out = tmp_path / "bench.json"
+    bench(BenchConfig(out=out, repeats=1, quick=True, device="cpu"))
+    results = json.loads(out.read_text())
+    printed = capsys.readouterr().out
+    assert results["n"] == 1
+    assert set(results["versions"]) == {"kornia", "lightly", "torchvision"}
+    for section in results["sections"]:
+        ours = section["rows"][0]
+        assert (ours["name"], ours["ratio"]) == ("simclr_lib", 1.0)
+        assert section["title"] in printed
+        for row in section["rows"]:
+            assert row["value"] > 0
+            assert row["ratio"] == pytest.approx(ours["value"] / row["value"], rel=1e-2)
+    assert not any("ResNet-18, batch" in section["title"] for section in results["sections"])
+
+
+def test_libraries_that_are_not_installed_are_named_with_a_remedy(tiny, alone, tmp_path, capsys):
+    out = tmp_path / "bench.json"
+    bench(BenchConfig(out=out, repeats=1, quick=True, device="cpu"))
+    results = json.loads(out.read_text())
+    augmentation = results["sections"][0]
+    assert augmentation["missing"] == ["kornia", "lightly"]
+    assert [row["name"] for row in augmentation["rows"]] == ["simclr_lib", "torchvision v2"]
+    assert results["versions"]["lightly"] is None
+    assert "not installed: pip install 'simclr-lib[bench]'" in capsys.readouterr().out
+
+
+def test_version_of_a_missing_library_is_none(alone):
+    assert version("lightly") is None
+    assert version("torchvision")
+
+
+def test_competitors_take_turns_and_the_median_counts(monkeypatch):
+    turns = []
+    speeds = iter([1.0, 10.0, 5.0, 30.0, 3.0, 20.0])
+
+    def competitor(name):
+        def start():
+            turns.append(name)
+            return iter(())
+
+        return start
+
+    monkeypatch.setattr(module, "throughput", lambda steps, seconds: next(speeds))
+    section = compare("work", "things/s", {"ours": competitor("ours"), "theirs": competitor("theirs")}, 3, 0.0)
+    assert turns == ["ours", "theirs"] * 3
+    assert section.rows == [Row("ours", 3.0, "things/s"), Row("theirs", 20.0, "things/s")]
+    assert section.ratio(section.rows[1]) == pytest.approx(0.15)
+
+
+def test_throughput_counts_units_after_the_warm_up(monkeypatch):
+    now = 0.0
+    monkeypatch.setattr(module.time, "perf_counter", lambda: now)
+
+    def steps():
+        nonlocal now
+        for seconds in (100.0, 1.0, 1.0, 2.0, 50.0):  # the first is the warm-up
+            now += seconds
+            yield 8
+
+    assert throughput(steps(), seconds=4.0) == 24 / 4.0
+
+
+def test_table_is_aligned():
+    section = Section("work", [Row("simclr_lib", 12345.6, "views/s"), Row("lightly", 801.0, "views/s")], ["kornia"])
+    ours, theirs, missing = str(section).splitlines()[1:]
+    assert len(ours) == len(theirs)
+    assert theirs.split() == ["lightly", "801.0", "views/s", "15.4", "×"]
+    assert missing.split()[:3] == ["kornia", "not", "installed:"]
+
+
+def test_repeats_below_one_are_refused():
+    with pytest.raises(SimCLRError, match="--repeats must be at least 1"):
+        bench(BenchConfig(repeats=0))
