@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -87,6 +88,14 @@ def seeded(seed: int, *stream: int | str) -> torch.Generator:
     """A CPU generator that is a function of the seed and a stream's name, such as ("views", step)."""
     digest = hashlib.blake2b(repr((seed, *stream)).encode(), digest_size=8).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest, "big") >> 1)
+
+
+@contextmanager
+def initial_weights(seed: int) -> Iterator[None]:
+    """Networks made within it get weights that are a function of the seed; the global generator is left alone."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield
 
 
 def batches(num_examples: int, config: LoopConfig, first_step: int = 0) -> Iterator[Tensor]:

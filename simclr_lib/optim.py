@@ -77,12 +77,13 @@ class LARS(Optimizer):
             if group["adapt"]:
                 w_norms = torch._foreach_norm(params)
                 g_norms = torch._foreach_norm(updates)
-                ratios = [
-                    torch.where((w > 0) & (g > 0), group["trust_coefficient"] * w / g, 1.0)
+                rates = [
+                    group["lr"] * torch.where((w > 0) & (g > 0), group["trust_coefficient"] * w / g, 1.0)
                     for w, g in zip(w_norms, g_norms, strict=True)
                 ]
-                torch._foreach_mul_(updates, ratios)
-            torch._foreach_mul_(updates, group["lr"])  # η r g
+                torch._foreach_mul_(updates, rates)  # η r g
+            else:
+                torch._foreach_mul_(updates, group["lr"])
             torch._foreach_mul_(velocities, group["momentum"])
             torch._foreach_add_(velocities, updates)
             if group["nesterov"]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import importlib
 import json
 import os
 import pickle
@@ -16,7 +17,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from simclr_lib import SimCLRError, TrainConfig, load_dataset, pretrain, train_supervised
+from simclr_lib import (
+    SimCLRError,
+    TrainConfig,
+    extract_features,
+    knn_accuracy,
+    load_dataset,
+    pretrain,
+    train_supervised,
+)
+from simclr_lib.commands.demo import RECIPE
 from simclr_lib.loop import DivergedError
 from simclr_lib.training import Interrupted, load_checkpoint, read_metrics, run, save_checkpoint
 
@@ -148,8 +158,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(emblems, tmp_path, monkeypatch):
 
 def test_the_monitor_sees_only_images_that_are_not_trained_on(emblems, tmp_path, monkeypatch):
     seen = []
-    from simclr_lib.training import pretrain as module
-
+    module = importlib.import_module("simclr_lib.training.pretrain")
     real = module.contrastive_objective
     monkeypatch.setattr(
         module, "contrastive_objective", lambda m, images, *a: seen.append(images) or real(m, images, *a)
@@ -305,28 +314,13 @@ def test_one_class_can_be_pretrained_on(emblems):
 
 
 def test_simclr_learns_the_classes_of_emblems_without_labels():
-    """The one thing it is all for, at a size that takes seconds: features beat their random start."""
-    from simclr_lib import extract_features, knn_accuracy
-
-    train, test = load_dataset("emblems", "train", limit=1024), load_dataset("emblems", "test", limit=512)
-    config = dataclasses.replace(
-        TINY,
-        width=16,
-        projection_hidden=128,
-        projection_dim=64,
-        batch_size=64,
-        epochs=8,
-        validation=0.0,
-        temperature=0.2,
-        crop_min=0.2,
-        optimizer="adam",
-        lr=3e-3,
-        precision="auto",
-    )
+    """The one thing it is all for, at a size that takes half a minute: features beat their random start."""
+    train, test = load_dataset("emblems", "train", limit=2048), load_dataset("emblems", "test", limit=512)
+    config = dataclasses.replace(RECIPE, epochs=14, validation=0.0)
     torch.manual_seed(0)
-    encoders = {"random": config.encoder(32).eval(), "trained": pretrain(train, config).encoder}
+    encoders = {"random": config.encoder(32), "trained": pretrain(train, config).encoder}
     score = {
         name: knn_accuracy(extract_features(e, train), train.labels, extract_features(e, test), test.labels)
         for name, e in encoders.items()
     }
-    assert score["trained"] > score["random"] + 0.05, score
+    assert score["trained"] > score["random"] + 0.1, score

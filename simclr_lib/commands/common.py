@@ -7,7 +7,6 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import torch
 from torch import nn
 
 from simclr_lib.config import TrainConfig
@@ -15,6 +14,7 @@ from simclr_lib.data import ImageDataset
 from simclr_lib.device import pick_device, place
 from simclr_lib.errors import SimCLRError
 from simclr_lib.evaluation import evaluate_features, extract_features, linear_probe, pixel_features, summary
+from simclr_lib.loop import initial_weights
 from simclr_lib.training import write_atomically
 
 BUDGETS = (10, 50, 100)
@@ -22,7 +22,7 @@ COLUMNS = {
     "knn": "kNN",
     **{f"labels_{budget}": f"{budget} per class" for budget in BUDGETS},
     "labels_all": "all labels",
-    "labels_all_sgd": "all labels, SGD",
+    "labels_all_sgd": "all, SGD",
 }
 
 Results = dict[str, dict[str, dict]]
@@ -51,8 +51,8 @@ def compare_encoder(
             f"{train.name} has one class only: pretraining works, but there is nothing to classify. "
             "The checkpoint is saved; use `simclr embed` on it, or add a second class."
         )
-    torch.manual_seed(config.seed)
-    random_encoder = place(config.encoder(train.image_size), pick_device(config.device))
+    with initial_weights(config.seed):
+        random_encoder = place(config.encoder(train.image_size), pick_device(config.device))
     features = {
         "SimCLR": (extract_features(encoder, train), extract_features(encoder, test)),
         "random encoder": (extract_features(random_encoder, train), extract_features(random_encoder, test)),

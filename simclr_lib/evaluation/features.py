@@ -15,13 +15,14 @@ from simclr_lib.device import Precision, autocast
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode (batch norm uses its running statistics and keeps them), and back to what it was."""
-    was_training = model.training
+    """Evaluation mode (batch norm uses its running statistics and keeps them), and each layer back to what it was."""
+    training_layers = [layer for layer in model.modules() if layer.training]
     model.eval()
     try:
         yield
     finally:
-        model.train(was_training)
+        for layer in training_layers:
+            layer.training = True
 
 
 @torch.no_grad()

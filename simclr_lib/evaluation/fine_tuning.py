@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import copy
 
-import torch
 from torch import nn
 
 from simclr_lib.augment import SimCLRAugment
 from simclr_lib.data import ImageDataset
 from simclr_lib.device import Precision, place
 from simclr_lib.evaluation.features import extract_features
-from simclr_lib.loop import LoopConfig, fit
+from simclr_lib.loop import LoopConfig, fit, initial_weights
 from simclr_lib.models import Classifier, OutputHead
 from simclr_lib.objectives import classification_objective
 
@@ -46,8 +45,8 @@ def fine_tune(
     """
     device = next(encoder.parameters()).device
     batch_size = min(batch_size, len(train))
-    torch.manual_seed(seed)
-    head = OutputHead(encoder.feature_dim, len(train.classes))  # type: ignore[arg-type]
+    with initial_weights(seed):
+        head = OutputHead(encoder.feature_dim, len(train.classes))  # type: ignore[arg-type]
     model = place(Classifier(copy.deepcopy(encoder), head), device)
     augment = SimCLRAugment(train.image_size, color_prob=0.0, gray_prob=0.0, blur_prob=0.0)
     config = LoopConfig(

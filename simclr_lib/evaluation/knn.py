@@ -35,6 +35,8 @@ def knn_predict(
             f"the bank must be [N, D] with N ≥ 1 and the queries' D, not {list(bank.shape)} "
             f"for queries {list(queries.shape)}."
         )
+    if k < 1 or not temperature > 0:
+        raise SimCLRError(f"kNN needs k of at least 1 and a temperature above 0, not k={k}, temperature={temperature}.")
     bank = F.normalize(bank.float(), dim=1)
     queries = F.normalize(queries.float(), dim=1)
     num_classes = int(bank_labels.max()) + 1

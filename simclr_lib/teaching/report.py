@@ -26,13 +26,13 @@ section { background: var(--card); border: 1px solid var(--line); border-radius:
   padding: 1.25rem 1.5rem 1.4rem; margin-top: 1.25rem; }
 .tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(12rem, 1fr)); gap: 1rem; margin-top: 1.5rem; }
 .tile { background: var(--card); border: 1px solid var(--line); border-radius: 12px; padding: 1rem 1.2rem; }
-.tile b { display: block; font-size: 1.9rem; line-height: 1.2; color: var(--accent);
+.tile b { display: block; font-size: 1.5rem; line-height: 1.3; white-space: nowrap; color: var(--accent);
   font-variant-numeric: tabular-nums; }
 figure { margin: .5rem 0 0; overflow-x: auto; }
 figure img { display: block; max-width: 100%; height: auto; margin: 0 auto; background: #fff; border-radius: 8px;
   padding: .4rem; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
-th, td { text-align: right; padding: .45rem .6rem; border-bottom: 1px solid var(--line); white-space: nowrap; }
+th, td { text-align: right; padding: .45rem .4rem; border-bottom: 1px solid var(--line); white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; } th { font-weight: 600; color: var(--soft); font-size: .9rem; }
 td.best { font-weight: 700; } .scroll { overflow-x: auto; }
 code { background: var(--page); border: 1px solid var(--line); border-radius: 5px; padding: .1rem .35rem;

@@ -65,19 +65,24 @@ def provenance(file: Mapping[str, Any]) -> str:
 
 
 def bench(file: Mapping[str, Any]) -> str:
-    """The throughput table of ``simclr bench``."""
+    """The throughput table of ``simclr bench``, with how it was measured below."""
     rows = [
         [section["title"], row["name"], f"{row['value']:,.0f} {row['unit']}", f"{row['ratio']:.1f} ×"]
         for section in file["sections"]
         for row in section["rows"]
     ]
-    return markdown(["what", "library", "throughput", "ours / theirs"], rows)
+    where = file["environment"]
+    versions = ", ".join(f"{name} {version}" for name, version in file["versions"].items())
+    how = (
+        f"`{where['command']}`: {file['statistic']} of {file['n']} on {where['device']} with {where['threads']} "
+        f"threads, torch {where['torch']}, {versions}."
+    )
+    return "\n\n".join([markdown(["what", "library", "throughput", "ours / theirs"], rows), how])
 
 
 BLOCKS: dict[str, tuple[list[str], Callable[..., str]]] = {
     "demo": (["demo"], accuracies),
     "crop-color": (["crop-color"], accuracies),
-    "cifar10-jpeg": (["cifar10-jpeg-simclr", "cifar10-jpeg-supervised"], accuracies),
     "bench": (["bench-cpu"], bench),
 }
 

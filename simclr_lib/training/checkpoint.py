@@ -71,7 +71,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
             f"{path} is not a safe checkpoint: it holds more than tensors and plain values, so it was not opened. "
             "Use one that this package wrote."
         ) from error
-    except (RuntimeError, EOFError, ValueError, OSError) as error:
+    except (RuntimeError, EOFError, ValueError, LookupError, OSError) as error:
         raise SimCLRError(
             f"{path} cannot be read as a checkpoint ({type(error).__name__}): it is damaged or something else. "
             "Use another copy."

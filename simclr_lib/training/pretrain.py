@@ -11,7 +11,7 @@ from simclr_lib.config import TrainConfig
 from simclr_lib.data import ImageDataset, split_indices
 from simclr_lib.device import pick_device, place
 from simclr_lib.evaluation import extract_features, knn_accuracy
-from simclr_lib.loop import fit, seeded
+from simclr_lib.loop import fit, initial_weights, seeded
 from simclr_lib.models import SimCLR
 from simclr_lib.objectives import contrastive_objective
 from simclr_lib.training.run import Run
@@ -34,8 +34,8 @@ def pretrain(dataset: ImageDataset, config: TrainConfig, run_dir: Path | None = 
     """
     config.check()
     device = pick_device(config.device)
-    torch.manual_seed(config.seed)  # of the weights; batches and views have generators of their own
-    model = place(config.simclr(dataset.image_size), device)
+    with initial_weights(config.seed):
+        model = place(config.simclr(dataset.image_size), device)
     run = Run(run_dir, config, {"task": "pretrain", "num_images": len(dataset)}) if run_dir else None
 
     train = dataset

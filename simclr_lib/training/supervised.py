@@ -5,12 +5,10 @@ from __future__ import annotations
 from contextlib import nullcontext
 from pathlib import Path
 
-import torch
-
 from simclr_lib.config import TrainConfig
 from simclr_lib.data import ImageDataset
 from simclr_lib.device import pick_device, place
-from simclr_lib.loop import fit
+from simclr_lib.loop import fit, initial_weights
 from simclr_lib.models import Classifier, OutputHead
 from simclr_lib.objectives import classification_objective
 from simclr_lib.training.run import Run
@@ -29,9 +27,9 @@ def train_supervised(dataset: ImageDataset, config: TrainConfig, run_dir: Path |
     """
     config.check()
     device = pick_device(config.device)
-    torch.manual_seed(config.seed)
-    encoder = config.encoder(dataset.image_size)
-    model = place(Classifier(encoder, OutputHead(encoder.feature_dim, len(dataset.classes))), device)
+    with initial_weights(config.seed):
+        encoder = config.encoder(dataset.image_size)
+        model = place(Classifier(encoder, OutputHead(encoder.feature_dim, len(dataset.classes))), device)
     objective = classification_objective(model, dataset.to(device), config.augment(dataset.image_size))
     run = Run(run_dir, config, {"task": "supervised", "num_images": len(dataset)}) if run_dir else None
     with run or nullcontext():
