@@ -88,9 +88,9 @@ def merge_seeds(runs: Sequence[Results]) -> Results:
 def text_table(results: Mapping[str, Mapping[str, Mapping]]) -> str:
     """The results as aligned lines of per cents."""
     columns = {key: name for key, name in COLUMNS.items() if any(key in row for row in results.values())}
-    lines = ["".join([f"{'test accuracy, %':<18}", *(f"{name:>17}" for name in columns.values())])]
+    lines = ["".join([f"{'test accuracy, %':<22}", *(f"{name:>17}" for name in columns.values())])]
     for source, row in results.items():
-        cells = [f"{source:<18}"]
+        cells = [f"{source:<22}"]
         for key in columns:
             if key not in row:
                 cells.append(f"{'–':>17}")
