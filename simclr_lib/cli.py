@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import sys
 import types
 import typing
@@ -40,6 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise unknown_name("command", name, COMMANDS)
         config_type, run, description = COMMANDS[name]
         options = spell_out_booleans(options, config_type)
+        check_options(options, config_type)
         run(tyro.cli(config_type, args=options, prog=f"simclr {name}", description=description))  # type: ignore[operator]
         return 0
     except SimCLRError as error:
@@ -72,7 +74,7 @@ def spell_out_booleans(options: Sequence[str], config_type: type) -> list[str]:
         if hints[field.name] in (bool, types.NoneType)
     }
     spelled: list[str] = []
-    words = [part for option in options for part in (option.split("=", 1) if "=" in option else [option])]
+    words = [part for option in options for part in (option.split("=", 1) if option.startswith("--") else [option])]
     i = 0
     while i < len(words):
         word = words[i].replace("_", "-") if words[i].startswith("--") else words[i]
@@ -84,3 +86,40 @@ def spell_out_booleans(options: Sequence[str], config_type: type) -> list[str]:
             spelled.append(word)
             i += 1
     return spelled
+
+
+def check_options(options: Sequence[str], config_type: type) -> None:
+    """Raise a one-line error for an option that does not exist, or whose value cannot be meant."""
+    hints = typing.get_type_hints(config_type)
+    known = {f"--{field.name.replace('_', '-')}": hints[field.name] for field in dataclasses.fields(config_type)}
+    known |= {f"--no-{name[2:]}": hint for name, hint in known.items() if hint is bool}
+    for option, value in itertools.zip_longest(options, options[1:], fillvalue=""):
+        if not option.startswith("--") or option == "--help":
+            continue
+        if option not in known:
+            raise unknown_name("option", option, known)
+        kinds = typing.get_args(known[option]) if is_union(known[option]) else (known[option],)
+        choices = [str(choice) for kind in kinds for choice in literal_values(kind)]
+        if choices and value not in choices:
+            raise unknown_name(f"value of {option}", value, choices)
+        for kind, name in ((int, "a whole number"), (float, "a number")):
+            if kind in kinds and not (value == "None" and types.NoneType in kinds) and not _is(kind, value):
+                raise SimCLRError(f"{option} takes {name}, not {value!r}.")
+
+
+def is_union(hint: object) -> bool:
+    """Whether a type is ``A | B``."""
+    return typing.get_origin(hint) in (typing.Union, types.UnionType)
+
+
+def literal_values(hint: object) -> tuple[object, ...]:
+    """The values of a ``Literal``; none for other types."""
+    return typing.get_args(hint) if typing.get_origin(hint) is typing.Literal else ()
+
+
+def _is(kind: type, value: str) -> bool:
+    try:
+        kind(value)
+    except ValueError:
+        return False
+    return True

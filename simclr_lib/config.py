@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -53,6 +54,9 @@ class TrainConfig:
 
     temperature: float = 0.5
     """τ of NT-Xent."""
+    view_size: int | None = None
+    """Side of a view in pixels; by default the images'. Crops zoom in, so that a network trained on somewhat
+    smaller views meets objects of the size that they have in whole images (Touvron et al. 2019), and trains faster."""
     crop_min: float = 0.08
     """Smallest crop, as a share of the image's area."""
     crop_max: float = 1.0
@@ -84,7 +88,8 @@ class TrainConfig:
     """Of weights, order and views."""
 
     validation: float = 0.05
-    """Share of the training images kept out of training, to watch kNN accuracy on; 0 watches nothing."""
+    """Share of the training images kept out of pretraining, to watch kNN accuracy on; 0 watches nothing.
+    Training with labels keeps nothing out."""
     monitor_every: int | None = None
     """Epochs between two looks at the validation images; by default about ten looks a run."""
     precision: Precision = "auto"
@@ -111,16 +116,24 @@ class TrainConfig:
             raise SimCLRError(f"validation is a share between 0 and 0.5, not {self.validation}.")
         if self.base_model not in (18, 34, 50):
             raise SimCLRError(f"base-model must be 18, 34 or 50, not {self.base_model}.")
-        if self.limit is not None and self.limit < 1:
-            raise SimCLRError(f"limit must be at least 1, not {self.limit}.")
+        for name in ("limit", "view_size", "monitor_every"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise SimCLRError(f"{name.replace('_', '-')} must be at least 1, not {value}.")
+        if self.lr is not None and not 0 < self.lr < math.inf:
+            raise SimCLRError(f"lr must be above 0, not {self.lr}.")
+        for name in ("weight_decay", "warmup_epochs"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < math.inf:
+                raise SimCLRError(f"{name.replace('_', '-')} must be 0 or more, not {value}.")
 
     def augment(self, image_size: int) -> SimCLRAugment:
-        """The views of these settings, as large as the images."""
+        """The views of these settings, for images of that size."""
         blur_prob = self.blur_prob
         if blur_prob is None:
             blur_prob = 0.0 if image_size <= 32 else 0.5
         return SimCLRAugment(
-            size=image_size,
+            size=self.view_size or image_size,
             crop_scale=(self.crop_min, self.crop_max),
             color_strength=self.color_strength,
             color_prob=self.color_prob,
@@ -131,8 +144,11 @@ class TrainConfig:
 
     def encoder(self, image_size: int) -> ResNet:
         """A new encoder for images of that size."""
-        stem = self.stem or ("cifar" if image_size <= 64 else "imagenet")
-        return {18: resnet18, 34: resnet34, 50: resnet50}[self.base_model](stem, self.width)
+        return {18: resnet18, 34: resnet34, 50: resnet50}[self.base_model](self.stem_for(image_size), self.width)
+
+    def stem_for(self, image_size: int) -> Stem:
+        """The chosen stem, or what suits images of that size."""
+        return self.stem or ("cifar" if image_size <= 64 else "imagenet")
 
     def simclr(self, image_size: int) -> SimCLR:
         """A new encoder and projection head."""
@@ -170,5 +186,8 @@ class TrainConfig:
         for name in ("data_dir", "run_dir"):
             if restored.get(name) is not None:
                 restored[name] = Path(str(restored[name]))
-        restored["blur_sigma"] = tuple(restored["blur_sigma"])  # type: ignore[arg-type]
-        return TrainConfig(**restored)  # type: ignore[arg-type]
+        try:
+            restored["blur_sigma"] = tuple(restored["blur_sigma"])  # type: ignore[arg-type]
+            return TrainConfig(**restored)  # type: ignore[arg-type]
+        except (TypeError, KeyError) as error:
+            raise SimCLRError(f"these settings are from another version of this package ({error}).") from error

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import platform
+import re
+import shlex
 import sys
 from contextlib import AbstractContextManager
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -23,12 +26,13 @@ def pick_device(name: str = "auto") -> torch.device:
     """The named device; "auto" is the first CUDA GPU, or the CPU."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise SimCLRError(f"unknown device {name!r}: choose auto, cpu, cuda or cuda:0 …") from None
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
+        raise SimCLRError(f"unknown device {name!r}: choose auto, cpu, cuda or cuda:0 …")
+    device = torch.device(name)
     if device.type == "cuda" and not torch.cuda.is_available():
         raise SimCLRError("no CUDA GPU was found: use --device cpu, or install a CUDA build of PyTorch.")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise SimCLRError(f"there is no {name}: this machine has {torch.cuda.device_count()} CUDA GPUs.")
     return device
 
 
@@ -38,11 +42,16 @@ def place(model: ModuleT, device: torch.device) -> ModuleT:
 
 
 def has_fast_bfloat16(device: torch.device) -> bool:
-    """Whether bfloat16 arithmetic is in the hardware: then autocast pays, otherwise it costs."""
+    """Whether the hardware computes faster in bfloat16 than in float32: then autocast pays, otherwise it costs.
+
+    CPUs with AMX tiles do, and AMD's with AVX512-BF16. Intel's AVX512-BF16 alone is no faster than its float32:
+    there the tiles are meant for that.
+    """
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type == "cpu" and hasattr(torch.cpu, "_is_avx512_bf16_supported"):
-        return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+        is_amd = "AMD" in _cpu_name()
+        return torch.cpu._is_amx_tile_supported() or (is_amd and torch.cpu._is_avx512_bf16_supported())
     return False
 
 
@@ -65,10 +74,15 @@ def environment(device: torch.device) -> dict[str, object]:
         "torch": torch.__version__,
         "torchvision": torchvision.__version__,
         "system": f"{platform.system()} {platform.machine()}",
-        "command": " ".join(["simclr", *sys.argv[1:]]) if "simclr" in Path(sys.argv[0]).parts[-1:] else None,
+        "command": shlex.join(["simclr", *sys.argv[1:]]) if _is_our_command(Path(sys.argv[0])) else None,
     }
 
 
+def _is_our_command(program: Path) -> bool:
+    return program.name == "simclr" or program.parts[-2:] == ("simclr_lib", "__main__.py")
+
+
+@lru_cache
 def _cpu_name() -> str:
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():

@@ -87,19 +87,21 @@ def test_importing_the_training_path_loads_nothing_heavy(module):
 # --- dependencies
 
 
-def package_name(requirement):
-    """The bare name of a requirement such as "torch>=2.6"."""
-    return re.match(r"[\w.-]+", requirement).group().lower().replace("_", "-")
+def package_and_version(requirement):
+    """("torch", ">=2.6") of "torch>=2.6"."""
+    name, version = re.fullmatch(r"([\w.-]+)(.*)", requirement).groups()
+    return name.lower().replace("_", "-"), version
 
 
 def test_environment_and_pyproject_list_the_same_packages():
     tomllib = pytest.importorskip("tomllib")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    required = {package_name(r) for r in project["dependencies"] + project["optional-dependencies"]["test"]}
+    required = dict(package_and_version(r) for r in project["dependencies"] + project["optional-dependencies"]["test"])
     environment = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
-    listed = {package_name(r) for r in environment["dependencies"]} - {"python", "pip"}
+    listed = dict(package_and_version(r) for r in environment["dependencies"] if r != "pip")
+    assert listed.pop("python") == project["requires-python"]
     on_conda_forge = {"torch": "pytorch"}
-    assert listed == {on_conda_forge.get(name, name) for name in required}
+    assert listed == {on_conda_forge.get(name, name): version for name, version in required.items()}
 
 
 # --- checkers

@@ -11,10 +11,10 @@ import pytest
 import torch
 from PIL import Image
 
-from simclr_lib.cli import main, spell_out_booleans
+from simclr_lib.cli import check_options, main, spell_out_booleans
 from simclr_lib.config import TrainConfig
 from simclr_lib.data import ImageDataset, load_dataset
-from simclr_lib.training import load_checkpoint
+from simclr_lib.training import load_checkpoint, save_checkpoint
 
 TINY = [
     *("--stem", "fast", "--width", "4", "--projection-hidden", "16", "--projection-dim", "8"),
@@ -98,6 +98,10 @@ def test_demo_leaves_a_self_contained_report(tmp_path, capsys, monkeypatch):
     assert fails(capsys, "demo", "--out", str(out)).endswith("choose another --out.")
 
 
+def test_the_demo_needs_the_labels_that_it_compares(capsys):
+    assert "--images must be at least 1,000, not 80" in fails(capsys, "demo", "--images", "80")
+
+
 def test_a_sweep_writes_every_variant_of_every_seed(tmp_path):
     out = tmp_path / "crop-color.json"
     options = ["--images", "256", "--epochs", "1", "--seeds", "0", "1", "--out", str(out)]
@@ -114,6 +118,27 @@ def test_booleans_can_be_spelled_out():
         *("--no-contrastive", "--seed", "1")
     ]
     assert spell_out_booleans(["--resume=True", "--data-dir=a=b"], TrainConfig) == ["--resume", "--data-dir", "a=b"]
+    assert spell_out_booleans(["--data-dir", "a=b"], TrainConfig) == ["--data-dir", "a=b"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--optimizer", "lasr"], "unknown value of --optimizer 'lasr': did you mean 'lars'?"),
+        (["--epoch", "5"], "unknown option '--epoch': did you mean '--epochs'?"),
+        (["--epochs", "abc"], "--epochs takes a whole number, not 'abc'"),
+        (["--lr", "fast"], "--lr takes a number, not 'fast'"),
+        (["--base-model", "19"], "unknown value of --base-model '19'"),
+        (["--optimizer", "adam", "--lr", "-1"], "lr must be above 0"),
+        (["--device", "mps"], "unknown device 'mps'"),
+    ],
+)
+def test_a_mistaken_option_gets_one_line_with_the_nearest_name(capsys, options, message):
+    assert message in fails(capsys, "train", "--dataset", "emblems", "--limit", "40", *options)
+
+
+def test_options_that_are_right_are_let_through():
+    check_options(["--lr", "1e-3", "--blur-sigma", "0.1", "2", "--no-contrastive", "--limit", "None"], TrainConfig)
 
 
 def test_python_m_is_the_same_command_line():
@@ -133,6 +158,8 @@ def test_mistakes_get_one_line(tmp_path, capsys):
     assert "did you mean 'crop-color'" in fails(capsys, "sweep", "crop-colour")
     assert "temperature must be above 0" in fails(capsys, "train", "--temperature", "0")
     assert "no checkpoint at" in fails(capsys, "evaluate", str(tmp_path / "nothing.pt"))
+    save_checkpoint(tmp_path / "output_head.pt", {"head": {}})
+    assert "is not the checkpoint of a run" in fails(capsys, "evaluate", str(tmp_path / "output_head.pt"))
     assert "--resume needs --run-dir" in fails(capsys, "train", "--resume")
     big = ["--dataset", "emblems", "--limit", "100", "--batch-size", "512", "--run-dir", str(tmp_path / "r")]
     assert "larger than the" in fails(capsys, "train", *big)

@@ -16,7 +16,7 @@ from urllib.error import URLError
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, PngImagePlugin
 from torchvision.transforms.v2 import functional as TF
 
 from simclr_lib.data import DATASETS, cifar, images, load_dataset, tiny_imagenet
@@ -407,6 +407,19 @@ def test_both_parts_take_the_training_images_size(tmp_path: Path, size: tuple[in
     assert load_dataset("imagefolder", root=tmp_path, image_size=12).image_size == 12
 
 
+def test_a_file_that_cannot_even_be_measured_does_not_stop_the_others(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for part in ("train", "test"):
+        for i in range(20):
+            save(tmp_path / part / "a" / f"{i}.png", (i,) * 3, (16, 16))
+    bomb = PngImagePlugin.PngInfo()
+    bomb.add_text("text", "a" * 3_000_000, zip=True)  # more text than Pillow unpacks
+    Image.new("RGB", (16, 16)).save(tmp_path / "train" / "a" / "z.png", pnginfo=bomb)
+    assert load_dataset("imagefolder", root=tmp_path).images.shape == (20, 3, 16, 16)
+    assert "skipped 1 unreadable" in caplog.text
+
+
 def test_mixed_sizes_become_64(tmp_path: Path) -> None:
     for i, side in enumerate((32, 48)):
         save(tmp_path / "train" / "a" / f"{i}.png", size=(side, side))
@@ -655,6 +668,19 @@ def test_an_incomplete_tiny_imagenet_is_named(tiny_root: Path, part: str) -> Non
     (tiny_root / part).unlink()
     with pytest.raises(SimCLRError, match=r"tiny-imagenet-200 is incomplete .*delete it"):
         load_dataset("tinyimagenet", "test", tiny_root.parent)
+
+
+@pytest.mark.parametrize("last_line", ["val_1.JP", "val_2.JPEG\tn0"], ids=["in the name", "in the class"])
+def test_a_tiny_imagenet_whose_annotations_were_cut_off_is_named(tiny_root: Path, last_line: str) -> None:
+    path = tiny_root / "val" / "val_annotations.txt"
+    path.write_text(path.read_text().splitlines()[0] + "\n" + last_line)
+    with pytest.raises(SimCLRError, match=r"tiny-imagenet-200 is incomplete .*delete it"):
+        load_dataset("tinyimagenet", "test", tiny_root.parent)
+
+
+def test_a_part_of_tiny_imagenet_says_that_it_is_one(tiny_root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    load_dataset("tinyimagenet", "test", tiny_root.parent)
+    assert "2 of 3 classes have training images" in caplog.text
 
 
 def test_missing_tiny_imagenet_says_how_to_get_it(tmp_path: Path) -> None:

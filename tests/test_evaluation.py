@@ -20,6 +20,7 @@ from simclr_lib.evaluation import (
     knn_predict,
     linear_probe,
     pixel_features,
+    project,
     summary,
 )
 from simclr_lib.evaluation.linear import L2_GRID
@@ -360,6 +361,18 @@ def test_features_of_a_data_set_its_images_and_its_images_as_floats_are_the_same
 
 def test_features_need_no_gradient(encoder):
     assert not extract_features(encoder, image_set()).requires_grad
+
+
+def test_pixel_features_of_large_images_are_averaged_down():
+    images = torch.rand(3, 3, 64, 64)
+    averaged = images.unfold(2, 2, 2).unfold(3, 2, 2).mean(dim=(4, 5))
+    torch.testing.assert_close(pixel_features(images), averaged.flatten(1))
+
+
+def test_three_images_are_too_few_for_a_picture():
+    with pytest.raises(SimCLRError, match="at least 4 images, not 3"):
+        project(torch.rand(3, 8))
+    assert project(torch.rand(4, 8), method="pca").shape == (4, 2)
 
 
 def test_pixel_features_are_the_images_flattened():

@@ -83,3 +83,16 @@ def test_crop_and_color_only_work_together():
     both, alone = rows["SimCLR, crop + color"], [rows["SimCLR, crop only"], rows["SimCLR, color only"]]
     for column in ("labels_10", "labels_all"):
         assert all(both[column]["mean"] > row[column]["mean"] + 0.05 for row in alone)
+
+
+def test_simclr_beats_untrained_features_on_photographs():
+    rows = json.loads((RESULTS / "cifar10-jpeg-simclr.json").read_text())["results"]
+    untrained = max(f["mean"] for source in ("random encoder", "pixels") for f in rows[source].values())
+    assert rows["SimCLR"]["labels_all"]["mean"] > untrained + 0.10
+
+
+def test_importing_costs_little_more_than_torch_and_torchvision():
+    sections = {s["title"]: s["rows"] for s in json.loads((RESULTS / "bench-cpu.json").read_text())["sections"]}
+    _, theirs = sections["Import, in a new process"]
+    assert theirs["name"] == "torch, torchvision"
+    assert theirs["ratio"] >= 1 / 1.3

@@ -28,6 +28,7 @@ from simclr_lib import (
 )
 from simclr_lib.commands.demo import RECIPE
 from simclr_lib.loop import DivergedError
+from simclr_lib.models import ResNet
 from simclr_lib.training import Interrupted, load_checkpoint, read_metrics, run, save_checkpoint
 
 TINY = TrainConfig(
@@ -65,27 +66,27 @@ def assert_same_run(a: Path, b: Path) -> None:
     assert without_time(a) == without_time(b)
 
 
-def stop_after(monkeypatch, steps: int) -> None:
-    """Stop a run after so many steps, as a crash would: no clean-up of any kind."""
+def stop_after(monkeypatch, saves: int) -> None:
+    """Stop a run after so many checkpoints, as a crash would: no clean-up of any kind."""
     save = run.Run.save
     calls = []
 
     def save_then_crash(self, steps_done, **extra):
         save(self, steps_done, **extra)
         calls.append(steps_done)
-        if len(calls) == steps:
+        if len(calls) == saves:
             raise RuntimeError("power cut")
 
     monkeypatch.setattr(run.Run, "save", save_then_crash)
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "sgd", "lars"])
-@pytest.mark.parametrize("steps", [1, 4, 6])  # in the first epoch, in the second, at the end of one
-def test_a_resumed_run_is_bit_identical_to_an_uninterrupted_one(emblems, tmp_path, monkeypatch, optimizer, steps):
+@pytest.mark.parametrize("saves", [1, 4, 7])  # before the first step, in the first epoch, at the end of it
+def test_a_resumed_run_is_bit_identical_to_an_uninterrupted_one(emblems, tmp_path, monkeypatch, optimizer, saves):
     config = dataclasses.replace(TINY, optimizer=optimizer)
     pretrain(emblems, config, tmp_path / "whole")
     with monkeypatch.context() as patch:
-        stop_after(patch, steps)
+        stop_after(patch, saves)
         with pytest.raises(RuntimeError, match="power cut"):
             pretrain(emblems, config, tmp_path / "cut")
     torch.rand(7)  # whatever else the process draws meanwhile makes no difference
@@ -157,19 +158,31 @@ def test_ctrl_c_saves_and_says_how_to_go_on(emblems, tmp_path, monkeypatch):
 
 
 def test_the_monitor_sees_only_images_that_are_not_trained_on(emblems, tmp_path, monkeypatch):
-    seen = []
     module = importlib.import_module("simclr_lib.training.pretrain")
-    real = module.contrastive_objective
-    monkeypatch.setattr(
-        module, "contrastive_objective", lambda m, images, *a: seen.append(images) or real(m, images, *a)
-    )
-    queries = []
-    real_knn = module.knn_accuracy
-    monkeypatch.setattr(module, "knn_accuracy", lambda *a: queries.append(a) or real_knn(*a))
+    trained_on, looked_at = set(), []
+    real_objective, real_features = module.contrastive_objective, module.extract_features
+
+    def objective(model, images, *rest):
+        loss = real_objective(model, images, *rest)
+        return lambda rows, views: trained_on.update(row_of(images[rows])) or loss(rows, views)
+
+    def row_of(images):
+        matches = (emblems.images[None] == images[:, None]).flatten(2).all(dim=2)
+        return matches.nonzero()[:, 1].tolist()
+
+    def features(encoder, part, **options):
+        looked_at.append(set(row_of(part.images)))
+        return real_features(encoder, part, **options)
+
+    monkeypatch.setattr(module, "contrastive_objective", objective)
+    monkeypatch.setattr(module, "extract_features", features)
     pretrain(emblems, TINY, tmp_path / "run")
-    (trained_on,) = seen
+    bank, queries = looked_at[0], looked_at[1]
+    assert looked_at == [bank, queries] * 3
     assert len(trained_on) == 110  # of each class's 12 images, one is kept out
-    assert all(len(q[2]) == 10 for q in queries)
+    assert bank == trained_on
+    assert len(queries) == 10
+    assert not queries & trained_on
     looks = [m for m in read_metrics(tmp_path / "run") if "validation_knn" in m]
     assert [m["epoch"] for m in looks] == [1, 2, 3]
 
@@ -298,12 +311,66 @@ def test_a_batch_larger_than_the_data_set_is_refused(emblems):
         ({"optimizer": "lasr"}, "did you mean 'lars'"),
         ({"device": "tpuu"}, "unknown device"),
         ({"precision": "fp8"}, "choose auto, bf16 or fp32"),
+        ({"lr": -1.0}, "lr must be above 0"),
+        ({"weight_decay": -1.0}, "weight-decay must be 0 or more"),
+        ({"warmup_epochs": float("nan")}, "warmup-epochs must be 0 or more"),
+        ({"view_size": 0}, "view-size must be at least 1"),
+        ({"monitor_every": 0}, "monitor-every must be at least 1"),
+        ({"device": "mps"}, "unknown device"),
     ],
 )
 def test_bad_settings_give_one_line_that_says_what_to_do(emblems, setting, message):
     with pytest.raises(SimCLRError, match=message) as caught:
         pretrain(emblems, dataclasses.replace(TINY, **setting))
     assert "\n" not in str(caught.value)
+
+
+def test_views_may_be_smaller_than_images(emblems):
+    """`view_size` is the side of what the network is trained on; features are of whole images."""
+    smaller = dataclasses.replace(TINY, epochs=1, view_size=20)
+    assert TINY.augment(32)(emblems.images[:4]).shape == (4, 3, 32, 32)
+    assert smaller.augment(32)(emblems.images[:4]).shape == (4, 3, 20, 20)
+    seen: list[tuple[int, ...]] = []
+    hook = torch.nn.modules.module.register_module_forward_pre_hook(
+        lambda module, inputs: seen.append(inputs[0].shape) if isinstance(module, ResNet) else None
+    )
+    encoder = pretrain(emblems, smaller).encoder
+    assert extract_features(encoder, emblems).shape == (120, encoder.feature_dim)
+    hook.remove()
+    assert {shape[-1] for shape in seen} == {20, 32}
+
+
+def test_a_run_that_was_killed_before_its_first_checkpoint_can_start_again(emblems, tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "metrics.jsonl").write_text('{"step": 0, "loss": 1}\n')
+    pretrain(emblems, dataclasses.replace(TINY, epochs=1), tmp_path)
+    assert len([m for m in read_metrics(tmp_path) if "loss" in m]) == 6
+
+
+def test_images_without_labels_are_watched_by_those_that_have_some(emblems, tmp_path):
+    unlabelled = dataclasses.replace(emblems, labels=torch.full_like(emblems.labels, -1))
+    config = dataclasses.replace(TINY, epochs=1)
+    pretrain(unlabelled, config, tmp_path / "a", labelled=emblems)
+    pretrain(unlabelled, config, tmp_path / "b")
+    looks = [[m for m in read_metrics(tmp_path / run) if "validation_knn" in m] for run in "ab"]
+    assert [len(of_run) for of_run in looks] == [1, 0]
+
+
+def test_pretraining_does_not_copy_the_images(emblems, monkeypatch):
+    """A memory-mapped set larger than memory can be trained on."""
+    module = importlib.import_module("simclr_lib.training.pretrain")
+    seen, real = [], module.contrastive_objective
+    monkeypatch.setattr(
+        module, "contrastive_objective", lambda m, images, *rest: seen.append(images) or real(m, images, *rest)
+    )
+    pretrain(emblems, dataclasses.replace(TINY, epochs=1))
+    assert seen[0].data_ptr() == emblems.images.data_ptr()
+
+
+def test_one_class_has_nothing_to_be_trained_on_with_labels(emblems):
+    one = dataclasses.replace(emblems, labels=torch.zeros_like(emblems.labels))
+    with pytest.raises(SimCLRError, match="one class only"):
+        train_supervised(one, TINY)
 
 
 def test_one_class_can_be_pretrained_on(emblems):

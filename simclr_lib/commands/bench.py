@@ -17,6 +17,8 @@ from __future__ import annotations
 import importlib
 import os
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -103,8 +105,8 @@ class Section:
 
     def __str__(self) -> str:
         lines = [self.title]
-        lines += [f"  {r.name:<16}{r.value:>12,.1f} {r.unit:<10}{self.ratio(r):>8.1f} ×" for r in self.rows]
-        lines += [f"  {name:<16}not installed: {INSTALL}" for name in self.missing]
+        lines += [f"  {r.name:<20}{r.value:>12,.1f} {r.unit:<10}{self.ratio(r):>8.1f} ×" for r in self.rows]
+        lines += [f"  {name:<20}not installed: {INSTALL}" for name in self.missing]
         return "\n".join(lines)
 
 
@@ -125,6 +127,7 @@ def bench(config: BenchConfig) -> None:
         *(bench_training(name, encoder, images, device, config.repeats) for name, encoder in encoders.items()),
         bench_loss(device, config.repeats),
         bench_lars(device, config.repeats),
+        bench_import(config.repeats),
     ]
     if config.out:
         write_results(
@@ -383,3 +386,21 @@ def bench_lars(device: torch.device, repeats: int) -> Section:
 
     competitors: dict[str, Competitor] = {"simclr_lib": lambda: steps(LARS), "lightly": lightly_lars}
     return compare(f"LARS step, ResNet-18, {device.type}", "steps/s", competitors, repeats, SECONDS)
+
+
+# Starting up.
+
+
+def bench_import(repeats: int) -> Section:
+    """Fresh Python processes per minute that import a library: what a user waits for before anything happens."""
+
+    def processes(modules: str) -> Iterator[int]:
+        while True:
+            subprocess.run([sys.executable, "-c", f"import {modules}"], check=True)
+            yield 60
+
+    competitors: dict[str, Competitor] = {
+        "simclr_lib": lambda: processes("simclr_lib"),
+        "torch, torchvision": lambda: processes("torch, torchvision"),
+    }
+    return compare("Import, in a new process", "per minute", competitors, repeats, SECONDS)

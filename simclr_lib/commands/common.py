@@ -46,24 +46,28 @@ def compare_encoder(
     Returns:
         The results, and the output head that the SGD protocol trained on all labels.
     """
+    row, head = evaluate_encoder(encoder, config, train, test, draws)
+    return {"SimCLR": row, **evaluate_baselines(config, train, test, draws)}, head
+
+
+def evaluate_encoder(
+    encoder: nn.Module, config: TrainConfig, train: ImageDataset, test: ImageDataset, draws: int = 3
+) -> tuple[dict[str, dict], nn.Linear]:
+    """kNN and linear probes on a trained encoder's features, by L-BFGS at every budget and by SGD with all labels.
+
+    Returns:
+        The row of figures, and the output head that SGD trained.
+    """
     if len(train.labels.unique()) < 2:
         raise SimCLRError(
             f"{train.name} has one class only: pretraining works, but there is nothing to classify. "
             "The checkpoint is saved; use `simclr embed` on it, or add a second class."
         )
-    with initial_weights(config.seed):
-        random_encoder = place(config.encoder(train.image_size), pick_device(config.device))
-    features = {
-        "SimCLR": (extract_features(encoder, train), extract_features(encoder, test)),
-        "random encoder": (extract_features(random_encoder, train), extract_features(random_encoder, test)),
-        "pixels": (pixel_features(train), pixel_features(test)),
-    }
+    of_train, of_test = (extract_features(encoder, part, precision=config.precision) for part in (train, test))
     train_labels, test_labels = train.labels.cpu(), test.labels.cpu()
-    results: Results = {
-        source: evaluate_features(of_train, train_labels, of_test, test_labels, BUDGETS, draws, config.seed)
-        for source, (of_train, of_test) in features.items()
-    }
-    of_train, of_test = features["SimCLR"]
+    row: dict[str, dict] = dict(
+        evaluate_features(of_train, train_labels, of_test, test_labels, BUDGETS, draws, config.seed)
+    )
     probe = linear_probe(
         of_train,
         train_labels,
@@ -73,8 +77,24 @@ def compare_encoder(
         seed=config.seed,
         num_classes=len(train.classes),
     )
-    results["SimCLR"]["labels_all_sgd"] = summary([probe.accuracy])
-    return results, probe.head
+    row["labels_all_sgd"] = summary([probe.accuracy])
+    return row, probe.head
+
+
+def evaluate_baselines(config: TrainConfig, train: ImageDataset, test: ImageDataset, draws: int = 3) -> Results:
+    """kNN and linear probes on what nobody trained: the same network with random weights, and the pixels."""
+    with initial_weights(config.seed):
+        random_encoder = place(config.encoder(train.image_size), pick_device(config.device))
+    features = {
+        "random encoder": [
+            extract_features(random_encoder, part, precision=config.precision) for part in (train, test)
+        ],
+        "pixels": [pixel_features(part) for part in (train, test)],
+    }
+    return {
+        source: evaluate_features(of_train, train.labels.cpu(), of_test, test.labels.cpu(), BUDGETS, draws, config.seed)
+        for source, (of_train, of_test) in features.items()
+    }
 
 
 def merge_seeds(runs: Sequence[Results]) -> Results:

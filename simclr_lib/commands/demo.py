@@ -20,6 +20,7 @@ from simclr_lib.commands.common import (
 )
 from simclr_lib.config import TrainConfig
 from simclr_lib.data import ImageDataset, few_labels, load_dataset
+from simclr_lib.data.emblems import CLASSES
 from simclr_lib.device import environment, pick_device
 from simclr_lib.errors import SimCLRError
 from simclr_lib.evaluation import (
@@ -42,7 +43,7 @@ from simclr_lib.teaching.plots import (
     plot_views,
 )
 from simclr_lib.teaching.report import Picture, accuracy_table, format_figure, html_report, png_bytes
-from simclr_lib.training import pretrain, read_metrics, train_supervised, write_atomically
+from simclr_lib.training import Interrupted, pretrain, read_metrics, train_supervised, write_atomically
 
 # The recipe for emblems on a CPU: a narrow ResNet-18 with a stride-2 stem.
 RECIPE = TrainConfig(
@@ -82,6 +83,11 @@ def demo(config: DemoConfig) -> None:
     """Run ``simclr demo``: writes report.html, figures and results.json, and prints the table."""
     if not config.seeds:
         raise SimCLRError("--seeds needs at least one number.")
+    if config.images < len(CLASSES) * max(BUDGETS):
+        raise SimCLRError(
+            f"the demo compares up to {max(BUDGETS)} labels a class: --images must be at least "
+            f"{len(CLASSES) * max(BUDGETS):,}, not {config.images}."
+        )
     device = pick_device(config.device)
     out = config.out or new_folder("demo")
     if (out / "results.json").exists():
@@ -92,10 +98,14 @@ def demo(config: DemoConfig) -> None:
 
     runs: list[Results] = []
     for seed in config.seeds:
-        settings = replace(RECIPE, seed=seed, epochs=config.epochs, device=config.device)
         run_dir = out / f"seed-{seed}"
+        begun = (run_dir / "checkpoint.pt").exists()
+        settings = replace(RECIPE, seed=seed, epochs=config.epochs, device=config.device, resume=begun)
         print(f"seed {seed}: pretraining on {len(train):,} emblems for {config.epochs} epochs, without labels …")
-        model = pretrain(train, settings, run_dir)
+        try:
+            model = pretrain(train, settings, run_dir)
+        except Interrupted:
+            raise Interrupted(f"stopped; everything is saved. Continue with the same command and --out {out}") from None
         clock.lap("pretraining")
         print("reading the features out, beside a random encoder and pixels …")
         results, _ = compare_encoder(model.encoder, settings, train, test, draws=1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -57,20 +57,26 @@ class EmbedConfig(CheckpointConfig):
     """Of the projection."""
 
 
-def load_model(path: Path, device: torch.device, image_size: int | None = None) -> tuple[SimCLR, TrainConfig]:
+def load_model(path: Path, device: torch.device) -> tuple[SimCLR, TrainConfig]:
     """The pretrained model of a checkpoint, in evaluation mode, with the settings it was trained with."""
     state = load_checkpoint(path)
+    if not {"config", "model", "facts"} <= state.keys():
+        raise SimCLRError(f"{path} is not the checkpoint of a run: give the run's folder or its checkpoint.pt.")
     config = TrainConfig.from_dict(state["config"])
     if not config.contrastive:
         raise SimCLRError(f"{path} was trained with labels: give the checkpoint of a SimCLR run.")
-    model = config.simclr(image_size or 32)
-    model.load_state_dict(state["model"])
+    image_size = state["facts"].get("image_size", 32)
+    config = replace(config, stem=config.stem_for(image_size))  # whatever size it is evaluated on
+    model = config.simclr(image_size)
+    try:
+        model.load_state_dict(state["model"])
+    except RuntimeError as error:
+        raise SimCLRError(f"the weights in {path} do not fit its settings: it is damaged. Use another copy.") from error
     return place(model, device).eval(), config
 
 
 def _prepare(config: CheckpointConfig) -> tuple[SimCLR, TrainConfig, ImageDataset, ImageDataset, Path]:
-    device = pick_device(config.device)
-    settings = TrainConfig.from_dict(load_checkpoint(config.checkpoint)["config"])
+    model, settings = load_model(config.checkpoint, pick_device(config.device))
     train, test = (
         load_dataset(
             config.dataset or settings.dataset,
@@ -81,7 +87,6 @@ def _prepare(config: CheckpointConfig) -> tuple[SimCLR, TrainConfig, ImageDatase
         )
         for split in ("train", "test")
     )
-    model, settings = load_model(config.checkpoint, device, train.image_size)
     folder = config.checkpoint if config.checkpoint.is_dir() else config.checkpoint.parent
     return model, settings, train, test, config.out or folder
 

@@ -9,7 +9,15 @@ from typing import Annotated
 
 import tyro
 
-from simclr_lib.commands.common import Results, Stopwatch, compare_encoder, merge_seeds, text_table, write_results
+from simclr_lib.commands.common import (
+    Results,
+    Stopwatch,
+    evaluate_baselines,
+    evaluate_encoder,
+    merge_seeds,
+    text_table,
+    write_results,
+)
 from simclr_lib.commands.demo import RECIPE
 from simclr_lib.config import TrainConfig
 from simclr_lib.data import load_dataset
@@ -69,14 +77,12 @@ def sweep(config: SweepConfig) -> None:
     test = load_dataset("emblems", "test", limit=1024)
     runs: list[Results] = []
     for seed in config.seeds:
-        rows: Results = {}
+        rows = evaluate_baselines(replace(SHORT, seed=seed, device=config.device), train, test)
         for variant, settings in named.items():
             settings = replace(settings, seed=seed, epochs=config.epochs, device=config.device)
             print(f"{config.name}, seed {seed}: {variant} …", flush=True)
             model = pretrain(train, settings)
-            results, _ = compare_encoder(model.encoder, settings, train, test)
-            rows["pixels"], rows["random encoder"] = results["pixels"], results["random encoder"]
-            rows[f"SimCLR, {variant}"] = results["SimCLR"]
+            rows[f"SimCLR, {variant}"], _ = evaluate_encoder(model.encoder, settings, train, test)
         runs.append(rows)
     results = merge_seeds(runs)
     write_results(

@@ -41,18 +41,19 @@ def train(config: TrainConfig) -> None:
     name = f"{config.dataset}-resnet{config.base_model}-{method}-{time.strftime('%Y%m%d-%H%M%S')}"
     run_dir = config.run_dir or new_folder(name)
     config = dataclasses.replace(config, run_dir=run_dir)
-    print(f"{method} on {len(training_images):,} images of {training_images.name}, {device}, run folder {run_dir}")
+    num_pretrain = len(unlabeled or training_images)
+    print(f"{method} on {num_pretrain:,} images of {training_images.name}, {device}, run folder {run_dir}")
 
     results: Results
     if config.contrastive:
-        model = pretrain(unlabeled or training_images, config, run_dir)
+        model = pretrain(unlabeled or training_images, config, run_dir, labelled=training_images)
         clock.lap("pretraining")
         results, head = compare_encoder(model.encoder, config, training_images, test_images)
         save_checkpoint(run_dir / "output_head.pt", {"head": head.state_dict(), "classes": test_images.classes})
     else:
         classifier = train_supervised(training_images, config, run_dir)
         clock.lap("training")
-        results = {"supervised": {"labels_all": summary([accuracy(classifier, test_images)])}}
+        results = {"supervised": {"labels_all": summary([accuracy(classifier, test_images, config.precision)])}}
     clock.lap("evaluation")
 
     write_results(
@@ -61,6 +62,7 @@ def train(config: TrainConfig) -> None:
             "what": f"{method} on {training_images.name}; test accuracy after the last epoch",
             "environment": environment(device),
             "config": config.to_dict(),
+            **({"num_pretrain": num_pretrain} if unlabeled else {}),
             "num_train": len(training_images),
             "num_test": len(test_images),
             "seconds": {**clock.seconds, "total": clock.total},

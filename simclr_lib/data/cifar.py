@@ -68,7 +68,8 @@ def torchvision_images(
 def missing(name: str, root: Path) -> SimCLRError:
     """The error for a set that is not on disk."""
     return SimCLRError(
-        f"{name} is not in {root}: add --download (download=True), or point --data-dir (root) to a copy."
+        f"{name} is not in {root}: point --data-dir (root) to a copy, or let `simclr train --download` "
+        "(download=True) fetch it."
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import stat
 import zipfile
 from collections import Counter
@@ -14,6 +15,8 @@ from simclr_lib.data.cifar import damaged, fetch, missing
 from simclr_lib.data.dataset import ImageDataset
 from simclr_lib.data.images import load_files
 from simclr_lib.errors import SimCLRError
+
+log = logging.getLogger(__name__)
 
 URL = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
 MD5 = "90528d7ca1a48142e341f4ef8d21d0de"
@@ -56,11 +59,14 @@ def tinyimagenet(
         if split == "train":
             paths_and_wnids = [(path, wnid) for wnid, paths in train.items() for path in paths]
         else:
-            paths_and_wnids = [pair for pair in _validation_images(folder / "val") if pair[1] in train]
-    except FileNotFoundError as error:
+            paths_and_wnids = _validation_images(folder / "val")
+    except (FileNotFoundError, ValueError) as error:  # a file is missing, or a line was cut off
         raise damaged(folder) from error
-    if not paths_and_wnids:
+    if not paths_and_wnids or not {wnid for _, wnid in paths_and_wnids} <= set(wnids):
         raise damaged(folder)
+    if len(train) < len(wnids):
+        log.warning(f"{folder}: {len(train)} of {len(wnids)} classes have training images; the others are left out.")
+    paths_and_wnids = [pair for pair in paths_and_wnids if pair[1] in train]
 
     label_of = {wnid: label for label, wnid in enumerate(train)}
     labels = torch.tensor([label_of[wnid] for _, wnid in paths_and_wnids])

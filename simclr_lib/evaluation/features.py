@@ -7,10 +7,13 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from tqdm.auto import tqdm
 
 from simclr_lib.data import ImageDataset
 from simclr_lib.device import Precision, autocast
+
+PIXEL_SIDE = 32  # of images as features, at most
 
 
 @contextmanager
@@ -62,6 +65,16 @@ def to_float(images: Tensor) -> Tensor:
 
 
 def pixel_features(dataset: ImageDataset | Tensor) -> Tensor:
-    """The images themselves as features: float32 [N, 3·H·W] in [0, 1]. What no learning at all gives."""
+    """The images themselves as features: what no learning at all gives.
+
+    Images with a side above 32 pixels are first averaged down to 32×32: a linear probe on more numbers than that
+    takes hours and gigabytes.
+
+    Returns:
+        float32 [N, 3·H·W] in [0, 1], on the CPU.
+    """
     images = dataset if isinstance(dataset, Tensor) else dataset.images
-    return to_float(images).flatten(1).cpu()
+    if max(images.shape[-2:]) <= PIXEL_SIDE:
+        return to_float(images).flatten(1).cpu()
+    parts = (F.interpolate(to_float(part), PIXEL_SIDE, mode="area") for part in images.split(1_000))
+    return torch.cat([part.flatten(1).cpu() for part in parts])

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from simclr_lib.errors import unknown_name
+from simclr_lib.errors import SimCLRError, unknown_name
 
 ProjectionMethod = Literal["umap", "pca", "tsne"]
 
@@ -24,7 +24,12 @@ def project(features: Tensor, method: ProjectionMethod = "umap", seed: int = 0, 
 
     Returns:
         float32 [N, 2].
+
+    Raises:
+        SimCLRError: fewer than four features, or no such method.
     """
+    if len(features) < 4:
+        raise SimCLRError(f"a picture of an embedding needs at least 4 images, not {len(features)}.")
     points = F.normalize(features.float(), dim=1).cpu().numpy()
     neighbors = min(neighbors, len(points) - 1)
     if method == "pca":

@@ -83,6 +83,8 @@ def bench(file: Mapping[str, Any]) -> str:
 BLOCKS: dict[str, tuple[list[str], Callable[..., str]]] = {
     "demo": (["demo"], accuracies),
     "crop-color": (["crop-color"], accuracies),
+    "cifar10-jpeg": (["cifar10-jpeg-simclr", "cifar10-jpeg-supervised"], accuracies),
+    "tinyimagenet-20": (["tinyimagenet-20"], accuracies),
     "bench": (["bench-cpu"], bench),
 }
 

@@ -39,8 +39,8 @@ def write_atomically(path: Path, content: bytes) -> None:
             raise
     except OSError as error:
         raise SimCLRError(
-            f"cannot write {path}: {error.strerror or error}. Free some space or choose another folder "
-            f"with --run-dir; files that were there are as they were."
+            f"cannot write {path}: {error.strerror or error}. Free some space or choose another folder; "
+            f"files that were there are as they were."
         ) from error
 
 
@@ -71,7 +71,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
             f"{path} is not a safe checkpoint: it holds more than tensors and plain values, so it was not opened. "
             "Use one that this package wrote."
         ) from error
-    except (RuntimeError, EOFError, ValueError, LookupError, OSError) as error:
+    except Exception as error:  # a damaged file makes the reader stumble anywhere
         raise SimCLRError(
             f"{path} cannot be read as a checkpoint ({type(error).__name__}): it is damaged or something else. "
             "Use another copy."

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from simclr_lib.config import TrainConfig
 from simclr_lib.data import ImageDataset, split_indices
@@ -20,7 +22,9 @@ MONITOR_BANK = 4_000  # at most so many training images vote in the kNN monitor
 MONITOR_QUERIES = 1_000
 
 
-def pretrain(dataset: ImageDataset, config: TrainConfig, run_dir: Path | None = None) -> SimCLR:
+def pretrain(
+    dataset: ImageDataset, config: TrainConfig, run_dir: Path | None = None, labelled: ImageDataset | None = None
+) -> SimCLR:
     """Pretrain an encoder and a projection head.
 
     Args:
@@ -28,6 +32,7 @@ def pretrain(dataset: ImageDataset, config: TrainConfig, run_dir: Path | None = 
             logged while training; labels are used for nothing else.
         config: settings.
         run_dir: folder for metrics and checkpoint; None writes nothing.
+        labelled: images to watch the kNN accuracy on where ``dataset`` has no labels; they are not trained on.
 
     Returns:
         The trained model, in evaluation mode, on the configured device.
@@ -36,29 +41,43 @@ def pretrain(dataset: ImageDataset, config: TrainConfig, run_dir: Path | None = 
     device = pick_device(config.device)
     with initial_weights(config.seed):
         model = place(config.simclr(dataset.image_size), device)
-    run = Run(run_dir, config, {"task": "pretrain", "num_images": len(dataset)}) if run_dir else None
+    facts = {"task": "pretrain", "num_images": len(dataset), "image_size": dataset.image_size}
+    run = Run(run_dir, config, facts) if run_dir else None
 
-    train = dataset
-    if config.validation and len(dataset.labels.unique()) > 1 and dataset.labels.min() >= 0:
-        train_part, validation_part = split_indices(dataset.labels, config.validation, config.seed)
-        train = dataset.subset(train_part)
-        if run and len(validation_part):
-            generator = seeded(config.seed, "monitor")
-            bank = train.subset(torch.randperm(len(train), generator=generator)[:MONITOR_BANK])
-            chosen = torch.randperm(len(validation_part), generator=generator)[:MONITOR_QUERIES]
-            queries = dataset.subset(validation_part[chosen])
-            run.monitor = lambda: {
-                "validation_knn": knn_accuracy(
-                    extract_features(model.encoder, bank, precision=config.precision, progress=False),
-                    bank.labels,
-                    extract_features(model.encoder, queries, precision=config.precision, progress=False),
-                    queries.labels,
-                )
-            }
+    rows = torch.arange(len(dataset))  # that are trained on
+    watched = dataset if _has_classes(dataset) else labelled
+    if config.validation and watched is not None and _has_classes(watched):
+        bank_rows, query_rows = split_indices(watched.labels, config.validation, config.seed)
+        if watched is dataset:
+            rows = bank_rows
+        if run and len(query_rows):
+            run.monitor = _monitor(model, watched, bank_rows, query_rows, config)
 
+    # The rows are looked up batch by batch: a memory-mapped data set stays on the disk.
     objective = contrastive_objective(
-        model, train.images.to(device), config.augment(dataset.image_size), config.temperature
+        model, dataset.images.to(device), config.augment(dataset.image_size), config.temperature
     )
     with run or nullcontext():
-        fit(model, objective, len(train), config.loop(), run, "pretraining")
+        fit(model, lambda batch, views: objective(rows[batch], views), len(rows), config.loop(), run, "pretraining")
     return model.eval()
+
+
+def _has_classes(dataset: ImageDataset) -> bool:
+    return len(dataset.labels.unique()) > 1 and bool(dataset.labels.min() >= 0)
+
+
+def _monitor(
+    model: SimCLR, watched: ImageDataset, bank_rows: Tensor, query_rows: Tensor, config: TrainConfig
+) -> Callable[[], dict[str, float]]:
+    """The kNN accuracy so far: the images at ``bank_rows`` vote on those at ``query_rows``."""
+    generator = seeded(config.seed, "monitor")
+
+    def draw(rows: Tensor, at_most: int) -> ImageDataset:
+        return watched.subset(rows[torch.randperm(len(rows), generator=generator)[:at_most]])
+
+    bank, queries = draw(bank_rows, MONITOR_BANK), draw(query_rows, MONITOR_QUERIES)
+
+    def features(part: ImageDataset) -> Tensor:
+        return extract_features(model.encoder, part, precision=config.precision, progress=False)
+
+    return lambda: {"validation_knn": knn_accuracy(features(bank), bank.labels, features(queries), queries.labels)}

@@ -51,10 +51,8 @@ class Run:
         self.facts = facts or {}
         self.monitor: Callable[[], dict[str, float]] | None = None
         self.interrupted = False
-        if (self.path / "config.json").exists() and not config.resume:
-            raise SimCLRError(
-                f"{self.path} already holds a run: add --resume to continue it, or choose another --run-dir."
-            )
+        if self.checkpoint_path.exists() and not config.resume:
+            raise SimCLRError(f"{self.path} already holds a run: continue it (--resume), or choose another folder.")
         if config.resume and not self.checkpoint_path.exists():
             raise SimCLRError(f"there is no checkpoint in {self.path} to resume: leave out --resume to start there.")
         self.resumed = load_checkpoint(self.checkpoint_path) if config.resume else None
@@ -72,7 +70,7 @@ class Run:
         if changed:
             raise SimCLRError(
                 f"{self.checkpoint_path} is from another configuration ({'; '.join(changed)}): "
-                "use the same settings, or another --run-dir."
+                "use the same settings, or another folder."
             )
 
     # The loop calls these; see `simclr_lib.loop.Observer`.
@@ -83,7 +81,9 @@ class Run:
         epochs_a_look = self.config.monitor_every or max(1, round(self.config.epochs / 10))
         self.steps_a_look = epochs_a_look * steps_per_epoch
         step = 0
-        if self.resumed:
+        if not self.resumed:
+            self.save(0)  # from here on there is something to resume
+        else:
             model.load_state_dict(self.resumed["model"])
             optimizer.load_state_dict(self.resumed["optimizer"])
             step = self.resumed["step"]
@@ -151,7 +151,7 @@ class Run:
                 file.writelines(json.dumps(record) + "\n" for record in records)
         except OSError as error:
             raise SimCLRError(
-                f"cannot write {self.metrics_path}: {error.strerror}. Free some space or choose another --run-dir; "
+                f"cannot write {self.metrics_path}: {error.strerror}. Free some space or choose another folder; "
                 "the last checkpoint is as it was."
             ) from error
         if self._tensorboard:

@@ -8,6 +8,7 @@ from pathlib import Path
 from simclr_lib.config import TrainConfig
 from simclr_lib.data import ImageDataset
 from simclr_lib.device import pick_device, place
+from simclr_lib.errors import SimCLRError
 from simclr_lib.loop import fit, initial_weights
 from simclr_lib.models import Classifier, OutputHead
 from simclr_lib.objectives import classification_objective
@@ -26,12 +27,15 @@ def train_supervised(dataset: ImageDataset, config: TrainConfig, run_dir: Path |
         The trained classifier, in evaluation mode, on the configured device.
     """
     config.check()
+    if len(dataset.labels.unique()) < 2:
+        raise SimCLRError(f"{dataset.name} has one class only: there is nothing to tell apart. Add a second class.")
     device = pick_device(config.device)
     with initial_weights(config.seed):
         encoder = config.encoder(dataset.image_size)
         model = place(Classifier(encoder, OutputHead(encoder.feature_dim, len(dataset.classes))), device)
     objective = classification_objective(model, dataset.to(device), config.augment(dataset.image_size))
-    run = Run(run_dir, config, {"task": "supervised", "num_images": len(dataset)}) if run_dir else None
+    facts = {"task": "supervised", "num_images": len(dataset), "image_size": dataset.image_size}
+    run = Run(run_dir, config, facts) if run_dir else None
     with run or nullcontext():
         fit(model, objective, len(dataset), config.loop(), run, "supervised")
     return model.eval()

@@ -1,0 +1,106 @@
+"""Exercises that check an answer by running it, and name the misconception behind a wrong one.
+
+An exercise knows a right answer and some wrong ones, each with a hint. `Exercise.check` runs the learner's function
+and all of those on the same inputs. An answer that agrees with a wrong one gets that one's hint: so a hint is never
+guessed from the text of the code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Answer = Callable[..., Any]
+
+RIGHT = "✓ Right."
+NOT_ATTEMPTED = "○ Not attempted yet: replace the line that raises NotImplementedError."
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """A function for the learner to write.
+
+    Attributes:
+        solution: a right answer.
+        cases: the arguments of each call that is tried.
+        misconceptions: hint → the answer of someone who needs that hint.
+        tolerance: largest difference, relative and absolute, that still counts as equal.
+    """
+
+    solution: Answer
+    cases: Sequence[tuple[Any, ...]]
+    misconceptions: Mapping[str, Answer] = field(default_factory=dict)
+    tolerance: float = 1e-4
+
+    def check(self, attempt: Answer) -> None:
+        """Print what `verdict` says."""
+        print(self.verdict(attempt))
+
+    def verdict(self, attempt: Answer) -> str:
+        """`RIGHT`, `NOT_ATTEMPTED`, or "✗ " and a hint. Whatever the attempt does, this raises nothing."""
+        for case in self.cases:
+            try:
+                given = attempt(*_copies(case))
+            except NotImplementedError:
+                return NOT_ATTEMPTED
+            except Exception as error:
+                return f"✗ Your function stopped with {type(error).__name__}: {error}"
+            expected = self.solution(*_copies(case))
+            if not self._equal(given, expected):
+                return f"✗ {self._hint(attempt) or _difference(given, expected)}"
+        return RIGHT
+
+    def _hint(self, attempt: Answer) -> str | None:
+        """The hint whose wrong answer the attempt agrees with in every case."""
+        for hint, wrong in self.misconceptions.items():
+            if all(self._equal(_call(attempt, case), _call(wrong, case)) for case in self.cases):
+                return hint
+        return None
+
+    def _equal(self, given: Any, expected: Any) -> bool:
+        try:
+            given, expected = _tensor(given), _tensor(expected)
+        except (TypeError, ValueError, RuntimeError):
+            return False
+        return given.shape == expected.shape and torch.allclose(
+            given, expected, rtol=self.tolerance, atol=self.tolerance
+        )
+
+
+def _copies(case: tuple[Any, ...]) -> tuple[Any, ...]:
+    """An answer that changes its arguments in place must not change the others'."""
+    return tuple(value.clone() if isinstance(value, Tensor) else value for value in case)
+
+
+def _call(answer: Answer, case: tuple[Any, ...]) -> Any:
+    try:
+        return answer(*_copies(case))
+    except Exception:
+        return None
+
+
+def _tensor(value: Any) -> Tensor:
+    return torch.as_tensor(value).detach().double()
+
+
+def _difference(given: Any, expected: Any) -> str:
+    """What to look at, when no known misconception explains an answer."""
+    expected = _tensor(expected)
+    try:
+        given = _tensor(given)
+    except (TypeError, ValueError, RuntimeError):
+        return f"Not yet: the answer should be a number or a tensor of shape {list(expected.shape)}, not {given!r:.40}."
+    if given.shape != expected.shape:
+        return f"Not yet: the answer should have shape {list(expected.shape)}, yours has {list(given.shape)}."
+    if expected.ndim == 0:
+        return f"Not yet: expected {expected.item():.4g}, you have {given.item():.4g}."
+    worst = (given - expected).abs().nan_to_num(torch.inf).argmax()
+    index = [int(i) for i in torch.unravel_index(worst, expected.shape)]
+    return (
+        f"Not yet: the shape is right, but the entry at {index} should be {expected.flatten()[worst].item():.4g}, "
+        f"not {given.flatten()[worst].item():.4g}."
+    )

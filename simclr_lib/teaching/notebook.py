@@ -1,0 +1,68 @@
+"""What notebook cells call: pictures with alternative text, results files, a picture that sliders change."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import ipywidgets as widgets
+from IPython.display import Image, display
+from matplotlib.figure import Figure
+
+from simclr_lib.errors import SimCLRError
+from simclr_lib.teaching.report import png_bytes
+
+WIDTH = 860  # pixels of a picture on the page, at most
+
+
+def show(figure: Figure, alt: str) -> None:
+    """Display a figure as PNG, with its description for readers who cannot see it."""
+    if not alt.strip():
+        raise SimCLRError("every picture needs an alternative text: say what is to be seen.")
+    display(Image(png_bytes(figure), width=_width(figure), alt=alt))
+
+
+def _width(figure: Figure) -> int:
+    return min(WIDTH, round(96 * float(figure.get_size_inches()[0])))
+
+
+def load_results(name: str) -> dict[str, Any]:
+    """A measured results file from ``notebooks/results``, wherever in the project the notebook runs."""
+    for folder in (Path.cwd(), *Path.cwd().parents):
+        for results in (folder / "results", folder / "notebooks" / "results"):
+            if (results / f"{name}.json").exists():
+                return json.loads((results / f"{name}.json").read_text())
+    raise SimCLRError(f"there is no {name}.json in notebooks/results: start Jupyter inside the project.")
+
+
+class Panel(widgets.VBox):
+    """Controls above one picture, which they redraw in place: nothing flickers, no figure is left open.
+
+    Args:
+        draw: from the controls' values, by name, to (figure, one line of text).
+        alt: what the picture shows, in words; it is the picture's tooltip and stands below it for screen readers.
+        controls: widgets with a ``value``, by the name of ``draw``'s argument.
+    """
+
+    def __init__(self, draw: Callable[..., tuple[Figure, str]], alt: str, **controls: widgets.ValueWidget) -> None:
+        self.draw, self.controls = draw, controls
+        for name, control in controls.items():
+            if not getattr(control, "description", None):
+                control.description = name.replace("_", " ")
+            control.style.description_width = "8rem"
+            if "continuous_update" in control.traits():
+                control.layout.width = "26rem"
+            control.observe(self._redraw, "value")
+        self.picture = widgets.Image(format="png", tooltip=alt)
+        self.caption = widgets.HTML()
+        rows = widgets.Box(list(controls.values()), layout=widgets.Layout(flex_flow="row wrap"))
+        super().__init__([rows, self.picture, self.caption])
+        self._redraw()
+
+    def _redraw(self, change: object = None) -> None:
+        figure, text = self.draw(**{name: control.value for name, control in self.controls.items()})
+        self.picture.value = png_bytes(figure)
+        self.picture.width = str(_width(figure))
+        self.caption.value = text

@@ -1,0 +1,63 @@
+"""An exercise accepts its solution, names each known misconception, and never fails a run that skips it."""
+
+import pytest
+import torch
+
+from simclr_lib.teaching.exercises import NOT_ATTEMPTED, RIGHT, Exercise, augmentations, nt_xent
+
+ALL = {
+    f"{module.__name__.rpartition('.')[2]}.{name}": exercise
+    for module in (augmentations, nt_xent)
+    for name, exercise in module.EXERCISES.items()
+}
+MISTAKES = [
+    pytest.param(exercise, hint, wrong, id=f"{name}-{number}")
+    for name, exercise in ALL.items()
+    for number, (hint, wrong) in enumerate(exercise.misconceptions.items())
+]
+
+
+@pytest.mark.parametrize("exercise", ALL.values(), ids=ALL)
+def test_the_solution_passes(exercise):
+    assert exercise.verdict(exercise.solution) == RIGHT
+
+
+@pytest.mark.parametrize(("exercise", "hint", "wrong"), MISTAKES)
+def test_each_misconception_gets_its_own_hint(exercise, hint, wrong):
+    assert exercise.verdict(wrong) == f"✗ {hint}"
+
+
+@pytest.mark.parametrize("exercise", ALL.values(), ids=ALL)
+def test_the_untouched_stub_is_not_attempted(exercise, capsys):
+    def stub(*arguments):
+        raise NotImplementedError
+
+    exercise.check(stub)
+    assert capsys.readouterr().out.strip() == NOT_ATTEMPTED
+
+
+@pytest.mark.parametrize("exercise", ALL.values(), ids=ALL)
+def test_an_answer_that_is_wrong_in_an_unknown_way_is_told_what_to_look_at(exercise):
+    solution = exercise.solution
+    assert "Not yet" in exercise.verdict(lambda *arguments: torch.as_tensor(solution(*arguments)) * 1.01 + 1)
+    assert "tensor" in exercise.verdict(lambda *arguments: "a string")
+    assert "Not yet" in exercise.verdict(lambda *arguments: None)
+    assert "ZeroDivisionError" in exercise.verdict(lambda *arguments: 1 / 0)
+    assert "Not yet" in exercise.verdict(lambda *arguments: torch.full((3, 2, 1), torch.nan))
+
+
+def test_the_entry_that_differs_is_named():
+    exercise = Exercise(solution=lambda x: 2 * x, cases=[(torch.arange(6.0).reshape(2, 3),)])
+
+    def almost(x):
+        y = 2 * x
+        y[1, 2] = -1
+        return y
+
+    assert "entry at [1, 2] should be 10, not -1" in exercise.verdict(almost)
+
+
+def test_an_answer_may_change_its_arguments_in_place():
+    exercise = Exercise(solution=lambda x: x + 1, cases=[(torch.zeros(3),)], misconceptions={"no": lambda x: x})
+    assert exercise.verdict(lambda x: x.add_(1)) == RIGHT
+    assert exercise.verdict(lambda x: x.mul_(1)) == "✗ no"
