@@ -320,8 +320,8 @@ def shift_hue(images: Tensor, shift: Tensor) -> Tensor:
 
         u = 2 + (R − G − B + m) / C, with the sign of B − G.
 
-    And back: a channel is M while u is within one sixth of the channel's own hue, m from two sixths on, and
-    linear in between.
+    And back: with d the distance of u from a channel's own hue, the longer way round from 3 on, the channel is
+    m + C · clamp(|d − 3| − 1, 0, 1): M within one sixth of its own hue, m from two sixths on, linear in between.
 
     Args:
         images: float32 [N, 3, H, W] in [0, 1].
@@ -332,9 +332,9 @@ def shift_hue(images: Tensor, shift: Tensor) -> Tensor:
     chroma = largest - smallest
     u = (red - green).sub_(blue).add_(smallest).div_(chroma.clamp(min=1e-8)).add_(2).copysign_(blue - green)
     own_hue = 2 * torch.arange(3, device=images.device) - 3 - 6 * shift[:, None]  # [N, 3]: red, green, blue
-    distance = u[:, None] - own_hue[:, :, None, None]  # [N, 3, H, W]
-    distance.sub_((distance / 6).round_(), alpha=6).abs_()  # the shorter way round the circle
-    return torch.addcmul(largest[:, None], chroma[:, None], distance.sub_(1).clamp_(0, 1), value=-1)
+    own_hue = own_hue - 6 * (own_hue / 6).round()  # −3…3, as u
+    distance = (u[:, None] - own_hue[:, :, None, None]).abs_()  # [N, 3, H, W], 0…6
+    return torch.addcmul(smallest[:, None], chroma[:, None], distance.sub_(3).abs_().sub_(1).clamp_(0, 1))
 
 
 def gaussian_blur(images: Tensor, sigma: Tensor, kernel_size: int) -> Tensor:

@@ -99,11 +99,13 @@ def check_options(options: Sequence[str], config_type: type) -> None:
         if option not in known:
             raise unknown_name("option", option, known)
         kinds = typing.get_args(known[option]) if is_union(known[option]) else (known[option],)
+        if value == "None" and types.NoneType in kinds:
+            continue
         choices = [str(choice) for kind in kinds for choice in literal_values(kind)]
         if choices and value not in choices:
             raise unknown_name(f"value of {option}", value, choices)
         for kind, name in ((int, "a whole number"), (float, "a number")):
-            if kind in kinds and not (value == "None" and types.NoneType in kinds) and not _is(kind, value):
+            if kind in kinds and not _is(kind, value):
                 raise SimCLRError(f"{option} takes {name}, not {value!r}.")
 
 

@@ -95,6 +95,7 @@ def test_demo_leaves_a_self_contained_report(tmp_path, capsys, monkeypatch):
     shown = results["results"]["SimCLR"]["labels_10"]
     assert f"{100 * shown['mean']:.1f} ± {100 * shown['std']:.1f} %" in page
     assert len(list((out / "figures").glob("*.png"))) == 6
+    capsys.readouterr()  # the progress bars
     assert fails(capsys, "demo", "--out", str(out)).endswith("choose another --out.")
 
 
@@ -138,7 +139,7 @@ def test_a_mistaken_option_gets_one_line_with_the_nearest_name(capsys, options, 
 
 
 def test_options_that_are_right_are_let_through():
-    check_options(["--lr", "1e-3", "--blur-sigma", "0.1", "2", "--no-contrastive", "--limit", "None"], TrainConfig)
+    check_options(["--lr", "1e-3", "--blur-sigma", "0.1", "2", "--no-contrastive", "--stem", "None"], TrainConfig)
 
 
 def test_python_m_is_the_same_command_line():
@@ -185,7 +186,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path, capsys):
 
 
 def test_out_of_memory_gets_one_line(capsys, monkeypatch):
-    def too_large(*_):
+    def too_large(*_, **__):
         raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory")
 
     monkeypatch.setattr("simclr_lib.commands.train.pretrain", too_large)

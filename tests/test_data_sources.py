@@ -569,7 +569,7 @@ def test_stl10_has_an_unlabelled_part(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_missing_cifar_says_how_to_get_it(cifar_root: Path) -> None:
-    with pytest.raises(SimCLRError, match=r"cifar10 is not in .*--download.*--data-dir"):
+    with pytest.raises(SimCLRError, match=r"cifar10 is not in .*--data-dir.*--download"):
         load_dataset("cifar10", root=cifar_root)
     assert not cifar_root.exists()
 

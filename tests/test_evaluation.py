@@ -156,10 +156,13 @@ def test_knn_refuses_settings_that_would_silently_give_nonsense(settings):
 # --- linear probe
 
 
-@pytest.mark.parametrize("l2", [1e-1, 1e-3])
-def test_probe_is_sklearns_logistic_regression_on_standardised_features(l2):
-    train, train_labels = clusters(400)
-    test, test_labels = clusters(101, seed=1)
+@pytest.mark.parametrize(
+    ("l2", "dim", "noise"),
+    [(1e-1, 8, 1.0), (1e-3, 8, 1.0), (1e-1, 600, 12.0), (1e-2, 600, 12.0)],  # the last two: fewer labels than numbers
+)
+def test_probe_is_sklearns_logistic_regression_on_standardised_features(l2, dim, noise):
+    train, train_labels = clusters(400, dim=dim, noise=noise)
+    test, test_labels = clusters(101, dim=dim, noise=noise, seed=1)
     result = linear_probe(train, train_labels, test, test_labels, l2=l2)
 
     mean, std = train.mean(dim=0), train.std(dim=0, correction=0)

@@ -133,9 +133,9 @@ def _place(grid: tuple[Tensor, Tensor], labels: Tensor, generator: Generator) ->
         x and y, float32 [n, S, S].
     """
     n = len(labels)
-    x = grid[0] - _uniform(n, -0.2, 0.2, generator)
-    y = grid[1] - _uniform(n, -0.2, 0.2, generator)
-    x, y = _rotate(x, y, _uniform(n, -0.5, 0.5, generator))
+    x = grid[0] - _uniform(n, -0.25, 0.25, generator)
+    y = grid[1] - _uniform(n, -0.25, 0.25, generator)
+    x, y = _rotate(x, y, _uniform(n, 0, _TURN, generator))
     scale = _uniform(n, 0.95, 1.2, generator)
     mirror = torch.where(_uniform(n, 0, 1, generator) < 0.5, -1.0, 1.0)
     return mirror * x / scale, y / scale
@@ -174,25 +174,26 @@ class _Colours(NamedTuple):
 
 
 def _draw_colours(labels: Tensor, generator: Generator) -> _Colours:
-    """Hues lean weakly on the class in front and not at all behind; lightness always sets the two apart.
+    """Hues lean weakly on the class in front and not at all behind.
 
-    Half of the emblems are light on dark, half dark on light.
+    The two tones of an emblem are a light and a dark one, either of them the main tone; the background lies
+    between. So an emblem stands out whatever its hues, and is on average neither lighter nor darker than what
+    is around it.
     """
     n = len(labels)
     class_hue = labels.view(n, 1, 1) / len(CLASSES)
     hue = class_hue + 0.2 * torch.randn(n, 1, 1, generator=generator)
+    accent_hue = hue + _uniform(n, -0.25, 0.25, generator)
     behind = _uniform(n, 0, 1, generator)
-    light_on_dark = _uniform(n, 0, 1, generator) < 0.5
+    beyond = behind + _uniform(n, -0.3, 0.3, generator)
 
-    def either(light: tuple[float, float], dark: tuple[float, float]) -> Tensor:
-        """A lightness from the first range for emblems that are light on dark, else from the second."""
-        return torch.where(light_on_dark, _uniform(n, *light, generator), _uniform(n, *dark, generator))
-
+    light, dark = _uniform(n, 0.85, 0.95, generator), _uniform(n, 0.18, 0.30, generator)
+    main_is_light = _uniform(n, 0, 1, generator) < 0.5
     return _Colours(
-        main=_oklch(either((0.88, 0.95), (0.18, 0.28)), 0.10, hue),
-        accent=_oklch(either((0.28, 0.50), (0.58, 0.85)), 0.12, hue + _uniform(n, -0.25, 0.25, generator)),
-        near=_oklch(either((0.18, 0.36), (0.80, 0.94)), 0.13, behind),
-        far=_oklch(either((0.58, 0.74), (0.38, 0.56)), 0.14, behind + _uniform(n, -0.3, 0.3, generator)),
+        main=_oklch(torch.where(main_is_light, light, dark), 0.10, hue),
+        accent=_oklch(torch.where(main_is_light, dark, light), 0.12, accent_hue),
+        near=_oklch(_uniform(n, 0.38, 0.55, generator), 0.13, behind),
+        far=_oklch(_uniform(n, 0.55, 0.72, generator), 0.14, beyond),
     )
 
 
@@ -307,23 +308,16 @@ class _TextureParameters(NamedTuple):
     angle: Tensor  # [n, 1, 1], radians
     frequency: Tensor  # [n, 1, 1], factor on the class's own
     phase: Tensor  # [n, 2, 1, 1], radians, one along each axis
-    directions: Tensor  # [n, 5, 1, 1], radians: the waves that add up to blotches
-    phases: Tensor  # [n, 5, 1, 1], radians
 
     def at(self, indices: Tensor) -> _TextureParameters:
         return _TextureParameters(*(values[indices] for values in self))
 
 
 def _draw_texture_parameters(n: int, generator: Generator) -> _TextureParameters:
-    def angles(count: int) -> Tensor:
-        return _TURN * torch.rand(n, count, 1, 1, generator=generator)
-
     return _TextureParameters(
         angle=_uniform(n, -0.15, 0.15, generator),
-        frequency=_uniform(n, 0.85, 1.15, generator),
-        phase=angles(2),
-        directions=angles(5),
-        phases=angles(5),
+        frequency=_uniform(n, 0.75, 1.25, generator),
+        phase=_TURN * torch.rand(n, 2, 1, 1, generator=generator),
     )
 
 
@@ -365,22 +359,18 @@ def _waves(x: Tensor, y: Tensor, at: _TextureParameters) -> Tensor:
     return _ink(torch.sin(v + 1.5 * torch.sin(0.8 * u)), contrast=2.5)
 
 
-def _blotches(x: Tensor, y: Tensor, at: _TextureParameters) -> Tensor:
-    pace = _TURN * 1.5 * at.frequency
-    level = torch.zeros_like(x)
-    for direction, phase in zip(at.directions.unbind(1), at.phases.unbind(1), strict=True):
-        along, _ = _rotate(x, y, direction)
-        level += torch.cos(pace * along + phase)
-    return _ink(level, contrast=1.5)
+def _swirl(x: Tensor, y: Tensor, at: _TextureParameters) -> Tensor:
+    turns = 2.0 * at.frequency * torch.hypot(x, y)
+    return _ink(torch.sin(3 * torch.atan2(y, x) + _TURN * turns + at.phase[:, 0]))
 
 
 def _spokes(x: Tensor, y: Tensor, at: _TextureParameters) -> Tensor:
     return _ink(torch.sin(10 * torch.atan2(y, x) + at.phase[:, 0]))
 
 
-def _grid(x: Tensor, y: Tensor, at: _TextureParameters) -> Tensor:
-    u, v = _waves_along(x, y, at, 2.1)
-    return _ink(torch.maximum(u.cos(), v.cos()) - 0.55)
+def _nested(x: Tensor, y: Tensor, at: _TextureParameters) -> Tensor:
+    _, outward = _fold(x, -(y + 0.12), 3)  # triangles in the triangle
+    return _ink(torch.sin(_TURN * 2.6 * at.frequency * outward + at.phase[:, 0]))
 
 
 def _bars(x: Tensor, y: Tensor, at: _TextureParameters) -> Tensor:
@@ -402,9 +392,9 @@ CLASSES: dict[str, tuple[Silhouette, Texture]] = {
     "dotted heart": (_heart, _dots),
     "ringed hexagon": (_hexagon, _rings),
     "wavy drop": (_drop, _waves),
-    "blotched flower": (_flower, _blotches),
+    "swirled flower": (_flower, _swirl),
     "spoked star": (_star, _spokes),
-    "gridded triangle": (_triangle, _grid),
+    "nested triangle": (_triangle, _nested),
     "barred cross": (_cross, _bars),
     "diamonded crescent": (_crescent, _diamonds),
 }

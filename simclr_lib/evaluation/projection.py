@@ -43,8 +43,9 @@ def project(features: Tensor, method: ProjectionMethod = "umap", seed: int = 0, 
     elif method == "umap":
         from umap import UMAP
 
-        # n_jobs=1 is what a fixed seed forces anyway; saying so keeps UMAP from warning.
-        picture = UMAP(n_neighbors=neighbors, random_state=seed, n_jobs=1).fit_transform(points)
+        # n_jobs=1 is what a fixed seed forces anyway; saying so keeps UMAP from warning. From the principal components
+        # it starts with clusters where they belong; its spectral default throws separate ones far apart.
+        picture = UMAP(n_neighbors=neighbors, init="pca", random_state=seed, n_jobs=1).fit_transform(points)
     else:
         raise unknown_name("projection", method, ("umap", "pca", "tsne"))
     return torch.from_numpy(picture).float()

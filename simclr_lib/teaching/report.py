@@ -31,8 +31,8 @@ section { background: var(--card); border: 1px solid var(--line); border-radius:
 figure { margin: .5rem 0 0; overflow-x: auto; }
 figure img { display: block; max-width: 100%; height: auto; margin: 0 auto; background: #fff; border-radius: 8px;
   padding: .4rem; }
-table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
-th, td { text-align: right; padding: .45rem .4rem; border-bottom: 1px solid var(--line); white-space: nowrap; }
+table { border-collapse: collapse; width: 100%; font-size: .9rem; font-variant-numeric: tabular-nums; }
+th, td { text-align: right; padding: .45rem .3rem; border-bottom: 1px solid var(--line); white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; } th { font-weight: 600; color: var(--soft); font-size: .9rem; }
 td.best { font-weight: 700; } .scroll { overflow-x: auto; }
 code { background: var(--page); border: 1px solid var(--line); border-radius: 5px; padding: .1rem .35rem;

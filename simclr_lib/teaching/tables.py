@@ -52,7 +52,7 @@ def provenance(file: Mapping[str, Any]) -> str:
     """One line on how a results file was made."""
     where = file["environment"]
     seeds = file.get("seeds", [file["config"]["seed"]] if "config" in file else [])
-    over = f"{len(seeds)} seeds, mean ± standard deviation" if len(seeds) > 1 else "1 seed"
+    over = f"{len(seeds)} seeds, mean ± standard deviation" if len(seeds) > 1 else "1 seed, ± over draws of the labels"
     seconds = file["seconds"]["total"] if isinstance(file["seconds"], dict) else file["seconds"]
     minutes = f"{seconds / 60:.1f} minutes"
     if len(seeds) > 1 and "seconds_per_seed" in file:

@@ -18,7 +18,7 @@ from simclr_lib.models import SimCLR
 from simclr_lib.objectives import contrastive_objective
 from simclr_lib.training.run import Run
 
-MONITOR_BANK = 4_000  # at most so many training images vote in the kNN monitor
+MONITOR_BANK = 2_000  # at most so many training images vote in the kNN monitor
 MONITOR_QUERIES = 1_000
 
 
