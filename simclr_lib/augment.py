@@ -60,7 +60,9 @@ class AugmentParams:
 
     def to(self, device: torch.device | str) -> AugmentParams:
         """The same choices on ``device``."""
-        return AugmentParams(*(getattr(self, f.name).to(device, non_blocking=True) for f in fields(self)))
+        # A GPU need not wait for its copies; the CPU must, or it would read what is not there yet.
+        to_gpu = torch.device(device).type == "cuda"
+        return AugmentParams(*(getattr(self, f.name).to(device, non_blocking=to_gpu) for f in fields(self)))
 
 
 @dataclass(frozen=True)
@@ -218,13 +220,18 @@ class SimCLRAugment:
         # Which rows need an operation is read from `params` as it was sampled, usually on the CPU: asking
         # the GPU would make it wait.
         color_jitter_(views, params, on_device)
-        gray_rows = params.gray.nonzero().flatten().to(images.device)
+        gray_rows = _rows(params.gray, images.device)
         if len(gray_rows):
             views[gray_rows] = grayscale(views.index_select(0, gray_rows))[:, None]
-        blur_rows = params.sigma.nonzero().flatten().to(images.device)
+        blur_rows = _rows(params.sigma, images.device)
         if len(blur_rows):
             views[blur_rows] = gaussian_blur(views[blur_rows], on_device.sigma[blur_rows], self.kernel_size)
         return views
+
+
+def _rows(wanted: Tensor, device: torch.device) -> Tensor:
+    """int64: where ``wanted`` ([n], usually on the CPU) is not 0, on ``device``, which need not wait for it."""
+    return wanted.nonzero().flatten().to(device, non_blocking=device.type == "cuda")
 
 
 def resized_crop(images: Tensor, box: Tensor, flip: Tensor, size: int) -> Tensor:
@@ -301,7 +308,7 @@ def color_jitter_(views: Tensor, params: AugmentParams, on_device: AugmentParams
         mean = gray.mean(dim=(1, 2), keepdim=True)
         reference = gray.mul_(to_gray[slot]).add_(mean * to_mean[slot])  # (1 − f) · r
         torch.addcmul(reference[:, None], views, factors[slot][:, None], out=views).clamp_(0, 1)
-        rows = ((params.order[:, slot] == HUE) & (params.hue != 0)).nonzero().flatten().to(views.device)
+        rows = _rows((params.order[:, slot] == HUE) & (params.hue != 0), views.device)
         if len(rows):
             views[rows] = shift_hue(views.index_select(0, rows), on_device.hue[rows])
 

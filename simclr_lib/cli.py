@@ -48,12 +48,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"simclr: error: {error}", file=sys.stderr)
     except OSError as error:
         print(f"simclr: error: {error.filename or 'file'}: {error.strerror or error}.", file=sys.stderr)
-    except RuntimeError as error:
-        if "out of memory" not in str(error) and "can't allocate memory" not in str(error):
+    except (MemoryError, RuntimeError) as error:
+        out_of_memory = "out of memory" in str(error) or "can't allocate memory" in str(error)
+        if not out_of_memory and not isinstance(error, MemoryError):
             raise
         print("simclr: error: out of memory: use a smaller --batch-size or --limit.", file=sys.stderr)
     except KeyboardInterrupt as error:
-        print(f"simclr: {error or 'stopped'}", file=sys.stderr)
+        print(f"simclr: {str(error) or 'stopped'}", file=sys.stderr)
         return 130
     return 2
 

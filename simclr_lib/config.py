@@ -36,7 +36,7 @@ class TrainConfig:
     limit: int | None = None
     """Use only so many training images, drawn evenly from the classes."""
     image_size: int | None = None
-    """Side to which an image folder is decoded, in pixels; by default its own size, or 64."""
+    """Side to which images are resized, in pixels; by default their own, and 64 for a folder of mixed sizes."""
 
     base_model: Literal[18, 34, 50] = 18
     """Depth of the ResNet."""
@@ -93,7 +93,7 @@ class TrainConfig:
     monitor_every: int | None = None
     """Epochs between two looks at the validation images; by default about ten looks a run."""
     precision: Precision = "auto"
-    """bf16 or fp32; auto is bf16 where the hardware has it."""
+    """bf16 or fp32; auto is bf16 where that is faster."""
     device: str = "auto"
     """cpu, cuda or cuda:N; auto is the GPU if there is one."""
     run_dir: Path | None = None

@@ -48,7 +48,7 @@ def has_fast_bfloat16(device: torch.device) -> bool:
     there the tiles are meant for that.
     """
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.cuda.get_device_capability(device)[0] >= 8  # Ampere, the first with bfloat16 in its tensor cores
     if device.type == "cpu" and hasattr(torch.cpu, "_is_avx512_bf16_supported"):
         is_amd = "AMD" in _cpu_name()
         return torch.cpu._is_amx_tile_supported() or (is_amd and torch.cpu._is_avx512_bf16_supported())
@@ -56,7 +56,7 @@ def has_fast_bfloat16(device: torch.device) -> bool:
 
 
 def autocast(device: torch.device, precision: Precision = "auto") -> AbstractContextManager:
-    """The autocast context of a precision: "auto" is bfloat16 where the hardware has it."""
+    """The autocast context of a precision: "auto" is bfloat16 where that is faster."""
     if precision not in ("auto", "bf16", "fp32"):
         raise SimCLRError(f"unknown precision {precision!r}: choose auto, bf16 or fp32.")
     enabled = precision == "bf16" or (precision == "auto" and has_fast_bfloat16(device))

@@ -7,6 +7,7 @@ is continued from a checkpoint at any step sees the same batches and the same vi
 from __future__ import annotations
 
 import hashlib
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -40,7 +41,7 @@ class LoopConfig:
         weight_decay: of weight matrices and kernels.
         warmup_epochs: linear warm-up, then a cosine to zero, both per step.
         seed: of the order of the examples and of their views.
-        precision: "auto" uses bfloat16 where the hardware has it.
+        precision: "auto" uses bfloat16 where that is faster.
     """
 
     epochs: int
@@ -145,15 +146,16 @@ def fit(
 
     def look_at_losses(done: int) -> None:
         values = torch.stack(pending).tolist()
-        for step, value in enumerate(values, done - len(values)):
-            if not math.isfinite(value):
-                raise DivergedError(
-                    f"the loss became {value} at step {step} of {total_steps}: "
-                    f"try a lower learning rate (it peaks at {config.lr:g}) or a longer warm-up."
-                )
-        history.extend(values)
+        first = done - len(values)
+        finite = list(itertools.takewhile(math.isfinite, values))
+        history.extend(finite)
         if observer:
-            observer.losses(done - len(values), values, lrs)
+            observer.losses(first, finite, lrs[: len(finite)])
+        if len(finite) < len(values):
+            raise DivergedError(
+                f"the loss became {values[len(finite)]} at step {first + len(finite)} of {total_steps}: "
+                f"try a lower learning rate (it peaks at {config.lr:g}) or a longer warm-up."
+            )
         pending.clear()
         lrs.clear()
 

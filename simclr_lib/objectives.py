@@ -29,7 +29,7 @@ def contrastive_objective(model: SimCLR, images: Tensor, augment: SimCLRAugment,
     check_temperature(temperature)
 
     def batch_loss(indices: Tensor, generator: torch.Generator) -> Tensor:
-        batch = images[indices.to(images.device)]
+        batch = images[indices.to(images.device, non_blocking=True)]
         views = torch.cat([augment(batch, generator), augment(batch, generator)])  # [2B, 3, S, S]
         _, z = model(views.contiguous(memory_format=torch.channels_last))
         z_a, z_b = z.chunk(2)
@@ -44,7 +44,7 @@ def classification_objective(model: Classifier, dataset: ImageDataset, augment: 
         raise SimCLRError(f"{dataset.name} has images without labels: choose another split.")
 
     def batch_loss(indices: Tensor, generator: torch.Generator) -> Tensor:
-        indices = indices.to(dataset.images.device)
+        indices = indices.to(dataset.images.device, non_blocking=True)
         batch = dataset.images[indices]
         views = batch.float() / 255 if augment is None else augment(batch, generator)
         logits = model(views.contiguous(memory_format=torch.channels_last))

@@ -84,6 +84,13 @@ def test_importing_the_training_path_loads_nothing_heavy(module):
     assert not loaded & set(HEAVY)
 
 
+def test_the_command_line_does_not_wait_for_pictures():
+    program = "import sys, simclr_lib.cli; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    loaded = {name.partition(".")[0] for name in done.stdout.split()}
+    assert not loaded & (set(HEAVY) - {"tyro"})
+
+
 # --- dependencies
 
 

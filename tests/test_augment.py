@@ -256,6 +256,14 @@ def test_without_a_generator_the_global_seed_decides():
         assert torch.equal(augment(images), first)
 
 
+def test_views_are_float32_under_autocast_too():
+    images, augment = photos(), SimCLRAugment(32)
+    params = augment.sample(len(images), 64, 48, seeded())
+    with torch.autocast("cpu", torch.bfloat16):
+        views = augment.apply(images, params)
+    assert torch.equal(views, augment.apply(images, params))
+
+
 def test_an_empty_batch_has_no_views():
     assert SimCLRAugment(32)(photos()[:0]).shape == (0, 3, 32, 32)
 

@@ -74,16 +74,23 @@ def test_evaluate_and_embed_read_the_checkpoint(tmp_path, capsys):
     assert main(["embed", str(run), "--method", "pca", "--limit", "60", "--out", str(tmp_path / "e")]) == 0
     saved = torch.load(tmp_path / "e" / "embedding.pt", weights_only=True)
     assert saved["points"].shape == (60, 2)
+    # A checkpoint that was trained on a GPU is evaluated without one.
+    state = load_checkpoint(run)
+    del state["format"]
+    save_checkpoint(tmp_path / "gpu" / "checkpoint.pt", {**state, "config": {**state["config"], "device": "cuda:9"}})
+    assert main(["evaluate", str(tmp_path / "gpu"), "--limit", "40", "--device", "cpu"]) == 0
     assert Image.open(tmp_path / "e" / "embedding.png").size[0] > 300
 
 
 def test_demo_leaves_a_self_contained_report(tmp_path, capsys, monkeypatch):
-    from simclr_lib.commands import demo
+    from simclr_lib.commands import common, demo
 
     monkeypatch.setattr(demo, "FEW_LABEL_STEPS", 2)
     monkeypatch.setattr(demo, "SUPERVISED_EPOCHS", 1)
+    for module in (demo, common):
+        monkeypatch.setattr(module, "BUDGETS", (10,))
     out = tmp_path / "demo"
-    assert main(["demo", "--images", "1200", "--epochs", "1", "--seeds", "0", "1", "--out", str(out)]) == 0
+    assert main(["demo", "--images", "200", "--epochs", "1", "--seeds", "0", "1", "--out", str(out)]) == 0
     results = json.loads((out / "results.json").read_text())
     assert set(results["results"]) == {"SimCLR", "random encoder", "pixels", "supervised"}
     assert len(results["results"]["supervised"]["labels_10"]["values"]) == 2
@@ -103,15 +110,33 @@ def test_the_demo_needs_the_labels_that_it_compares(capsys):
     assert "--images must be at least 1,000, not 80" in fails(capsys, "demo", "--images", "80")
 
 
-def test_a_sweep_writes_every_variant_of_every_seed(tmp_path):
-    out = tmp_path / "crop-color.json"
-    options = ["--images", "256", "--epochs", "1", "--seeds", "0", "1", "--out", str(out)]
+def test_a_sweep_writes_every_variant_of_every_seed(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("simclr_lib.commands.sweep.TEST_IMAGES", 100)
+    out = tmp_path / "crop-color"
+    options = ["--images", "128", "--epochs", "1", "--seeds", "0", "1", "--out", str(out)]
     assert main(["sweep", "crop-color", *options]) == 0
-    results = json.loads(out.read_text())
+    results = json.loads((out / "results.json").read_text())
     rows = results["results"]
     assert {"SimCLR, crop only", "SimCLR, color only", "SimCLR, crop + color"} <= set(rows)
     assert all(len(row["labels_all"]["values"]) == 2 for row in rows.values())
     assert results["variants"]["crop only"] == {"color_prob": 0.0, "gray_prob": 0.0}
+    assert "choose another --out" in fails(capsys, "sweep", "crop-color", *options)
+
+
+def test_a_sweep_needs_a_batch_of_images(capsys):
+    assert "--images must be at least 64" in fails(capsys, "sweep", "crop-color", "--images", "50")
+
+
+@pytest.mark.parametrize(
+    ("stopped", "line"), [(KeyboardInterrupt(), "simclr: stopped"), (KeyboardInterrupt("saved"), "simclr: saved")]
+)
+def test_ctrl_c_gets_one_line(capsys, monkeypatch, stopped, line):
+    def stop(*_, **__):
+        raise stopped
+
+    monkeypatch.setattr("simclr_lib.commands.train.pretrain", stop)
+    assert main(["train", "--dataset", "emblems", "--limit", "20"]) == 130
+    assert capsys.readouterr().err.strip() == line
 
 
 def test_booleans_can_be_spelled_out():

@@ -398,6 +398,14 @@ def test_hidden_files_are_left_out_and_nested_ones_found(tmp_path: Path) -> None
     assert len(dataset) == 3
 
 
+def test_pictures_of_kinds_that_are_not_read_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    root = make_folder(tmp_path / "set", {"train/a": 2, "train/b": 1, "val/a": 1})
+    for name in ("x.HEIC", "y.avif"):
+        (root / "train" / "a" / name).write_bytes(b"a picture")
+    assert len(load_dataset("imagefolder", root=root)) == 3
+    assert "left out 2 pictures such as x.HEIC" in caplog.text
+
+
 @pytest.mark.parametrize(("size", "expected"), [((40, 40), 40), ((128, 128), 128), ((200, 200), 64), ((40, 30), 64)])
 def test_both_parts_take_the_training_images_size(tmp_path: Path, size: tuple[int, int], expected: int) -> None:
     save(tmp_path / "train" / "a" / "1.png", size=size)

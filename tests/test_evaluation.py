@@ -475,16 +475,18 @@ def test_table_leaves_out_budgets_that_the_training_set_does_not_have():
     train, train_labels = clusters(48, num_classes=4)  # 12 images a class
     test, test_labels = clusters(20, seed=1)
     table = evaluate_features(train, train_labels, test, test_labels, budgets=(2, 12, 13), draws=2)
-    assert list(table) == ["knn", "labels_all", "labels_2", "labels_12"]
+    assert list(table) == ["knn", "knn_200", "labels_all", "labels_2", "labels_12"]
     assert all(0 <= table[name]["mean"] <= 1 for name in table)
     assert len(table["labels_2"]["values"]) == 2
 
 
 def test_table_has_the_figures_of_knn_and_probe():
-    train, train_labels = clusters(60)
+    train, train_labels = clusters(240)
     test, test_labels = clusters(41, noise=2.0, seed=1)
     table = evaluate_features(train, train_labels, test, test_labels, budgets=(5,), draws=3)
     assert table["knn"]["mean"] == knn_accuracy(train, train_labels, test, test_labels, k=20)
+    assert table["knn_200"]["mean"] == knn_accuracy(train, train_labels, test, test_labels, k=200)
+    assert table["knn_200"] != table["knn"]
     assert table["labels_all"]["mean"] == linear_probe(train, train_labels, test, test_labels).accuracy
     for draw, value in enumerate(table["labels_5"]["values"]):
         rows = few_labels(train_labels, 5, seed=draw)

@@ -213,6 +213,7 @@ def test_a_loss_that_is_not_finite_is_reported_with_its_exact_step(bad_step, val
     watcher = Watcher()
     with pytest.raises(DivergedError, match=rf"the loss became {value} at step {bad_step} of 60.*learning rate"):
         fit(model, diverging, 40, config(epochs=12), watcher)
+    assert len(watcher.reported) == bad_step  # all that were finite
     assert all(math.isfinite(loss) for loss in watcher.reported)
 
 

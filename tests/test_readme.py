@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from simclr_lib.cli import COMMANDS
+from simclr_lib.commands.demo import RECIPE
+from simclr_lib.commands.sweep import SHORT
 from simclr_lib.errors import SimCLRError
 from simclr_lib.teaching.tables import BLOCKS, fill
 
@@ -71,11 +73,16 @@ def test_demo_results_are_what_the_project_stands_for():
     demo = json.loads((RESULTS / "demo.json").read_text())
     assert len(demo["seeds"]) >= 3
     mean = {source: {k: f["mean"] for k, f in row.items()} for source, row in demo["results"].items()}
-    assert demo["seconds_per_seed"] <= 360
+    assert json.loads((RESULTS / "demo-one-seed.json").read_text())["seconds"]["total"] <= 360
     assert mean["SimCLR"]["labels_all"] >= 0.95
     assert mean["SimCLR"]["labels_10"] >= 0.80
     assert mean["SimCLR"]["labels_10"] - mean["supervised"]["labels_10"] >= 0.15
     assert max(f for source in ("random encoder", "pixels") for f in mean[source].values()) <= 0.50
+
+
+def test_the_figures_are_those_of_todays_recipes():
+    for name, recipe in {"demo": RECIPE, "demo-one-seed": RECIPE, "crop-color": SHORT}.items():
+        assert json.loads((RESULTS / f"{name}.json").read_text())["config"] == recipe.to_dict()
 
 
 def test_crop_and_color_only_work_together():

@@ -121,10 +121,17 @@ def wait_for_steps(path: Path, process: subprocess.Popen, steps: int) -> None:
     raise AssertionError("the run did not start")
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The folder of a run of `COMMAND` that nobody interrupted."""
+    path = tmp_path_factory.mktemp("whole") / "run"
+    subprocess.run([*COMMAND, "--run-dir", path], check=True, capture_output=True)
+    return path
+
+
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT])
-def test_kill_or_ctrl_c_and_resume_gives_the_same_run(tmp_path, sent):
-    whole, cut = tmp_path / "whole", tmp_path / "cut"
-    subprocess.run([*COMMAND, "--run-dir", whole], check=True, capture_output=True)
+def test_kill_or_ctrl_c_and_resume_gives_the_same_run(whole, tmp_path, sent):
+    cut = tmp_path / "cut"
     process = subprocess.Popen([*COMMAND, "--run-dir", cut], stderr=subprocess.PIPE, text=True)
     wait_for_steps(cut, process, 5)
     process.send_signal(sent)
@@ -176,7 +183,8 @@ def test_the_monitor_sees_only_images_that_are_not_trained_on(emblems, tmp_path,
 
     monkeypatch.setattr(module, "contrastive_objective", objective)
     monkeypatch.setattr(module, "extract_features", features)
-    pretrain(emblems, dataclasses.replace(TINY, batch_size=11), tmp_path / "run")  # divides the 110: an epoch leaves none out
+    whole_epochs = dataclasses.replace(TINY, batch_size=11)  # divides the 110, so that no image is left out
+    pretrain(emblems, whole_epochs, tmp_path / "run")
     bank, queries = looked_at[0], looked_at[1]
     assert looked_at == [bank, queries] * 3
     assert len(trained_on) == 110  # of each class's 12 images, one is kept out
@@ -225,10 +233,34 @@ def test_a_diverging_run_stops_and_keeps_the_last_good_checkpoint(emblems, tmp_p
 
 
 def test_a_checkpoint_with_infinite_weights_is_not_written(emblems, tmp_path):
-    with pytest.raises(DivergedError):
-        pretrain(emblems, dataclasses.replace(TINY, optimizer="sgd", lr=1e38), tmp_path / "run")
-    if (tmp_path / "run" / "checkpoint.pt").exists():
-        assert all(v.isfinite().all() for v in weights(tmp_path / "run").values())
+    model = torch.nn.Linear(2, 2)
+    watcher = run.Run(tmp_path / "run", TINY)
+    watcher.begin(model, torch.optim.SGD(model.parameters()), steps_per_epoch=6)
+    torch.nn.init.constant_(model.bias, torch.inf)
+    with pytest.raises(DivergedError, match="weights are not finite after step 4"):
+        watcher.save(5)
+    assert all(value.isfinite().all() for value in weights(tmp_path / "run").values())
+
+
+def test_ctrl_c_while_looking_at_the_validation_images_saves_too(emblems, tmp_path, monkeypatch):
+    module = importlib.import_module("simclr_lib.training.pretrain")
+    real = module.knn_accuracy
+
+    def interrupted(*args):
+        os.kill(os.getpid(), signal.SIGINT)
+        return real(*args)
+
+    monkeypatch.setattr(module, "knn_accuracy", interrupted)
+    with pytest.raises(Interrupted, match="stopped after step 6 of 18"):
+        pretrain(emblems, dataclasses.replace(TINY, checkpoint_seconds=1e9), tmp_path / "run")
+    assert load_checkpoint(tmp_path / "run")["step"] == 6
+
+
+def test_resuming_on_other_images_is_refused(emblems, tmp_path):
+    pretrain(emblems, TINY, tmp_path)
+    other = dataclasses.replace(emblems, images=255 - emblems.images)
+    with pytest.raises(SimCLRError, match=r"another configuration \(images was"):
+        pretrain(other, dataclasses.replace(TINY, resume=True), tmp_path)
 
 
 def test_a_checkpoint_from_another_configuration_is_refused_by_name(emblems, tmp_path):
@@ -340,11 +372,48 @@ def test_views_may_be_smaller_than_images(emblems):
     assert {shape[-1] for shape in seen} == {20, 32}
 
 
-def test_a_run_that_was_killed_before_its_first_checkpoint_can_start_again(emblems, tmp_path):
-    (tmp_path / "config.json").write_text("{}")
-    (tmp_path / "metrics.jsonl").write_text('{"step": 0, "loss": 1}\n')
-    pretrain(emblems, dataclasses.replace(TINY, epochs=1), tmp_path)
-    assert len([m for m in read_metrics(tmp_path) if "loss" in m]) == 6
+@pytest.mark.parametrize("name", ["config.json", "metrics.jsonl", "results.json"])
+def test_a_folder_with_other_files_of_these_names_is_left_alone(emblems, tmp_path, name):
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(SimCLRError, match=f"a {name} that would be lost: choose another folder"):
+        pretrain(emblems, TINY, tmp_path)
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(name, "mine")]
+
+
+def test_a_run_that_was_killed_before_its_first_step_can_be_resumed(emblems, tmp_path, monkeypatch):
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "write_atomically", killed)  # the checkpoint is there, config.json is not yet
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(emblems, TINY, tmp_path)
+    monkeypatch.undo()
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.pt"]
+    pretrain(emblems, dataclasses.replace(TINY, resume=True), tmp_path)
+    assert len([m for m in read_metrics(tmp_path) if "loss" in m]) == 18
+
+
+def test_resuming_on_other_classes_is_refused(emblems, tmp_path):
+    pretrain(emblems, TINY, tmp_path)
+    renamed = dataclasses.replace(emblems, classes=["cat", *emblems.classes[1:]])
+    with pytest.raises(SimCLRError, match=r"another configuration \(classes was .*striped.* is \['cat'"):
+        pretrain(renamed, dataclasses.replace(TINY, resume=True), tmp_path)
+
+
+@pytest.mark.parametrize("part", ["model", "optimizer"])
+def test_resuming_weights_that_do_not_fit_is_refused(emblems, tmp_path, part):
+    pretrain(emblems, TINY, tmp_path)
+    state = load_checkpoint(tmp_path)
+    del state["format"]
+    save_checkpoint(tmp_path / "checkpoint.pt", {**state, part: {"state": {}, "param_groups": []}})
+    with pytest.raises(SimCLRError, match="it is damaged"):
+        pretrain(emblems, dataclasses.replace(TINY, resume=True), tmp_path)
+
+
+def test_resuming_a_checkpoint_that_is_not_of_a_run_is_refused(emblems, tmp_path):
+    save_checkpoint(tmp_path / "checkpoint.pt", {"head": {}})
+    with pytest.raises(SimCLRError, match="is not the checkpoint of a run"):
+        pretrain(emblems, dataclasses.replace(TINY, resume=True), tmp_path)
 
 
 def test_images_without_labels_are_watched_by_those_that_have_some(emblems, tmp_path):
@@ -383,7 +452,7 @@ def test_one_class_can_be_pretrained_on(emblems):
 def test_simclr_learns_the_classes_of_emblems_without_labels():
     """The one thing it is all for, at a size that takes half a minute: features beat their random start."""
     train, test = load_dataset("emblems", "train", limit=2048), load_dataset("emblems", "test", limit=512)
-    config = dataclasses.replace(RECIPE, epochs=14, validation=0.0)
+    config = dataclasses.replace(RECIPE, epochs=8, validation=0.0)
     torch.manual_seed(0)
     encoders = {"random": config.encoder(32), "trained": pretrain(train, config).encoder}
     score = {

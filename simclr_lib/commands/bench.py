@@ -181,8 +181,8 @@ def work(steps: Iterator[int], seconds: float) -> tuple[int, float]:
     units, start = 0, time.perf_counter()
     while units == 0 or time.perf_counter() - start < seconds:
         units += next(steps)
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()  # a GPU may be behind
+    for number in range(torch.cuda.device_count()):
+        torch.cuda.synchronize(number)  # a GPU may be behind
     return units, time.perf_counter() - start
 
 

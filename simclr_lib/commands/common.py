@@ -19,7 +19,8 @@ from simclr_lib.training import write_atomically
 
 BUDGETS = (10, 50, 100)
 COLUMNS = {
-    "knn": "kNN",
+    "knn": "kNN, k = 20",
+    "knn_200": "kNN, k = 200",
     **{f"labels_{budget}": f"{budget} per class" for budget in BUDGETS},
     "labels_all": "all labels",
     "labels_all_sgd": "all, SGD",
@@ -106,20 +107,24 @@ def merge_seeds(runs: Sequence[Results]) -> Results:
 
 
 def text_table(results: Mapping[str, Mapping[str, Mapping]]) -> str:
-    """The results as aligned lines of per cents."""
-    columns = {key: name for key, name in COLUMNS.items() if any(key in row for row in results.values())}
-    lines = ["".join([f"{'test accuracy, %':<22}", *(f"{name:>17}" for name in columns.values())])]
-    for source, row in results.items():
-        cells = [f"{source:<22}"]
-        for key in columns:
-            if key not in row:
-                cells.append(f"{'–':>17}")
-            elif len(row[key]["values"]) > 1:
-                cells.append(f"{100 * row[key]['mean']:>10.1f} ± {100 * row[key]['std']:<4.1f}")
-            else:
-                cells.append(f"{100 * row[key]['mean']:>17.1f}")
+    """The results as aligned lines of per cents: a line a measure and a column a source, to fit a terminal."""
+    lines = ["".join([f"{'test accuracy, %':<18}", *(f"{source:>{_width(source)}}" for source in results)])]
+    for key, name in COLUMNS.items():
+        if not any(key in row for row in results.values()):
+            continue
+        cells = [f"{name:<18}"]
+        for source, row in results.items():
+            text = "–"
+            if key in row:
+                text = f"{100 * row[key]['mean']:.1f}"
+                text += f" ± {100 * row[key]['std']:<4.1f}" if len(row[key]["values"]) > 1 else " " * 7
+            cells.append(f"{text:>{_width(source)}}")
         lines.append("".join(cells).rstrip())
     return "\n".join(lines)
+
+
+def _width(source: str) -> int:
+    return max(14, len(source) + 2)
 
 
 def write_results(path: Path, results: Mapping[str, object]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -34,16 +35,10 @@ from simclr_lib.evaluation import (
 )
 from simclr_lib.loop import seeded
 from simclr_lib.models import SimCLR
-from simclr_lib.teaching.plots import (
-    plot_confusion,
-    plot_embeddings,
-    plot_label_efficiency,
-    plot_neighbors,
-    plot_training,
-    plot_views,
-)
-from simclr_lib.teaching.report import Picture, accuracy_table, format_figure, html_report, png_bytes
 from simclr_lib.training import Interrupted, pretrain, read_metrics, train_supervised, write_atomically
+
+if TYPE_CHECKING:
+    from simclr_lib.teaching.report import Picture
 
 # The recipe for emblems on a CPU: a narrow ResNet-18 with a stride-2 stem.
 RECIPE = TrainConfig(
@@ -96,7 +91,17 @@ def demo(config: DemoConfig) -> None:
     out = config.out or new_folder("demo")
     if (out / "results.json").exists():
         raise SimCLRError(f"{out} already holds a demo: choose another --out.")
+    try:
+        _run_demo(config, out, device)
+    except KeyboardInterrupt:
+        raise Interrupted(
+            f"stopped; pretraining so far is saved. Continue with the same command and --out {out}"
+        ) from None
+
+
+def _run_demo(config: DemoConfig, out: Path, device: torch.device) -> None:
     clock = Stopwatch()
+    resumed = any(out.glob("seed-*/checkpoint.pt"))  # then the seconds are only of the last part
     train, test = load_dataset("emblems", "train", limit=config.images), load_dataset("emblems", "test")
     clock.lap("drawing emblems")
 
@@ -106,10 +111,7 @@ def demo(config: DemoConfig) -> None:
         begun = (run_dir / "checkpoint.pt").exists()
         settings = replace(RECIPE, seed=seed, epochs=config.epochs, device=config.device, resume=begun)
         print(f"seed {seed}: pretraining on {len(train):,} emblems for {config.epochs} epochs, without labels …")
-        try:
-            model = pretrain(train, settings, run_dir)
-        except Interrupted:
-            raise Interrupted(f"stopped; everything is saved. Continue with the same command and --out {out}") from None
+        model = pretrain(train, settings, run_dir)
         clock.lap("pretraining")
         print("reading the features out, beside a random encoder and pixels …")
         results, _ = compare_encoder(model.encoder, settings, train, test, draws=1)
@@ -122,27 +124,29 @@ def demo(config: DemoConfig) -> None:
             first_model, first_run_dir = model, run_dir
 
     results = merge_seeds(runs)
+    print(text_table(results))
     print("drawing the report …")
     pictures, trust = draw_pictures(first_model, results, read_metrics(first_run_dir), train, test)
     clock.lap("report")
     facts = environment(device)
+    write_report(out, results, pictures, facts, config, clock)
+    # Last, since it says that all of the folder is there.
     write_results(
         out / "results.json",
         {
             "what": "SimCLR on emblems; test accuracy after the last epoch",
             "environment": facts,
             "config": replace(RECIPE, epochs=config.epochs).to_dict(),
+            "supervised": SUPERVISED.to_dict(),
             "seeds": list(config.seeds),
             "num_train": len(train),
             "num_test": len(test),
+            "resumed": resumed,
             "seconds": {**clock.seconds, "total": clock.total},
-            "seconds_per_seed": round(clock.total / len(config.seeds), 1),
             "trustworthiness": trust,
             "results": results,
         },
     )
-    write_report(out, results, pictures, facts, config, clock)
-    print(text_table(results))
     minutes, seconds = divmod(round(clock.total), 60)
     print(f"done in {minutes}:{seconds:02d} minutes. Open {out / 'report.html'} in a browser.")
 
@@ -173,6 +177,17 @@ def draw_pictures(
     test: ImageDataset,
 ) -> tuple[list[Picture], dict[str, float]]:
     """The report's figures, from the first seed's model. Returns them and the embeddings' trustworthiness."""
+    # Only here: the other commands must not wait for matplotlib.
+    from simclr_lib.teaching.plots import (
+        plot_confusion,
+        plot_embeddings,
+        plot_label_efficiency,
+        plot_neighbors,
+        plot_training,
+        plot_views,
+    )
+    from simclr_lib.teaching.report import Picture, format_figure
+
     shown = test.subset(torch.arange(1_000))  # enough to see clusters, few enough for UMAP to take seconds
     h_train, h_test = extract_features(model.encoder, train), extract_features(model.encoder, shown)
     pixels = pixel_features(shown)
@@ -205,23 +220,24 @@ def draw_pictures(
             "Left: the contrastive loss of every step. Right: how often the nearest neighbours of an unseen image, "
             "in the features so far, have its class.",
             plot_training(metrics, 2 * RECIPE.batch_size - 2),
-            "Two curves over the epochs of pretraining: the loss falls, the kNN accuracy on validation images rises.",
+            "Two curves over the epochs of pretraining: the loss, and the kNN accuracy on validation images.",
         ),
         Picture(
             "Few labels go a long way",
             "A linear output head on frozen features, against the same network trained with labels from scratch on "
             "the same images.",
             plot_label_efficiency(results, BUDGETS),
-            "Accuracy against labels per class for SimCLR, supervised training, a random encoder and pixels; "
-            "SimCLR is far ahead with ten labels a class.",
+            "Accuracy against labels per class. With ten: "
+            + ", ".join(f"{source} {format_figure(row['labels_10'])}" for source, row in results.items()),
         ),
         Picture(
             "The features fall into the classes",
-            "A thousand test images, projected to two dimensions by UMAP. Distances between clusters mean little; of "
-            f"an image's 15 neighbours in the left picture most are true ones (trustworthiness "
-            f"{trust['SimCLR features h']:.2f}; pixels {trust['pixels']:.2f}).",
+            "A thousand test images, projected to two dimensions by UMAP. Distances between clusters mean little. "
+            "Trustworthiness, which is 1 where all neighbours in the picture are neighbours among the features too, is "
+            f"{trust['SimCLR features h']:.2f} (pixels: {trust['pixels']:.2f}).",
             plot_embeddings(embeddings, shown.labels, classes),
-            "Two scatter plots. In SimCLR's features, points of one class lie together; in pixels, classes are mixed.",
+            "Two scatter plots of the same images, by SimCLR's features and by pixels; each class has a colour and a "
+            "marker.",
         ),
         Picture(
             "What the network thinks is similar",
@@ -234,14 +250,14 @@ def draw_pictures(
                 train.labels,
                 {"SimCLR": (h_test[queries], h_train), "pixels": (pixels[queries], pixel_features(train))},
             ),
-            "Six query emblems with their nearest neighbours: by SimCLR's features mostly of the same class, by "
-            "pixels mostly of the same colours.",
+            "Six query emblems, each with its six nearest neighbours by SimCLR's features and the six by pixels.",
         ),
         Picture(
             "Where it errs",
             "kNN predictions for the thousand test images, in per cent of the true class.",
             plot_confusion(confusion, classes),
-            "Confusion matrix of the ten classes; most of the weight lies on the diagonal.",
+            f"Confusion matrix of the ten classes; {confusion.trace() / confusion.sum():.0%} of the images lie on its "
+            "diagonal.",
         ),
     ]
     return pictures, trust
@@ -256,6 +272,8 @@ def write_report(
     clock: Stopwatch,
 ) -> None:
     """Write report.html and its figures as PNG files."""
+    from simclr_lib.teaching.report import accuracy_table, format_figure, html_report, png_bytes
+
     for number, picture in enumerate(pictures, 1):
         name = picture.title.lower().replace(" ", "-")
         write_atomically(out / "figures" / f"{number}-{name}.png", png_bytes(picture.figure))
@@ -270,7 +288,7 @@ def write_report(
             (format_figure(ours["labels_all"]), "linear output head, all labels"),
             (format_figure(ours["labels_10"]), "with 10 labels per class"),
             (format_figure(supervised["labels_10"]), "trained from scratch on the same 10"),
-            (format_figure(ours["knn"]), "kNN, nothing trained"),
+            (format_figure(ours["knn"]), "kNN on the features, no head trained"),
         ],
         tables=[
             (

@@ -87,6 +87,7 @@ def _prepare(config: CheckpointConfig) -> tuple[SimCLR, TrainConfig, ImageDatase
         )
         for split in ("train", "test")
     )
+    settings = replace(settings, device=config.device)  # not the one that it was trained on
     folder = config.checkpoint if config.checkpoint.is_dir() else config.checkpoint.parent
     return model, settings, train, test, config.out or folder
 
@@ -96,31 +97,37 @@ def evaluate(config: EvaluateConfig) -> None:
     model, settings, train, test, out = _prepare(config)
     results, _ = compare_encoder(model.encoder, settings, train, test)
     if config.fine_tune:
-        results["SimCLR, fine-tuned"] = fine_tuned_row(model.encoder, train, test, settings.seed)
+        results["SimCLR, fine-tuned"] = fine_tuned_row(model.encoder, train, test, settings)
+    print(text_table(results))
+    file = out / ("evaluation.json" if config.dataset is None else f"evaluation-{test.name}.json")
     write_results(
-        out / "evaluation.json",
+        file,
         {
-            "what": f"{config.checkpoint} on {test.name}",
+            "what": f"{config.checkpoint} on {test.name}; test accuracy",
             "environment": environment(pick_device(config.device)),
             "num_train": len(train),
             "num_test": len(test),
             "results": results,
         },
     )
-    print(text_table(results))
-    print(f"results: {out / 'evaluation.json'}")
+    print(f"results: {file}")
 
 
-def fine_tuned_row(encoder: nn.Module, train: ImageDataset, test: ImageDataset, seed: int) -> dict[str, dict]:
+def fine_tuned_row(
+    encoder: nn.Module, train: ImageDataset, test: ImageDataset, settings: TrainConfig
+) -> dict[str, dict]:
     """Test accuracy of the whole network, trained on from ``encoder`` at every budget of labels."""
     smallest_class = int(train.labels.bincount().min())
     parts = {
-        f"labels_{budget}": train.subset(few_labels(train.labels, budget, seed))
+        f"labels_{budget}": train.subset(few_labels(train.labels, budget, settings.seed))
         for budget in BUDGETS
         if budget <= smallest_class
     }
     parts["labels_all"] = train
-    return {column: summary([fine_tune(encoder, part, test, seed=seed)[1]]) for column, part in parts.items()}
+    return {
+        column: summary([fine_tune(encoder, part, test, seed=settings.seed, precision=settings.precision)[1]])
+        for column, part in parts.items()
+    }
 
 
 def embed(config: EmbedConfig) -> None:
@@ -129,8 +136,8 @@ def embed(config: EmbedConfig) -> None:
     from simclr_lib.teaching.plots import plot_embeddings
     from simclr_lib.teaching.report import png_bytes
 
-    model, _, _, test, out = _prepare(config)
-    features = extract_features(model.encoder, test)
+    model, settings, _, test, out = _prepare(config)
+    features = extract_features(model.encoder, test, precision=settings.precision)
     print(f"projecting {len(features):,} features of {features.shape[1]} numbers by {config.method} …")
     points = project(features, config.method, config.seed)
     trust = trustworthiness(features, points)

@@ -15,6 +15,7 @@ from simclr_lib.commands.common import (
     evaluate_baselines,
     evaluate_encoder,
     merge_seeds,
+    new_folder,
     text_table,
     write_results,
 )
@@ -26,6 +27,8 @@ from simclr_lib.errors import SimCLRError, unknown_name
 from simclr_lib.training import pretrain
 
 SHORT = replace(RECIPE, epochs=12, validation=0.0)  # enough to tell variants apart, at a minute a run
+
+TEST_IMAGES = 1024
 
 NO_CROP = {"crop_min": 1.0}
 NO_COLOR = {"color_prob": 0.0, "gray_prob": 0.0}
@@ -61,7 +64,7 @@ class SweepConfig:
     images: int = 4096
     """Training images."""
     out: Path | None = None
-    """Results file; by default notebooks/results/NAME.json."""
+    """Folder for results.json; a new one below ./runs by default."""
     device: str = "auto"
     """cpu, cuda or cuda:N; auto is the GPU if there is one."""
 
@@ -70,11 +73,15 @@ def sweep(config: SweepConfig) -> None:
     """Run ``simclr sweep``: prints the table and writes the results file."""
     if not config.seeds:
         raise SimCLRError("--seeds needs at least one number.")
+    if config.images < SHORT.batch_size:
+        raise SimCLRError(f"--images must be at least {SHORT.batch_size}, one batch, not {config.images}.")
     named = variants(config.name)
-    out = config.out or Path("notebooks/results") / f"{config.name}.json"
+    out = (config.out or new_folder(config.name)) / "results.json"
+    if out.exists():
+        raise SimCLRError(f"{out.parent} already holds results: choose another --out.")
     clock = Stopwatch()
     train = load_dataset("emblems", "train", limit=config.images)
-    test = load_dataset("emblems", "test", limit=1024)
+    test = load_dataset("emblems", "test", limit=TEST_IMAGES)
     runs: list[Results] = []
     for seed in config.seeds:
         rows = evaluate_baselines(replace(SHORT, seed=seed, device=config.device), train, test)
@@ -85,6 +92,7 @@ def sweep(config: SweepConfig) -> None:
             rows[f"SimCLR, {variant}"], _ = evaluate_encoder(model.encoder, settings, train, test)
         runs.append(rows)
     results = merge_seeds(runs)
+    print(text_table(results))
     write_results(
         out,
         {
@@ -102,5 +110,4 @@ def sweep(config: SweepConfig) -> None:
             "results": results,
         },
     )
-    print(text_table(results))
     print(f"results: {out}")

@@ -55,6 +55,7 @@ def train(config: TrainConfig) -> None:
         clock.lap("training")
         results = {"supervised": {"labels_all": summary([accuracy(classifier, test_images, config.precision)])}}
     clock.lap("evaluation")
+    print(text_table(results))
 
     write_results(
         run_dir / "results.json",
@@ -69,5 +70,4 @@ def train(config: TrainConfig) -> None:
             "results": results,
         },
     )
-    print(text_table(results))
     print(f"results: {run_dir / 'results.json'}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,11 +17,21 @@ from simclr_lib.data.dataset import ImageDataset, split_indices
 from simclr_lib.data.images import load_files
 from simclr_lib.errors import SimCLRError
 
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+EXTENSIONS = (".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+OTHER_PICTURES = (
+    ".heic",
+    ".heif",
+    ".avif",
+    ".jxl",
+    ".dng",
+)  # not read, but counted
+READABLE = f"images are read from {', '.join(EXTENSIONS)} files: convert others, for instance to .jpg"
 TEST_FOLDERS = ("test", "val", "valid", "validation")
 TEST_SHARE = 0.2  # held out where there is no test folder
 DEFAULT_SIZE = 64  # pixels, for photographs and mixed sizes
 MAX_NATIVE_SIZE = 128  # larger images are resized to DEFAULT_SIZE unless another size is asked for
+
+log = logging.getLogger(__name__)
 
 
 def imagefolder(
@@ -95,19 +106,21 @@ def _list_images(folder: Path, classes: list[str]) -> tuple[list[Path], Tensor]:
     for label, name in enumerate(classes):
         if not (folder / name).is_dir():
             continue  # a class may have no test images
-        found = _images_below(folder / name)
+        found = _files_below(folder / name, EXTENSIONS)
+        if left_out := _files_below(folder / name, OTHER_PICTURES):
+            log.warning(f"{folder / name}: left out {len(left_out)} pictures such as {left_out[0].name}; {READABLE}.")
         if not found:
-            raise SimCLRError(f"{folder / name} has no images: add some or remove the folder.")
+            raise SimCLRError(f"{folder / name} has no images: add some or remove the folder; {READABLE}.")
         paths += found
         labels += [label] * len(found)
     return paths, torch.tensor(labels, dtype=torch.int64)
 
 
-def _images_below(folder: Path) -> list[Path]:
+def _files_below(folder: Path, extensions: tuple[str, ...]) -> list[Path]:
     found: list[str] = []
     for parent, folders, files in os.walk(folder, followlinks=True):
         folders[:] = [name for name in folders if name[0] != "."]
-        found += [f"{parent}/{name}" for name in files if name[0] != "." and name.lower().endswith(EXTENSIONS)]
+        found += [f"{parent}/{name}" for name in files if name[0] != "." and name.lower().endswith(extensions)]
     return [Path(path) for path in sorted(found)]
 
 

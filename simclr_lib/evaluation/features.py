@@ -42,7 +42,7 @@ def extract_features(
         encoder: images [N, 3, H, W] → h [N, D]. Its mode and statistics are left as they were.
         dataset: an `ImageDataset`, or images: uint8 [N, 3, H, W] or float in [0, 1].
         batch_size: images at a time; does not change the result.
-        precision: "auto" uses bfloat16 where the hardware has it.
+        precision: "auto" uses bfloat16 where that is faster.
         progress: show a progress bar when it takes over two seconds.
 
     Returns:

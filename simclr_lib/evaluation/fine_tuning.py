@@ -38,7 +38,7 @@ def fine_tune(
         batch_size: at most; with fewer images than that, all of them.
         lr: peak learning rate; None follows the rule above.
         seed: of the head, the order and the views.
-        precision: "auto" uses bfloat16 where the hardware has it.
+        precision: "auto" uses bfloat16 where that is faster.
 
     Returns:
         (classifier, accuracy on ``test``, 0…1).

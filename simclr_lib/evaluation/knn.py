@@ -28,7 +28,7 @@ def knn_predict(
         chunk_size: queries at a time; does not change the result.
 
     Returns:
-        int64 [M]: predicted labels.
+        int64 [M]: predicted labels, on the bank's device.
     """
     if len(bank) == 0 or bank.shape[1:] != queries.shape[1:]:
         raise SimCLRError(
@@ -38,7 +38,7 @@ def knn_predict(
     if k < 1 or not temperature > 0:
         raise SimCLRError(f"kNN needs k of at least 1 and a temperature above 0, not k={k}, temperature={temperature}.")
     bank = F.normalize(bank.float(), dim=1)
-    queries = F.normalize(queries.float(), dim=1)
+    bank_labels, queries = bank_labels.to(bank.device), F.normalize(queries.to(bank.device).float(), dim=1)
     num_classes = int(bank_labels.max()) + 1
     predictions = []
     for chunk in queries.split(chunk_size):
@@ -61,4 +61,4 @@ def knn_accuracy(
 ) -> float:
     """Share of queries whose label `knn_predict` finds, 0…1."""
     predicted = knn_predict(bank, bank_labels, queries, k, temperature)
-    return (predicted == query_labels).float().mean().item()
+    return (predicted == query_labels.to(predicted.device)).float().mean().item()

@@ -64,6 +64,8 @@ def linear_probe(
     """
     if len(train_features) == 0 or len(train_features) != len(train_labels):
         raise SimCLRError(f"a probe needs one label a feature, not {len(train_labels)} for {len(train_features)}.")
+    device = train_features.device
+    train_labels, test_features, test_labels = (t.to(device) for t in (train_labels, test_features, test_labels))
     if num_classes is None:
         num_classes = int(torch.cat([train_labels, test_labels]).max()) + 1
     mean, std = train_features.mean(dim=0), train_features.std(dim=0, correction=0)
@@ -83,7 +85,7 @@ def linear_probe(
     else:
         raise unknown_name("probe method", method, ("lbfgs", "sgd"))
 
-    head = OutputHead(train_features.shape[1], num_classes)
+    head = OutputHead(train_features.shape[1], num_classes).to(device)
     with torch.no_grad():  # fold the standardisation into the head
         head.weight.copy_(weight / std)
         head.bias.copy_(bias - (weight / std) @ mean)
@@ -150,7 +152,7 @@ def _logistic_regression(
 
 def _sgd(features: Tensor, labels: Tensor, num_classes: int, seed: int) -> tuple[Tensor, Tensor]:
     """The paper's protocol. Returns (weight [C, D], bias [C])."""
-    head = OutputHead(features.shape[1], num_classes)
+    head = OutputHead(features.shape[1], num_classes).to(features.device)
     torch.nn.init.zeros_(head.weight)
     torch.nn.init.zeros_(head.bias)
     batch_size = min(256, len(features))
@@ -162,11 +164,10 @@ def _sgd(features: Tensor, labels: Tensor, num_classes: int, seed: int) -> tuple
         seed=seed,
         precision="fp32",
     )
-    fit(
-        head,
-        lambda indices, _: F.cross_entropy(head(features[indices]), labels[indices]),
-        len(features),
-        config,
-        description="output head",
-    )
+
+    def batch_loss(indices: Tensor, _: torch.Generator) -> Tensor:
+        indices = indices.to(features.device)
+        return F.cross_entropy(head(features[indices]), labels[indices])
+
+    fit(head, batch_loss, len(features), config, description="output head")
     return head.weight.detach(), head.bias.detach()

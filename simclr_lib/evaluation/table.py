@@ -30,7 +30,7 @@ def evaluate_features(
     draws: int = 3,
     seed: int = 0,
 ) -> dict[str, Figure]:
-    """kNN (k = 20) and L-BFGS probe with all labels, and the probe with few labels a class.
+    """kNN (k = 20 and 200) and L-BFGS probe with all labels, and the probe with few labels a class.
 
     Args:
         train_features: float [N, D].
@@ -42,9 +42,12 @@ def evaluate_features(
         seed: of those choices.
 
     Returns:
-        {"knn": …, "labels_all": …, "labels_10": …, …}: accuracies, 0…1, as `summary` gives them.
+        {"knn": …, "knn_200": …, "labels_all": …, "labels_10": …, …}: accuracies, 0…1, as `summary` gives them.
     """
     num_classes = int(max(train_labels.max(), test_labels.max())) + 1
+
+    def nearest(k: int) -> float:
+        return knn_accuracy(train_features, train_labels, test_features, test_labels, k)
 
     def probe(rows: Tensor | slice) -> float:
         return linear_probe(
@@ -57,7 +60,8 @@ def evaluate_features(
         ).accuracy
 
     table = {
-        "knn": summary([knn_accuracy(train_features, train_labels, test_features, test_labels)]),
+        "knn": summary([nearest(20)]),
+        "knn_200": summary([nearest(200)]),
         "labels_all": summary([probe(slice(None))]),
     }
     smallest_class = int(train_labels.bincount(minlength=num_classes).min())

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from simclr_lib.teaching.style import MARKERS, OKABE_ITO
 
 INK = "#222222"
+MAX_LEGEND = 20  # classes that a legend can name and that colours and markers can tell apart
 SOURCE_STYLE = {  # how a source of features is drawn, wherever it is drawn
     "SimCLR": (OKABE_ITO["blue"], "o", "-"),
     "supervised": (OKABE_ITO["vermillion"], "s", "--"),
@@ -128,7 +129,7 @@ def plot_label_efficiency(results: Mapping[str, Mapping[str, Mapping]], budgets:
 
 
 def plot_embeddings(pictures: Mapping[str, Tensor], labels: Tensor, classes: Sequence[str]) -> Figure:
-    """Scatter plots side by side, colour and marker by class.
+    """Scatter plots side by side, colour and marker by class; up to 20 classes are named in a legend.
 
     Args:
         pictures: title → float [N, 2].
@@ -139,14 +140,17 @@ def plot_embeddings(pictures: Mapping[str, Tensor], labels: Tensor, classes: Seq
     for axes, (title, points) in zip(axes_list, pictures.items(), strict=True):
         scatter_classes(axes, points, labels, classes)
         axes.set_title(title, fontsize=11, color=INK)
-    figure.legend(
-        *axes_list[0].get_legend_handles_labels(),
-        loc="outside lower center",
-        ncols=min(5, len(classes)),
-        frameon=False,
-        markerscale=2,
-        fontsize=9,
-    )
+    if len(classes) <= MAX_LEGEND:
+        figure.legend(
+            *axes_list[0].get_legend_handles_labels(),
+            loc="outside lower center",
+            ncols=min(5, len(classes)),
+            frameon=False,
+            markerscale=2,
+            fontsize=9,
+        )
+    else:
+        figure.supxlabel(f"{len(classes)} classes; colours and markers repeat", fontsize=9, color=INK)
     return figure
 
 

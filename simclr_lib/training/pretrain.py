@@ -16,7 +16,7 @@ from simclr_lib.evaluation import extract_features, knn_accuracy
 from simclr_lib.loop import fit, initial_weights, seeded
 from simclr_lib.models import SimCLR
 from simclr_lib.objectives import contrastive_objective
-from simclr_lib.training.run import Run
+from simclr_lib.training.run import Run, facts_of
 
 MONITOR_BANK = 2_000  # at most so many training images vote in the kNN monitor
 MONITOR_QUERIES = 1_000
@@ -41,8 +41,7 @@ def pretrain(
     device = pick_device(config.device)
     with initial_weights(config.seed):
         model = place(config.simclr(dataset.image_size), device)
-    facts = {"task": "pretrain", "num_images": len(dataset), "image_size": dataset.image_size}
-    run = Run(run_dir, config, facts) if run_dir else None
+    run = Run(run_dir, config, facts_of("pretrain", dataset)) if run_dir else None
 
     rows = torch.arange(len(dataset))  # that are trained on
     watched = dataset if _has_classes(dataset) else labelled

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -16,10 +17,13 @@ from torch import nn
 from torch.optim import Optimizer
 
 from simclr_lib.config import FREE_ON_RESUME, TrainConfig
+from simclr_lib.data import ImageDataset
 from simclr_lib.device import environment
 from simclr_lib.errors import SimCLRError
 from simclr_lib.loop import DivergedError
 from simclr_lib.training.checkpoint import load_checkpoint, save_checkpoint, write_atomically
+
+WRITTEN = ("config.json", "metrics.jsonl", "results.json")  # beside the checkpoint
 
 
 class Interrupted(KeyboardInterrupt):
@@ -40,7 +44,7 @@ class Run:
     Args:
         path: the folder. It may hold a run only if ``config.resume``.
         config: the run's settings.
-        facts: what else must be the same on resuming, such as the number of images; stored with the settings.
+        facts: what else must be the same on resuming, see `facts_of`; stored with the settings.
     """
 
     def __init__(self, path: Path, config: TrainConfig, facts: dict[str, object] | None = None) -> None:
@@ -53,17 +57,24 @@ class Run:
         self.interrupted = False
         if self.checkpoint_path.exists() and not config.resume:
             raise SimCLRError(f"{self.path} already holds a run: continue it (--resume), or choose another folder.")
+        in_the_way = [name for name in WRITTEN if (self.path / name).exists()]
+        if in_the_way and not config.resume:
+            raise SimCLRError(
+                f"{self.path} has no checkpoint, but a {in_the_way[0]} that would be lost: choose another folder."
+            )
         if config.resume and not self.checkpoint_path.exists():
             raise SimCLRError(f"there is no checkpoint in {self.path} to resume: leave out --resume to start there.")
         self.resumed = load_checkpoint(self.checkpoint_path) if config.resume else None
         if self.resumed:
             self._check_same_run(self.resumed)
-        self._tensorboard = _tensorboard_writer(self.path) if config.tensorboard else None
+        self._tensorboard = None
 
     def _check_same_run(self, state: dict[str, Any]) -> None:
+        if not {"config", "facts", "step", "model", "optimizer"} <= state.keys():
+            raise SimCLRError(f"{self.checkpoint_path} is not the checkpoint of a run: choose another folder.")
         then, now = {**state["config"], **state["facts"]}, {**self.config.to_dict(), **self.facts}
         changed = [
-            f"{name.replace('_', '-')} was {then.get(name)!r}, is {now.get(name)!r}"
+            f"{name.replace('_', '-')} was {then.get(name)!r:.60}, is {now.get(name)!r:.60}"
             for name in sorted(then.keys() | now.keys())
             if then.get(name) != now.get(name) and name not in FREE_ON_RESUME
         ]
@@ -84,13 +95,19 @@ class Run:
         if not self.resumed:
             self.save(0)  # from here on there is something to resume
         else:
-            model.load_state_dict(self.resumed["model"])
-            optimizer.load_state_dict(self.resumed["optimizer"])
+            try:
+                model.load_state_dict(self.resumed["model"])
+                optimizer.load_state_dict(self.resumed["optimizer"])
+            except (RuntimeError, ValueError) as error:
+                raise SimCLRError(
+                    f"the weights in {self.checkpoint_path} do not fit its settings: it is damaged. Use another copy."
+                ) from error
             step = self.resumed["step"]
         device = next(model.parameters()).device
         about = {"config": self.config.to_dict(), **self.facts, "environment": environment(device)}
         write_atomically(self.path / "config.json", json.dumps(about, indent=2).encode())
         self._keep_metrics_before(step)
+        self._tensorboard = _tensorboard_writer(self.path, step) if self.config.tensorboard else None
         self.last_time = self.last_save = time.monotonic()
         return step
 
@@ -108,18 +125,17 @@ class Run:
             (step + 1) % self.steps_a_look == 0 or step + 1 == self.total_steps
         )
         self._saving = (
-            self.interrupted
-            or step + 1 == self.total_steps
-            or time.monotonic() - self.last_save >= self.config.checkpoint_seconds
+            step + 1 == self.total_steps or time.monotonic() - self.last_save >= self.config.checkpoint_seconds
         )
-        return self._looking or self._saving
+        return self._looking or self._saving or self.interrupted
 
     def act(self, step: int) -> None:
         if self._looking and self.monitor:
             self._log([{"step": step, "epoch": (step + 1) / self.steps_per_epoch, **self.monitor()}])
-        if self._saving:
+        stop = self.interrupted  # asked for now: perhaps only while looking
+        if self._saving or stop:
             self.save(step + 1)
-        if self.interrupted:
+        if stop:
             raise Interrupted(
                 f"stopped after step {step + 1} of {self.total_steps}; everything is saved. Continue with the "
                 f"same command and --resume --run-dir {self.path}"
@@ -177,6 +193,7 @@ class Run:
         if self.interrupted:
             raise KeyboardInterrupt
         self.interrupted = True
+        print("\nsaving after this step … (Ctrl-C again stops at once)", file=sys.stderr, flush=True)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -188,6 +205,17 @@ class Run:
         if isinstance(error, DivergedError):
             kept = f"The last good checkpoint is {self.checkpoint_path}." if self.checkpoint_path.exists() else ""
             raise DivergedError(f"{error} {kept}".rstrip()) from error
+
+
+def facts_of(task: str, dataset: ImageDataset) -> dict[str, object]:
+    """What must be the same on resuming, besides the settings: "pretrain" or "supervised", and which images."""
+    return {
+        "task": task,
+        "num_images": len(dataset),
+        "images": dataset.fingerprint(),
+        "image_size": dataset.image_size,
+        "classes": dataset.classes,
+    }
 
 
 def read_metrics(run_dir: Path) -> list[dict[str, float]]:
@@ -202,9 +230,9 @@ def read_metrics(run_dir: Path) -> list[dict[str, float]]:
     return records
 
 
-def _tensorboard_writer(path: Path) -> Any:
+def _tensorboard_writer(path: Path, first_step: int) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         raise SimCLRError("--tensorboard needs a package that is not here: pip install tensorboard") from None
-    return SummaryWriter(str(path))
+    return SummaryWriter(str(path), purge_step=first_step)
