@@ -215,6 +215,13 @@ def test_tensorboard_gets_the_same_metrics(emblems, tmp_path):
     assert logged == pytest.approx([m["loss"] for m in read_metrics(tmp_path / "run") if "loss" in m])
 
 
+def test_without_tensorboard_nothing_is_begun(emblems, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(SimCLRError, match="pip install tensorboard"):
+        pretrain(emblems, dataclasses.replace(TINY, tensorboard=True), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_diverging_run_stops_and_keeps_the_last_good_checkpoint(emblems, tmp_path, monkeypatch):
     from simclr_lib import objectives
 

@@ -67,7 +67,8 @@ class Run:
         self.resumed = load_checkpoint(self.checkpoint_path) if config.resume else None
         if self.resumed:
             self._check_same_run(self.resumed)
-        self._tensorboard = None
+        self._summary_writer = _summary_writer() if config.tensorboard else None  # now: a missing package is said first
+        self._tensorboard: Any = None
 
     def _check_same_run(self, state: dict[str, Any]) -> None:
         if not {"config", "facts", "step", "model", "optimizer"} <= state.keys():
@@ -107,7 +108,8 @@ class Run:
         about = {"config": self.config.to_dict(), **self.facts, "environment": environment(device)}
         write_atomically(self.path / "config.json", json.dumps(about, indent=2).encode())
         self._keep_metrics_before(step)
-        self._tensorboard = _tensorboard_writer(self.path, step) if self.config.tensorboard else None
+        if self._summary_writer:
+            self._tensorboard = self._summary_writer(str(self.path), purge_step=step)
         self.last_time = self.last_save = time.monotonic()
         return step
 
@@ -230,9 +232,9 @@ def read_metrics(run_dir: Path) -> list[dict[str, float]]:
     return records
 
 
-def _tensorboard_writer(path: Path, first_step: int) -> Any:
+def _summary_writer() -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         raise SimCLRError("--tensorboard needs a package that is not here: pip install tensorboard") from None
-    return SummaryWriter(str(path), purge_step=first_step)
+    return SummaryWriter
