@@ -152,7 +152,7 @@ def _run_demo(config: DemoConfig, out: Path, device: torch.device) -> None:
 
 
 def supervised_row(train: ImageDataset, test: ImageDataset, settings: TrainConfig) -> dict[str, dict]:
-    """The same network and views, trained from scratch with labels, at every budget of labels.
+    """The same network and augmentations, trained from scratch with labels, at every budget of labels.
 
     The labelled images at a budget are the ones that the probe of SimCLR's features gets.
     """
