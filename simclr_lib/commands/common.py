@@ -15,6 +15,7 @@ from simclr_lib.device import pick_device, place
 from simclr_lib.errors import SimCLRError
 from simclr_lib.evaluation import evaluate_features, extract_features, linear_probe, pixel_features, summary
 from simclr_lib.loop import initial_weights
+from simclr_lib.teaching.tables import per_cent
 from simclr_lib.training import write_atomically
 
 BUDGETS = (10, 50, 100)
@@ -114,10 +115,9 @@ def text_table(results: Mapping[str, Mapping[str, Mapping]]) -> str:
             continue
         cells = [f"{name:<18}"]
         for source, row in results.items():
-            text = "–"
-            if key in row:
-                text = f"{100 * row[key]['mean']:.1f}"
-                text += f" ± {100 * row[key]['std']:<4.1f}" if len(row[key]["values"]) > 1 else " " * 7
+            text = per_cent(row[key]) if key in row else "–"
+            if "±" not in text:
+                text += " " * len(" ± 0.0")  # below the means of the others
             cells.append(f"{text:>{_width(source)}}")
         lines.append("".join(cells).rstrip())
     return "\n".join(lines)

@@ -10,6 +10,8 @@ from html import escape
 
 from matplotlib.figure import Figure
 
+from simclr_lib.teaching.tables import per_cent
+
 STYLE = """
 :root { color-scheme: light dark; --ink: #1d2430; --soft: #5a6472; --page: #f6f7f9; --card: #fff;
   --line: #dfe3e8; --accent: #0072b2; }
@@ -132,6 +134,4 @@ def accuracy_table(results: Mapping[str, Mapping[str, Mapping]], columns: Mappin
 
 def format_figure(figure: Mapping) -> str:
     """An accuracy as "96.4 %", or "85.9 ± 1.2 %" where there are several values."""
-    if len(figure["values"]) > 1:
-        return f"{100 * figure['mean']:.1f} ± {100 * figure['std']:.1f} %"
-    return f"{100 * figure['mean']:.1f} %"
+    return f"{per_cent(figure)} %"
