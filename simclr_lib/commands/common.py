@@ -109,22 +109,30 @@ def merge_seeds(runs: Sequence[Results]) -> Results:
 
 def text_table(results: Mapping[str, Mapping[str, Mapping]]) -> str:
     """The results as aligned lines of per cents: a line a measure and a column a source, to fit a terminal."""
-    lines = ["".join([f"{'test accuracy, %':<18}", *(f"{source:>{_width(source)}}" for source in results)])]
+    heads = {source: _in_two_lines(source) for source in results}
+    widths = {source: max(len("99.9 ± 0.1"), *map(len, head)) + 2 for source, head in heads.items()}
+    lines = [
+        "".join([f"{name:<16}", *(f"{heads[source][i]:>{widths[source]}}" for source in results)])
+        for i, name in enumerate(("", "test accuracy, %"))
+    ]
     for key, name in COLUMNS.items():
         if not any(key in row for row in results.values()):
             continue
-        cells = [f"{name:<18}"]
+        cells = [f"{name:<16}"]
         for source, row in results.items():
             text = per_cent(row[key]) if key in row else "–"
             if "±" not in text:
                 text += " " * len(" ± 0.0")  # below the means of the others
-            cells.append(f"{text:>{_width(source)}}")
-        lines.append("".join(cells).rstrip())
-    return "\n".join(lines)
+            cells.append(f"{text:>{widths[source]}}")
+        lines.append("".join(cells))
+    return "\n".join(line.rstrip() for line in lines if line.strip())
 
 
-def _width(source: str) -> int:
-    return max(14, len(source) + 2)
+def _in_two_lines(text: str) -> tuple[str, str]:
+    """Broken at the space that leaves the shortest lines; a single word is the second line."""
+    words = text.split()
+    breaks = [(" ".join(words[:i]), " ".join(words[i:])) for i in range(len(words))]
+    return min(breaks, key=lambda lines: max(map(len, lines)))
 
 
 def write_results(path: Path, results: Mapping[str, object]) -> None:

@@ -18,6 +18,7 @@ MAX_LEGEND = 20  # classes that a legend can name and that colours and markers c
 SOURCE_STYLE = {  # how a source of features is drawn, wherever it is drawn
     "SimCLR": (OKABE_ITO["blue"], "o", "-"),
     "supervised": (OKABE_ITO["vermillion"], "s", "--"),
+    "supervised, 32 px": (OKABE_ITO["orange"], "P", "--"),
     "random encoder": (OKABE_ITO["reddish purple"], "^", "-."),
     "pixels": (OKABE_ITO["black"], "D", ":"),
 }
