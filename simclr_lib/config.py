@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from torch import nn
+
 from simclr_lib.augment import SimCLRAugment
 from simclr_lib.device import Precision
 from simclr_lib.errors import SimCLRError
@@ -50,7 +52,7 @@ class TrainConfig:
     projection_dim: int = 128
     """Length of z."""
     projection_layers: int = 2
-    """Linear layers of the projection head: 2 in the paper, 3 in its reference code."""
+    """Linear layers of the projection head: 2 in the paper, 3 in its reference code; 0 is no head, so z is h."""
 
     temperature: float = 0.5
     """τ of NT-Xent."""
@@ -153,6 +155,8 @@ class TrainConfig:
     def simclr(self, image_size: int) -> SimCLR:
         """A new encoder and projection head."""
         encoder = self.encoder(image_size)
+        if self.projection_layers == 0:
+            return SimCLR(encoder, nn.Identity())
         head = ProjectionHead(encoder.feature_dim, self.projection_hidden, self.projection_dim, self.projection_layers)
         return SimCLR(encoder, head)
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from simclr_lib.cli import COMMANDS
-from simclr_lib.commands.demo import RECIPE
 from simclr_lib.commands.sweep import SHORT
 from simclr_lib.errors import SimCLRError
+from simclr_lib.teaching.profiles import EMBLEMS
 from simclr_lib.teaching.tables import BLOCKS, fill
 
 ROOT = Path(__file__).parent.parent
@@ -81,7 +81,7 @@ def test_demo_results_are_what_the_project_stands_for():
 
 
 def test_the_figures_are_those_of_todays_recipes():
-    for name, recipe in {"demo": RECIPE, "demo-one-seed": RECIPE, "crop-color": SHORT}.items():
+    for name, recipe in {"demo": EMBLEMS, "demo-one-seed": EMBLEMS, "crop-color": SHORT}.items():
         assert json.loads((RESULTS / f"{name}.json").read_text())["config"] == recipe.to_dict()
 
 

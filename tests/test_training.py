@@ -26,9 +26,9 @@ from simclr_lib import (
     pretrain,
     train_supervised,
 )
-from simclr_lib.commands.demo import RECIPE
 from simclr_lib.loop import DivergedError
 from simclr_lib.models import ResNet
+from simclr_lib.teaching.profiles import EMBLEMS
 from simclr_lib.training import Interrupted, load_checkpoint, read_metrics, run, save_checkpoint
 
 TINY = TrainConfig(
@@ -459,7 +459,7 @@ def test_one_class_can_be_pretrained_on(emblems):
 def test_simclr_learns_the_classes_of_emblems_without_labels():
     """The one thing it is all for, at a size that takes half a minute: features beat their random start."""
     train, test = load_dataset("emblems", "train", limit=2048), load_dataset("emblems", "test", limit=512)
-    config = dataclasses.replace(RECIPE, epochs=8, validation=0.0)
+    config = dataclasses.replace(EMBLEMS, epochs=8, validation=0.0)
     torch.manual_seed(0)
     encoders = {"random": config.encoder(32), "trained": pretrain(train, config).encoder}
     score = {

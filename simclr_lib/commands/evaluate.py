@@ -14,11 +14,10 @@ from torch import nn
 from simclr_lib.commands.common import BUDGETS, compare_encoder, text_table, write_results
 from simclr_lib.config import TrainConfig
 from simclr_lib.data import ImageDataset, few_labels, load_dataset
-from simclr_lib.device import environment, pick_device, place
-from simclr_lib.errors import SimCLRError
+from simclr_lib.device import environment, pick_device
 from simclr_lib.evaluation import ProjectionMethod, extract_features, fine_tune, project, summary, trustworthiness
 from simclr_lib.models import SimCLR
-from simclr_lib.training import load_checkpoint, write_atomically
+from simclr_lib.training import load_run, write_atomically
 
 
 @dataclass(frozen=True)
@@ -57,26 +56,8 @@ class EmbedConfig(CheckpointConfig):
     """Of the projection."""
 
 
-def load_model(path: Path, device: torch.device) -> tuple[SimCLR, TrainConfig]:
-    """The pretrained model of a checkpoint, in evaluation mode, with the settings it was trained with."""
-    state = load_checkpoint(path)
-    if not {"config", "model", "facts"} <= state.keys():
-        raise SimCLRError(f"{path} is not the checkpoint of a run: give the run's folder or its checkpoint.pt.")
-    config = TrainConfig.from_dict(state["config"])
-    if not config.contrastive:
-        raise SimCLRError(f"{path} was trained with labels: give the checkpoint of a SimCLR run.")
-    image_size = state["facts"].get("image_size", 32)
-    config = replace(config, stem=config.stem_for(image_size))  # whatever size it is evaluated on
-    model = config.simclr(image_size)
-    try:
-        model.load_state_dict(state["model"])
-    except RuntimeError as error:
-        raise SimCLRError(f"the weights in {path} do not fit its settings: it is damaged. Use another copy.") from error
-    return place(model, device).eval(), config
-
-
 def _prepare(config: CheckpointConfig) -> tuple[SimCLR, TrainConfig, ImageDataset, ImageDataset, Path]:
-    model, settings = load_model(config.checkpoint, pick_device(config.device))
+    model, settings = load_run(config.checkpoint, pick_device(config.device))
     train, test = (
         load_dataset(
             config.dataset or settings.dataset,

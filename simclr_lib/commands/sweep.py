@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
 import tyro
+from torch import nn
 
 from simclr_lib.commands.common import (
     Results,
@@ -19,36 +21,132 @@ from simclr_lib.commands.common import (
     text_table,
     write_results,
 )
-from simclr_lib.commands.demo import RECIPE
+from simclr_lib.commands.demo import FEW_LABEL_STEPS, SUPERVISED, supervised_row
 from simclr_lib.config import TrainConfig
-from simclr_lib.data import load_dataset
+from simclr_lib.data import ImageDataset, few_labels, load_dataset
 from simclr_lib.device import environment, pick_device
 from simclr_lib.errors import SimCLRError, unknown_name
-from simclr_lib.training import pretrain
+from simclr_lib.evaluation import accuracy, fine_tune, summary
+from simclr_lib.teaching.profiles import EMBLEMS
+from simclr_lib.training import pretrain, train_supervised
 
-SHORT = replace(RECIPE, epochs=12, validation=0.0)  # enough to tell variants apart, at a minute a run
-
+SHORT = replace(EMBLEMS, epochs=12, validation=0.0)  # enough to tell variants apart, at a minute a run
 TEST_IMAGES = 1024
+LABEL_BUDGETS = (10, 20, 50, 100)
+FINE_TUNING_STEPS = 150
 
-NO_CROP = {"crop_min": 1.0}
-NO_COLOR = {"color_prob": 0.0, "gray_prob": 0.0}
+Measure = Callable[[TrainConfig, ImageDataset, ImageDataset], Results]
+"""From (settings with the seed, training images, test images) to that seed's results."""
 
 
-def variants(name: str) -> dict[str, TrainConfig]:
-    """The variants of a sweep: what they are called and how they are trained.
+@dataclass(frozen=True)
+class Sweep:
+    """A comparison.
 
-    crop-color is the question of the paper's figure 5: which augmentations must come together?
+    Attributes:
+        variants: name → settings.
+        measure: takes one seed's results.
     """
-    sweeps: dict[str, Callable[[], dict[str, TrainConfig]]] = {
-        "crop-color": lambda: {
-            "crop only": replace(SHORT, **NO_COLOR),  # type: ignore[arg-type]
-            "color only": replace(SHORT, **NO_CROP),  # type: ignore[arg-type]
-            "crop + color": SHORT,
-        },
+
+    variants: dict[str, TrainConfig]
+    measure: Measure
+
+
+def sweeps(base: TrainConfig) -> dict[str, Sweep]:
+    """Every sweep by its name, around the settings ``base``."""
+    no_crop, no_color = {"crop_min": 1.0}, {"color_prob": 0.0, "gray_prob": 0.0}
+    lengths = [max(1, base.epochs * quarters // 4) for quarters in (1, 2, 4, 8)]
+    return {
+        # The paper's figure 5: which augmentations must come together?
+        "crop-color": pretrainings(
+            {
+                "crop only": replace(base, **no_color),  # type: ignore[arg-type]
+                "color only": replace(base, **no_crop),  # type: ignore[arg-type]
+                "crop + color": base,
+            },
+            baselines=True,
+        ),
+        # Table 5: how sharply should the softmax look at the hardest negatives?
+        "temperature": pretrainings({f"τ = {t:g}": replace(base, temperature=t) for t in (0.05, 0.1, 0.2, 0.5, 1.0)}),
+        # Figure 9: how many negatives? The learning rate grows with the root of the batch size (B.1).
+        "batch-size": pretrainings(
+            {f"batch {b}": replace(base, batch_size=b, lr=0.4 * math.sqrt(b / 64)) for b in (16, 32, 64, 128, 256)}
+        ),
+        # Figure 8: what is the projection head good for, and is h or z the better representation?
+        "head": pretrainings(
+            {
+                name: replace(base, projection_layers=layers)
+                for name, layers in {"no head": 0, "linear head": 1, "2 layers": 2, "3 layers": 3}.items()
+            },
+            also_z=True,
+        ),
+        # Figure 9 again: does longer training help?
+        "epochs": pretrainings({f"{epochs} epochs": replace(base, epochs=epochs) for epochs in lengths}),
+        # Section 5: what are the features worth, beside training with labels?
+        "labels": Sweep({"SimCLR": base, "supervised": SUPERVISED}, measure_label_budgets),
     }
-    if name not in sweeps:
-        raise unknown_name("sweep", name, sweeps)
-    return sweeps[name]()
+
+
+def pretrainings(variants: dict[str, TrainConfig], baselines: bool = False, also_z: bool = False) -> Sweep:
+    """A sweep that pretrains every variant and evaluates its features.
+
+    Args:
+        variants: name → settings.
+        baselines: also measure a random encoder and the pixels.
+        also_z: also measure the projection head's output.
+    """
+
+    def measure(settings: TrainConfig, train: ImageDataset, test: ImageDataset) -> Results:
+        rows = evaluate_baselines(settings, train, test) if baselines else {}
+        for name, variant in variants.items():
+            config = replace(variant, seed=settings.seed, device=settings.device)
+            print(f"seed {config.seed}: {name} …", flush=True)
+            model = pretrain(train, config)
+            rows[f"SimCLR, {name}"], _ = evaluate_encoder(model.encoder, config, train, test)
+            if also_z:
+                both = nn.Sequential(model.encoder, model.projector)
+                rows[f"SimCLR, {name}, z"], _ = evaluate_encoder(both, config, train, test)
+        return rows
+
+    return Sweep(variants, measure)
+
+
+def measure_label_budgets(settings: TrainConfig, train: ImageDataset, test: ImageDataset) -> Results:
+    """SimCLR's features and what they are compared with, at every budget of labels.
+
+    Training from scratch comes twice: for as many steps as the demo gives it, and for as many views as SimCLR saw.
+    """
+    seed = settings.seed
+    steps_per_epoch = len(train) // settings.batch_size
+    supervised = replace(SUPERVISED, seed=seed, device=settings.device)
+
+    def fine_tuned(part: ImageDataset) -> dict:
+        batch_size = min(settings.batch_size, len(part))
+        epochs = math.ceil(FINE_TUNING_STEPS / (len(part) // batch_size))
+        return dict(summary([fine_tune(encoder, part, test, epochs, batch_size, seed=seed)[1]]))
+
+    def from_scratch(steps: int) -> dict[str, dict]:
+        row = supervised_row(train, test, supervised, LABEL_BUDGETS, steps)
+        classifier = train_supervised(train, replace(supervised, epochs=math.ceil(steps / steps_per_epoch)))
+        return {**row, "labels_all": dict(summary([accuracy(classifier, test)]))}
+
+    print(f"seed {seed}: pretraining …", flush=True)
+    encoder = pretrain(train, settings).encoder
+    print(f"seed {seed}: linear heads and fine-tuning …", flush=True)
+    linear, _ = evaluate_encoder(encoder, settings, train, test, budgets=LABEL_BUDGETS)
+    parts = {f"labels_{budget}": train.subset(few_labels(train.labels, budget, seed)) for budget in LABEL_BUDGETS}
+    parts["labels_all"] = train
+    rows: Results = {
+        "SimCLR, linear head": linear,
+        "SimCLR, fine-tuned": {column: fine_tuned(part) for column, part in parts.items()},
+        **evaluate_baselines(settings, train, test, budgets=LABEL_BUDGETS),
+    }
+    print(f"seed {seed}: from scratch, for {FEW_LABEL_STEPS} steps …", flush=True)
+    rows["supervised"] = from_scratch(FEW_LABEL_STEPS)
+    as_many_views = 2 * settings.epochs * steps_per_epoch  # a step of SimCLR takes two of each image
+    print(f"seed {seed}: from scratch, for {as_many_views} steps …", flush=True)
+    rows["supervised, same compute"] = from_scratch(as_many_views)
+    return rows
 
 
 @dataclass(frozen=True)
@@ -56,7 +154,7 @@ class SweepConfig:
     """Settings of ``simclr sweep``."""
 
     name: Annotated[str, tyro.conf.Positional]
-    """crop-color."""
+    """crop-color, temperature, batch-size, head, epochs or labels."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """One run of each variant with each seed."""
     epochs: int = SHORT.epochs
@@ -73,26 +171,23 @@ def sweep(config: SweepConfig) -> None:
     """Run ``simclr sweep``: prints the table and writes the results file."""
     if not config.seeds:
         raise SimCLRError("--seeds needs at least one number.")
-    if config.images < SHORT.batch_size:
-        raise SimCLRError(f"--images must be at least {SHORT.batch_size}, one batch, not {config.images}.")
-    named = variants(config.name)
+    base = replace(SHORT, epochs=config.epochs, device=config.device)
+    known = sweeps(base)
+    if config.name not in known:
+        raise unknown_name("sweep", config.name, known)
+    chosen = known[config.name]
+    largest_batch = max(variant.batch_size for variant in chosen.variants.values())
+    if config.images < largest_batch:
+        raise SimCLRError(f"--images must be at least {largest_batch}, one batch, not {config.images}.")
     out = (config.out or new_folder(config.name)) / "results.json"
     if out.exists():
         raise SimCLRError(f"{out.parent} already holds results: choose another --out.")
     clock = Stopwatch()
     train = load_dataset("emblems", "train", limit=config.images)
     test = load_dataset("emblems", "test", limit=TEST_IMAGES)
-    runs: list[Results] = []
-    for seed in config.seeds:
-        rows = evaluate_baselines(replace(SHORT, seed=seed, device=config.device), train, test)
-        for variant, settings in named.items():
-            settings = replace(settings, seed=seed, epochs=config.epochs, device=config.device)
-            print(f"{config.name}, seed {seed}: {variant} …", flush=True)
-            model = pretrain(train, settings)
-            rows[f"SimCLR, {variant}"], _ = evaluate_encoder(model.encoder, settings, train, test)
-        runs.append(rows)
-    results = merge_seeds(runs)
+    results = merge_seeds([chosen.measure(replace(base, seed=seed), train, test) for seed in config.seeds])
     print(text_table(results))
+    common = base.to_dict()
     write_results(
         out,
         {
@@ -100,8 +195,8 @@ def sweep(config: SweepConfig) -> None:
             "environment": environment(pick_device(config.device)),
             "config": replace(SHORT, epochs=config.epochs).to_dict(),
             "variants": {
-                variant: {key: value for key, value in settings.to_dict().items() if value != SHORT.to_dict()[key]}
-                for variant, settings in named.items()
+                name: {key: value for key, value in variant.to_dict().items() if value != common[key]}
+                for name, variant in chosen.variants.items()
             },
             "seeds": list(config.seeds),
             "num_train": len(train),

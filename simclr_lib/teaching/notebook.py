@@ -47,7 +47,7 @@ class Panel(widgets.VBox):
     """
 
     def __init__(self, draw: Callable[..., tuple[Figure, str]], alt: str, **controls: widgets.ValueWidget) -> None:
-        self.draw, self.controls = draw, controls
+        self.draw, self.alt, self.controls = draw, alt, controls
         for name, control in controls.items():
             if not getattr(control, "description", None):
                 control.description = name.replace("_", " ")
@@ -60,6 +60,17 @@ class Panel(widgets.VBox):
         rows = widgets.Box(list(controls.values()), layout=widgets.Layout(flex_flow="row wrap"))
         super().__init__([rows, self.picture, self.caption])
         self._redraw()
+
+    def show(self, **values: Any) -> None:
+        """Display what the panel shows with these values, as a picture that needs no kernel."""
+        before = {name: self.controls[name].value for name in values}
+        for name, value in values.items():
+            self.controls[name].value = value
+        caption = self.caption.value
+        display(Image(bytes(self.picture.value), width=int(self.picture.width), alt=f"{self.alt} {caption}"))
+        print(caption)
+        for name, value in before.items():
+            self.controls[name].value = value
 
     def _redraw(self, change: object = None) -> None:
         figure, text = self.draw(**{name: control.value for name, control in self.controls.items()})

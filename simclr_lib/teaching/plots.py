@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.offsetbox import AnnotationBbox, OffsetImage
+from matplotlib.patches import Rectangle
 from torch import Tensor
 from torch.nn import functional as F
+from torchvision.utils import make_grid
 
 from simclr_lib.teaching.style import MARKERS, OKABE_ITO
 
@@ -18,16 +21,24 @@ MAX_LEGEND = 20  # classes that a legend can name and that colours and markers c
 SOURCE_STYLE = {  # how a source of features is drawn, wherever it is drawn
     "SimCLR": (OKABE_ITO["blue"], "o", "-"),
     "supervised": (OKABE_ITO["vermillion"], "s", "--"),
-    "supervised, 32 px": (OKABE_ITO["orange"], "P", "--"),
     "random encoder": (OKABE_ITO["reddish purple"], "^", "-."),
     "pixels": (OKABE_ITO["black"], "D", ":"),
 }
 
 
-def new_figure(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Figure, list[Axes]]:
+def new_figure(
+    width: float, height: float, rows: int = 1, columns: int = 1, width_ratios: Sequence[float] | None = None
+) -> tuple[Figure, list[Axes]]:
     """A figure of that size in inches, on white, with its axes in reading order."""
     figure, axes = plt.subplots(
-        rows, columns, figsize=(width, height), dpi=150, layout="constrained", facecolor="white", squeeze=False
+        rows,
+        columns,
+        figsize=(width, height),
+        dpi=150,
+        layout="constrained",
+        facecolor="white",
+        squeeze=False,
+        width_ratios=width_ratios,
     )
     plt.close(figure)  # it is shown where it is returned, not twice
     return figure, list(axes.flat)
@@ -59,6 +70,147 @@ def plot_views(originals: Tensor, views: Tensor) -> Figure:
             show_image(axes[row * (columns + 1) + 1 + column], views[row, column])
     axes[0].set_title("image", fontsize=9, color=INK)
     axes[1 + columns // 2].set_title("random views", fontsize=9, color=INK)
+    return figure
+
+
+def tile(axes: Axes, images: Tensor, columns: int) -> None:
+    """Draw many images of one size in a grid, as one picture: fast enough for a slider.
+
+    Args:
+        images: float [N, 3, S, S] in [0, 1].
+        columns: images a row.
+    """
+    grid = make_grid(images.cpu(), nrow=columns, padding=2, pad_value=1.0)  # [3, rows·(S + 2) + 2, …]
+    axes.imshow(grid.permute(1, 2, 0).numpy(), interpolation="nearest")
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.spines[:].set_visible(False)
+
+
+def plot_grid(rows: Mapping[str, Tensor], titles: Sequence[str] = ()) -> Figure:
+    """Rows of images, each with its name.
+
+    Args:
+        rows: name → float [C, 3, S, S] in [0, 1], all of one shape.
+        titles: of the columns.
+    """
+    columns, _, side, _ = next(iter(rows.values())).shape
+    figure, (axes,) = new_figure(1.2 + 0.8 * columns, 0.2 + 0.8 * len(rows))
+    tile(axes, torch.cat(list(rows.values())), columns)
+    centers = [2 + side / 2 + i * (side + 2) for i in range(max(len(rows), columns))]
+    axes.set_yticks(centers[: len(rows)], list(rows), fontsize=10, color=INK)
+    axes.set_xticks(centers[: len(titles)], list(titles), fontsize=9, color=INK)
+    axes.xaxis.tick_top()
+    axes.tick_params(length=0)
+    return figure
+
+
+def show_crops(
+    images: Tensor,
+    boxes: Tensor,
+    crops: Tensor,
+    second_boxes: Tensor | None = None,
+    second_crops: Tensor | None = None,
+    titles: Sequence[str] = (),
+) -> Figure:
+    """Images with crop boxes on them; below, what is in the boxes.
+
+    Args:
+        images: [N, 3, H, W].
+        boxes: int64 [N, 4]: top, left, height, width.
+        crops: [N, 3, S, S].
+        second_boxes, second_crops: of another view of each image.
+        titles: of the images.
+    """
+    rows = [(boxes, crops, OKABE_ITO["vermillion"], "-")]
+    if second_boxes is not None and second_crops is not None:
+        rows.append((second_boxes, second_crops, OKABE_ITO["blue"], "--"))
+    n = len(images)
+    figure, axes = new_figure(1.0 * n, 1.05 * (1 + len(rows)) + 0.2, 1 + len(rows), n)
+    for i in range(n):
+        show_image(axes[i], images[i])
+        if titles:
+            axes[i].set_title(titles[i].replace(" ", "\n", 1), fontsize=8, color=INK)
+        for row, (box, crop, color, line) in enumerate(rows, 1):
+            top, left, height, width = (box[i] - torch.tensor([0.5, 0.5, 0, 0])).tolist()
+            axes[i].add_patch(Rectangle((left, top), width, height, fill=False, color=color, lw=2, ls=line))
+            show_image(axes[row * n + i], crop[i], frame=color)
+    return figure
+
+
+def plot_histogram(panels: Mapping[str, tuple[Tensor, Callable[[float], float], tuple[float, float]]]) -> Figure:
+    """Histograms of samples beside the densities that they should have.
+
+    Args:
+        panels: title → (samples [N], density, (lowest, highest value)).
+    """
+    figure, axes_list = new_figure(9.5, 2.4, 1, len(panels))
+    for axes, (title, (samples, density, (low, high))) in zip(axes_list, panels.items(), strict=True):
+        axes.hist(samples, bins=40, range=(low, high), density=True, color=OKABE_ITO["sky blue"])
+        at = torch.linspace(low, high, 100).tolist()
+        axes.plot(at, [density(value) for value in at], color=OKABE_ITO["vermillion"], lw=2, label="specified")
+        axes.set_title(title, fontsize=9, color=INK)
+        axes.set_yticks([])
+        tidy(axes)
+    axes_list[0].legend(frameon=False, fontsize=8)
+    return figure
+
+
+def plot_variants(results: Mapping[str, Mapping[str, Mapping]], column: str, label: str) -> Figure:
+    """The accuracy of each variant of a sweep: a dot a seed, mean and standard deviation.
+
+    Args:
+        results: variant → column → {"mean", "std", "values"}.
+        column: the measure to draw.
+        label: what it is.
+    """
+    rows = {name: row[column] for name, row in results.items() if column in row}
+    figure, (axes,) = new_figure(7, 0.7 + 0.38 * len(rows))
+    for i, figures in enumerate(rows.values()):
+        axes.plot(figures["values"], [i] * len(figures["values"]), "o", color=OKABE_ITO["sky blue"], ms=5)
+        axes.errorbar(
+            figures["mean"], i, xerr=figures["std"], color=OKABE_ITO["blue"], marker="D", ms=6, capsize=4, lw=2
+        )
+        axes.annotate(f"{figures['mean']:.1%}", (1.01, i), xycoords=("axes fraction", "data"), va="center", fontsize=9)
+    axes.set_yticks(range(len(rows)), list(rows))
+    axes.invert_yaxis()
+    axes.set(xlim=(0, 1), xlabel=label)
+    tidy(axes)
+    return figure
+
+
+def plot_similarities(similarities: Tensor, views: Tensor) -> Figure:
+    """The matrix of cosine similarities of a batch, its views along the sides, partners framed.
+
+    Args:
+        similarities: [2N, 2N].
+        views: [2N, 3, S, S], the first views, then the second views.
+    """
+    count = len(views)
+    figure, (axes,) = new_figure(7.2, 6.4)
+    matrix = axes.imshow(similarities, cmap="cividis", vmin=-1, vmax=1)
+    for i in range(count):
+        partner = (i + count // 2) % count
+        axes.add_patch(
+            Rectangle((partner - 0.48, i - 0.48), 0.96, 0.96, fill=False, color=OKABE_ITO["vermillion"], lw=2.5)
+        )
+        axes.plot([i - 0.4, i + 0.4], [i - 0.4, i + 0.4], color="white", lw=1.5)
+        for k in range(count):
+            if k != i:
+                value = float(similarities[i, k])
+                axes.text(k, i, f"{value:.1f}", ha="center", va="center", fontsize=7, color="k" if value > 0.2 else "w")
+        thumbnail = OffsetImage(views[i].permute(1, 2, 0).numpy(), zoom=0.75, interpolation="nearest")
+        for xy, offset in (((i, -0.5), (0, 16)), ((-0.5, i), (-16, 0))):
+            axes.add_artist(
+                AnnotationBbox(
+                    thumbnail, xy, xybox=offset, boxcoords="offset points", frameon=False, annotation_clip=False
+                )
+            )
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.set_xlabel("candidate k")
+    axes.set_ylabel("anchor i", labelpad=34)
+    figure.colorbar(matrix, label="cosine similarity", shrink=0.8)
     return figure
 
 

@@ -1,12 +1,14 @@
 """Tables for README and notebooks, written from results files: no number there is typed by hand.
 
-``python -m simclr_lib.teaching.tables README.md`` fills every block between ``<!-- begin NAME -->`` and
-``<!-- end NAME -->`` anew from ``notebooks/results/``.
+``python -m simclr_lib.teaching.tables README.md notebooks/*.ipynb`` fills every block between ``<!-- begin NAME -->``
+and ``<!-- end NAME -->`` anew from ``notebooks/results/``, and every figure between ``<!-- FILE | ROW | COLUMN -->`` and
+``<!-- -->``.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import re
 import sys
 from collections.abc import Callable, Mapping
@@ -97,8 +99,19 @@ BLOCKS: dict[str, tuple[list[str], Callable[..., str]]] = {
 }
 
 
+FIGURE = re.compile(r"(<!-- ([\w-]+) \| ([^|]+?) \| (\w+) -->).*?(<!-- -->)", re.DOTALL)
+
+
+def in_words(figure: Any, column: str) -> str:
+    """A figure as it stands in a sentence: an accuracy in per cent, or seconds as minutes."""
+    if column == "seconds":
+        minutes = math.ceil(figure / 60)
+        return "a minute" if minutes == 1 else f"{minutes} minutes"
+    return f"{per_cent(figure)} %"
+
+
 def fill(text: str, results: Path) -> str:
-    """Write every block of a text anew from the results files in a folder."""
+    """Write every block and every figure of a text anew from the results files in a folder."""
 
     def block(match: re.Match[str]) -> str:
         name = match.group(1)
@@ -108,11 +121,30 @@ def fill(text: str, results: Path) -> str:
         contents = [json.loads((results / f"{file}.json").read_text()) for file in files]
         return f"<!-- begin {name} -->\n\n{table(*contents)}\n\n<!-- end {name} -->"
 
-    return re.sub(r"<!-- begin ([\w-]+) -->.*?<!-- end \1 -->", block, text, flags=re.DOTALL)
+    def figure(match: re.Match[str]) -> str:
+        begin, file, row, column, end = match.groups()
+        content = json.loads((results / f"{file}.json").read_text())["results"]
+        return f"{begin}{in_words(content[row][column], column)}{end}"
+
+    text = re.sub(r"<!-- begin ([\w-]+) -->.*?<!-- end \1 -->", block, text, flags=re.DOTALL)
+    return FIGURE.sub(figure, text)
+
+
+def fill_file(page: Path, results: Path) -> None:
+    """`fill` a Markdown file, or the Markdown cells of a notebook."""
+    text = page.read_text(encoding="utf-8")
+    if page.suffix != ".ipynb":
+        page.write_text(fill(text, results), encoding="utf-8")
+        return
+    notebook = json.loads(text)
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "markdown":
+            cell["source"] = fill("".join(cell["source"]), results).splitlines(keepends=True)
+    page.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        raise SimCLRError("usage: python -m simclr_lib.teaching.tables README.md")
-    page = Path(sys.argv[1])
-    page.write_text(fill(page.read_text(), Path("notebooks/results")))
+    if len(sys.argv) < 2:
+        raise SimCLRError("usage: python -m simclr_lib.teaching.tables README.md notebooks/*.ipynb")
+    for argument in sys.argv[1:]:
+        fill_file(Path(argument), Path("notebooks/results"))

@@ -2,6 +2,7 @@
 
 from simclr_lib.training.checkpoint import load_checkpoint, save_checkpoint, write_atomically
 from simclr_lib.training.pretrain import pretrain
+from simclr_lib.training.pretrained import load_pretrained, load_run
 from simclr_lib.training.run import Interrupted, Run, read_metrics
 from simclr_lib.training.supervised import train_supervised
 
@@ -9,6 +10,8 @@ __all__ = [
     "Interrupted",
     "Run",
     "load_checkpoint",
+    "load_pretrained",
+    "load_run",
     "pretrain",
     "read_metrics",
     "save_checkpoint",

@@ -1,0 +1,149 @@
+"""The notebooks' panels: sliders above one picture that they change."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import ipywidgets as widgets
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from simclr_lib.augment import SimCLRAugment
+from simclr_lib.data import ImageDataset
+from simclr_lib.loop import seeded
+from simclr_lib.teaching.notebook import Panel
+from simclr_lib.teaching.plots import INK, new_figure, tidy, tile
+from simclr_lib.teaching.style import OKABE_ITO
+
+VIEWS, VIEWS_A_ROW = 24, 8
+
+
+def augmentation_panel(dataset: ImageDataset) -> Panel:
+    """Every parameter of the augmentations, and 24 views of one image.
+
+    With "same randomness" the random draws stay as they are while a slider moves; without it every change draws anew,
+    and "resample" always does.
+    """
+
+    def draw(
+        image: int,
+        crop_area: tuple[float, float],
+        log2_ratio: tuple[float, float],
+        flip_prob: float,
+        color_strength: float,
+        color_prob: float,
+        gray_prob: float,
+        blur_prob: float,
+        blur_sigma: tuple[float, float],
+        same_randomness: bool,
+        resample: int,
+    ) -> tuple[Figure, str]:
+        settings = {
+            "crop_scale": crop_area,
+            "crop_ratio": (2 ** log2_ratio[0], 2 ** log2_ratio[1]),
+            "flip_prob": flip_prob,
+            "color_strength": color_strength,
+            "color_prob": color_prob,
+            "gray_prob": gray_prob,
+            "blur_prob": blur_prob,
+            "blur_sigma": blur_sigma,
+        }
+        augment = SimCLRAugment(dataset.image_size, **settings)  # type: ignore[arg-type]
+        # Another stream for every setting: so a change draws anew, and yet the same position shows the same picture.
+        stream = (resample,) if same_randomness else (resample, *map(str, settings.values()))
+        params = augment.sample(VIEWS, *dataset.images.shape[-2:], seeded(0, "panel", *stream))
+        original = dataset.images[image : image + 1]
+        views = augment.apply(original.expand(VIEWS, -1, -1, -1), params)
+        figure, (left, right) = new_figure(9, 3.1, 1, 2, width_ratios=[1, 2.75])
+        tile(left, original.float() / 255, columns=1)
+        left.set_title(dataset.classes[int(dataset.labels[image])], fontsize=10, color=INK)
+        tile(right, views, columns=VIEWS_A_ROW)
+        right.set_title(f"{VIEWS} views", fontsize=10, color=INK)
+        area = (params.box[:, 2] * params.box[:, 3]).float().mean() / dataset.images[0, 0].numel()
+        text = (
+            f"mean crop: {area:.0%} of the image; {int(params.flip.sum())} of {VIEWS} flipped, "
+            f"{int(params.gray.sum())} grey, {int((params.sigma > 0).sum())} blurred"
+        )
+        return figure, text
+
+    defaults = SimCLRAugment()
+    step = {"min": 0.0, "max": 1.0, "step": 0.05}
+    return Panel(
+        draw,
+        "An image, and 24 random views of it under the chosen settings.",
+        image=widgets.IntSlider(3, 0, min(len(dataset), 100) - 1),
+        crop_area=widgets.FloatRangeSlider(value=defaults.crop_scale, min=0.02, max=1.0, step=0.02),
+        log2_ratio=widgets.FloatRangeSlider(value=(-0.4, 0.4), min=-1.0, max=1.0, step=0.1),
+        flip_prob=widgets.FloatSlider(defaults.flip_prob, **step),
+        color_strength=widgets.FloatSlider(defaults.color_strength, min=0.0, max=2.0, step=0.1),
+        color_prob=widgets.FloatSlider(defaults.color_prob, **step),
+        gray_prob=widgets.FloatSlider(defaults.gray_prob, **step),
+        blur_prob=widgets.FloatSlider(defaults.blur_prob, **step),
+        blur_sigma=widgets.FloatRangeSlider(value=defaults.blur_sigma, min=0.01, max=3.0, step=0.1),
+        same_randomness=widgets.Checkbox(True, indent=False),
+        resample=widgets.BoundedIntText(0, 0, 999),
+    )
+
+
+def temperature_panel(embeddings: Tensor, sweep: Mapping[str, Any]) -> Panel:
+    """Which negatives push an anchor, as τ changes; beside it, what τ did to a measured pretraining.
+
+    Args:
+        embeddings: unit vectors [2N, D], first views, then second views.
+        sweep: the results file of ``simclr sweep temperature``.
+    """
+    n = len(embeddings) // 2
+    similarity = embeddings @ embeddings.T
+    measured = {
+        float(name.rpartition("= ")[2]): row["labels_10"] for name, row in sweep["results"].items() if "τ" in name
+    }
+
+    def draw(anchor: int, temperature: float) -> tuple[Figure, str]:
+        others = torch.ones(2 * n, dtype=torch.bool)
+        others[[anchor, (anchor + n) % (2 * n)]] = False
+        negatives = similarity[anchor][others].sort(descending=True).values  # [2N − 2]
+        weights = torch.softmax(negatives / temperature, dim=0)
+        positive = similarity[anchor, (anchor + n) % (2 * n)]
+        effective = math.exp(-(weights * weights.clamp(min=1e-30).log()).sum())
+        figure, (left, middle, right) = new_figure(9, 3.1, 1, 3)
+        left.hist(negatives, bins=30, range=(-1, 1), color=OKABE_ITO["sky blue"], label="negatives")
+        left.axvline(positive, color=OKABE_ITO["bluish green"], lw=2.5, label="partner")
+        left.set(xlabel="cosine similarity to the anchor", ylabel="embeddings", xlim=(-1, 1))
+        left.legend(frameon=False, fontsize=8, loc="upper left")
+        ranks = range(1, len(weights) + 1)
+        middle.plot(ranks, weights.cumsum(0), color=OKABE_ITO["vermillion"], lw=2)
+        middle.set(
+            xscale="log",
+            xlabel="most similar negatives",
+            ylabel="their share of the push",
+            xlim=(1, None),
+            ylim=(0, 1.02),
+        )
+        right.errorbar(
+            list(measured),
+            [f["mean"] for f in measured.values()],
+            [f["std"] for f in measured.values()],
+            color=OKABE_ITO["blue"],
+            marker="o",
+            capsize=3,
+        )
+        right.axvline(temperature, color=OKABE_ITO["orange"], ls="--", lw=2)
+        right.set(xscale="log", xlabel="τ", ylabel="linear head, 10 labels a class", ylim=(0, 1))
+        for axes in (left, middle, right):
+            tidy(axes)
+        text = (
+            f"τ = {temperature:.3g}: the effective number of negatives is {effective:.1f} of {len(weights)}; the hardest "
+            f"one does {weights[0]:.0%} of the pushing."
+        )
+        return figure, text
+
+    return Panel(
+        draw,
+        "Left: similarities of an anchor's negatives and of its partner. Middle: the share of the negatives' push that "
+        "the most similar ones have. Right: measured accuracy against temperature, with the chosen one marked.",
+        anchor=widgets.IntSlider(5, 0, n - 1),
+        temperature=widgets.FloatLogSlider(value=0.2, base=10, min=-2, max=0.5, step=0.05, readout_format=".3g"),
+    )
