@@ -53,7 +53,7 @@ def augmentation_panel(dataset: ImageDataset) -> Panel:
         }
         augment = SimCLRAugment(dataset.image_size, **settings)  # type: ignore[arg-type]
         # Another stream for every setting: so a change draws anew, and yet the same position shows the same picture.
-        stream = (resample,) if same_randomness else (resample, *map(str, settings.values()))
+        stream: tuple[int | str, ...] = (resample,) if same_randomness else (resample, *map(str, settings.values()))
         params = augment.sample(VIEWS, *dataset.images.shape[-2:], seeded(0, "panel", *stream))
         original = dataset.images[image : image + 1]
         views = augment.apply(original.expand(VIEWS, -1, -1, -1), params)
@@ -110,7 +110,7 @@ def temperature_panel(embeddings: Tensor, sweep: Mapping[str, Any]) -> Panel:
         effective = math.exp(-(weights * weights.clamp(min=1e-30).log()).sum())
         figure, (left, middle, right) = new_figure(9, 3.1, 1, 3)
         left.hist(negatives, bins=30, range=(-1, 1), color=OKABE_ITO["sky blue"], label="negatives")
-        left.axvline(positive, color=OKABE_ITO["bluish green"], lw=2.5, label="partner")
+        left.axvline(float(positive), color=OKABE_ITO["bluish green"], lw=2.5, label="partner")
         left.set(xlabel="cosine similarity to the anchor", ylabel="embeddings", xlim=(-1, 1))
         left.legend(frameon=False, fontsize=8, loc="upper left")
         ranks = range(1, len(weights) + 1)
