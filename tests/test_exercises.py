@@ -3,11 +3,20 @@
 import pytest
 import torch
 
-from simclr_lib.teaching.exercises import NOT_ATTEMPTED, RIGHT, Exercise, augmentations, nt_xent
+from simclr_lib.teaching.exercises import (
+    NOT_ATTEMPTED,
+    RIGHT,
+    Exercise,
+    augmentations,
+    embeddings,
+    linear_probe,
+    nt_xent,
+    pretraining,
+)
 
 ALL = {
     f"{module.__name__.rpartition('.')[2]}.{name}": exercise
-    for module in (augmentations, nt_xent)
+    for module in (augmentations, nt_xent, pretraining, linear_probe, embeddings)
     for name, exercise in module.EXERCISES.items()
 }
 MISTAKES = [

@@ -2,6 +2,7 @@
 
 from simclr_lib.evaluation.features import evaluating, extract_features, pixel_features
 from simclr_lib.evaluation.fine_tuning import accuracy, fine_tune
+from simclr_lib.evaluation.geometry import alignment, effective_rank, principal_variances, uniformity
 from simclr_lib.evaluation.knn import knn_accuracy, knn_predict
 from simclr_lib.evaluation.linear import ProbeResult, linear_probe
 from simclr_lib.evaluation.projection import ProjectionMethod, project, trustworthiness
@@ -11,6 +12,8 @@ __all__ = [
     "ProbeResult",
     "ProjectionMethod",
     "accuracy",
+    "alignment",
+    "effective_rank",
     "evaluate_features",
     "evaluating",
     "extract_features",
@@ -19,7 +22,9 @@ __all__ = [
     "knn_predict",
     "linear_probe",
     "pixel_features",
+    "principal_variances",
     "project",
     "summary",
     "trustworthiness",
+    "uniformity",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,39 @@ def load_results(name: str) -> dict[str, Any]:
             if (results / f"{name}.json").exists():
                 return json.loads((results / f"{name}.json").read_text())
     raise SimCLRError(f"there is no {name}.json in notebooks/results: start Jupyter inside the project.")
+
+
+def run_folder(name: str) -> Path:
+    """``runs/name`` below the notebook; a temporary folder where nothing may be written, and a line says so."""
+    folder = Path("runs") / name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError:
+        temporary = Path(tempfile.mkdtemp(prefix=f"simclr-{name}-"))
+        print(f"This folder cannot be written to: the run goes to {temporary} and is gone when that is cleared.")
+        return temporary
+
+
+class LivePicture:
+    """A picture that is drawn anew whenever it is called, in place: for training curves.
+
+    Args:
+        draw: from whatever it is called with to a figure.
+        alt: what the picture shows, in words.
+    """
+
+    def __init__(self, draw: Callable[..., Figure], alt: str) -> None:
+        self.draw = draw
+        self.picture = widgets.Image(format="png", tooltip=alt)
+        self.picture.layout.visibility = "hidden"  # until there is something to see
+
+    def __call__(self, *arguments: Any) -> None:
+        figure = self.draw(*arguments)
+        self.picture.value = png_bytes(figure)
+        self.picture.width = str(_width(figure))
+        self.picture.layout.visibility = "visible"
 
 
 class Panel(widgets.VBox):

@@ -54,7 +54,8 @@ def augmentation_panel(dataset: ImageDataset) -> Panel:
         augment = SimCLRAugment(dataset.image_size, **settings)  # type: ignore[arg-type]
         # Another stream for every setting: so a change draws anew, and yet the same position shows the same picture.
         stream: tuple[int | str, ...] = (resample,) if same_randomness else (resample, *map(str, settings.values()))
-        params = augment.sample(VIEWS, *dataset.images.shape[-2:], seeded(0, "panel", *stream))
+        height, width = dataset.images.shape[-2:]
+        params = augment.sample(VIEWS, height, width, seeded(0, "panel", *stream))
         original = dataset.images[image : image + 1]
         views = augment.apply(original.expand(VIEWS, -1, -1, -1), params)
         figure, (left, right) = new_figure(9, 3.1, 1, 2, width_ratios=[1, 2.75])
@@ -135,8 +136,8 @@ def temperature_panel(embeddings: Tensor, sweep: Mapping[str, Any]) -> Panel:
         for axes in (left, middle, right):
             tidy(axes)
         text = (
-            f"τ = {temperature:.3g}: the effective number of negatives is {effective:.1f} of {len(weights)}; the hardest "
-            f"one does {weights[0]:.0%} of the pushing."
+            f"τ = {temperature:.3g}: the effective number of negatives is {effective:.1f} of {len(weights)}; the "
+            f"hardest one does {weights[0]:.0%} of the pushing."
         )
         return figure, text
 

@@ -23,7 +23,11 @@ MONITOR_QUERIES = 1_000
 
 
 def pretrain(
-    dataset: ImageDataset, config: TrainConfig, run_dir: Path | None = None, labelled: ImageDataset | None = None
+    dataset: ImageDataset,
+    config: TrainConfig,
+    run_dir: Path | None = None,
+    labelled: ImageDataset | None = None,
+    watch: Callable[[list[dict[str, float]]], None] | None = None,
 ) -> SimCLR:
     """Pretrain an encoder and a projection head.
 
@@ -33,6 +37,8 @@ def pretrain(
         config: settings.
         run_dir: folder for metrics and checkpoint; None writes nothing.
         labelled: images to watch the kNN accuracy on where ``dataset`` has no labels; they are not trained on.
+        watch: called after every look at the validation images with the run's metrics so far (`read_metrics`); needs
+            a ``run_dir``.
 
     Returns:
         The trained model, in evaluation mode, on the configured device.
@@ -42,6 +48,9 @@ def pretrain(
     with initial_weights(config.seed):
         model = place(config.simclr(dataset.image_size), device)
     run = Run(run_dir, config, facts_of("pretrain", dataset)) if run_dir else None
+
+    if run:
+        run.watch = watch
 
     rows = torch.arange(len(dataset))  # that are trained on
     watched = dataset if _has_classes(dataset) else labelled

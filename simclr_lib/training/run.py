@@ -54,6 +54,7 @@ class Run:
         self.config = config
         self.facts = facts or {}
         self.monitor: Callable[[], dict[str, float]] | None = None
+        self.watch: Callable[[list[dict[str, float]]], None] | None = None
         self.interrupted = False
         if self.checkpoint_path.exists() and not config.resume:
             raise SimCLRError(f"{self.path} already holds a run: continue it (--resume), or choose another folder.")
@@ -134,6 +135,8 @@ class Run:
     def act(self, step: int) -> None:
         if self._looking and self.monitor:
             self._log([{"step": step, "epoch": (step + 1) / self.steps_per_epoch, **self.monitor()}])
+            if self.watch:
+                self.watch(read_metrics(self.path))
         stop = self.interrupted  # asked for now: perhaps only while looking
         if self._saving or stop:
             self.save(step + 1)

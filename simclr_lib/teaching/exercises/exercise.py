@@ -67,7 +67,7 @@ class Exercise:
         except (TypeError, ValueError, RuntimeError):
             return False
         return given.shape == expected.shape and torch.allclose(
-            given, expected, rtol=self.tolerance, atol=self.tolerance
+            given, expected, rtol=self.tolerance, atol=self.tolerance, equal_nan=True
         )
 
 

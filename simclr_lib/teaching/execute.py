@@ -1,0 +1,80 @@
+"""Run notebooks from top to bottom and keep their outputs: ``python -m simclr_lib.teaching.execute notebooks/*.ipynb``.
+
+Afterwards a notebook reads the same with and without a kernel: no widget state, no progress bars, execution counts
+from 1. How long each took goes to ``notebooks/results/notebooks.json``, and from there into its first cell.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import torch
+from nbclient import NotebookClient
+
+from simclr_lib.device import environment
+from simclr_lib.errors import SimCLRError
+from simclr_lib.teaching.tables import fill_file
+
+RESULTS = Path("notebooks/results")
+WIDGET = "application/vnd.jupyter.widget-view+json"
+METADATA = {
+    "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
+    "language_info": {"name": "python"},
+}
+
+
+def execute(path: Path) -> float:
+    """Run a notebook in its folder and write it back. Returns the seconds that its cells took."""
+    notebook = nbformat.read(path, as_version=4)
+    client = NotebookClient(
+        notebook,
+        timeout=600,
+        kernel_name="python3",
+        store_widget_state=False,
+        resources={"metadata": {"path": str(path.parent)}},
+    )
+    start = time.monotonic()
+    client.execute()
+    seconds = time.monotonic() - start
+    for cell in notebook.cells:
+        cell.metadata.pop("execution", None)
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if not is_transient(output)]
+    notebook.metadata = nbformat.from_dict(METADATA)
+    nbformat.write(notebook, path)
+    return seconds
+
+
+def is_transient(output: Any) -> bool:
+    """A progress bar or a live widget: nothing that a reader without a kernel can see."""
+    return output.get("name") == "stderr" or WIDGET in output.get("data", {})
+
+
+def note_time(name: str, seconds: float) -> None:
+    """Put a notebook's time into the results file."""
+    file = RESULTS / "notebooks.json"
+    content: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {"results": {}}
+    command = "python -m simclr_lib.teaching.execute notebooks/*.ipynb"
+    content = {
+        "what": "seconds to run each notebook from top to bottom, quick profile",
+        "environment": {**environment(torch.device("cpu")), "command": command},
+        "results": dict(sorted({**content["results"], name: {"seconds": round(seconds, 1)}}.items())),
+    }
+    file.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        raise SimCLRError("usage: python -m simclr_lib.teaching.execute notebooks/*.ipynb")
+    for argument in sys.argv[1:]:
+        path = Path(argument)
+        print(f"{path.stem}: ", end="", flush=True)
+        seconds = execute(path)
+        note_time(path.stem, seconds)
+        fill_file(path, RESULTS)
+        print(f"{seconds:.0f} s")

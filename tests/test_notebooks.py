@@ -1,0 +1,170 @@
+"""The notebooks read well without a kernel, quote only what was measured, and their exercises have right solutions.
+
+That they run, and print what they printed before, is nbval's part: ``pytest`` runs every cell of ``notebooks/``.
+"""
+
+import importlib
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from simclr_lib.teaching.execute import is_transient
+from simclr_lib.teaching.exercises import RIGHT
+from simclr_lib.teaching.tables import FIGURE, fill
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "notebooks" / "results"
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+EXERCISES = {  # notebook → module of its exercises
+    "01_augmentations": "augmentations",
+    "02_nt_xent": "nt_xent",
+}
+# Shares that are part of a definition, of the paper or of arithmetic, not measured: they may stand in prose.
+DEFINITIONS = {
+    "01_augmentations": {"0.2", "10", "2.6"},
+    "02_nt_xent": set(),
+}
+
+every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+
+
+def cells(path, kind=None):
+    found = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    return [{**cell, "source": "".join(cell["source"])} for cell in found if kind in (None, cell["cell_type"])]
+
+
+def prose(path):
+    return "\n\n".join(cell["source"] for cell in cells(path, "markdown"))
+
+
+def outputs(path):
+    return [output for cell in cells(path, "code") for output in cell["outputs"]]
+
+
+def missing_alternative_texts(found):
+    return [
+        o for o in found if "image/png" in o.get("data", {}) and not o["metadata"]["image/png"].get("alt", "").strip()
+    ]
+
+
+def cells_without_output(code):
+    """Cells that print or show something when they run, but hold nothing."""
+    speaks = re.compile(r"^\s*(print|show|display)\(|\.(show|check)\(", re.MULTILINE)
+    return [cell["source"] for cell in code if speaks.search(cell["source"]) and not cell["outputs"]]
+
+
+def unmeasured(text, allowed):
+    """Accuracies in prose that no results file vouches for."""
+    text = FIGURE.sub("", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
+    return [n for n in re.findall(r"(?<![\w.])(\d+(?:\.\d+)?)\s?%", text) if n not in allowed] + re.findall(
+        r"\d ± \d", text
+    )
+
+
+@every_notebook
+def test_it_has_run_from_top_to_bottom(path):
+    assert [cell["execution_count"] for cell in cells(path, "code")] == list(range(1, len(cells(path, "code")) + 1))
+
+
+@every_notebook
+def test_it_opens_with_the_projects_kernel_and_no_stale_widgets(path):
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    assert notebook["metadata"]["kernelspec"]["name"] == "python3"
+    assert "widgets" not in notebook["metadata"]
+    assert not [output for output in outputs(path) if is_transient(output)]
+    assert path.stat().st_size < 1_500_000
+
+
+@every_notebook
+def test_every_cell_keeps_its_output(path):
+    assert not cells_without_output(cells(path, "code"))
+    assert not [output for output in outputs(path) if output["output_type"] == "error"]
+
+
+@every_notebook
+def test_every_picture_has_alternative_text(path):
+    assert [output for output in outputs(path) if "image/png" in output.get("data", {})]
+    assert not missing_alternative_texts(outputs(path))
+    assert all(text.strip() for text in re.findall(r"!\[(.*?)\]\(", prose(path)))
+
+
+@every_notebook
+def test_the_figures_in_prose_are_those_of_the_results_files(path):
+    assert fill(prose(path), RESULTS) == prose(path)
+    assert unmeasured(prose(path), DEFINITIONS[path.stem]) == []
+
+
+@every_notebook
+def test_no_line_begins_with_a_comment_that_would_break_the_paragraph(path):
+    assert not re.findall(r"^<!--", prose(path), flags=re.MULTILINE)
+
+
+@every_notebook
+def test_every_displayed_equation_is_checked_before_the_next(path):
+    unchecked = None
+    for cell in cells(path):
+        source = cell["source"]
+        if cell["cell_type"] == "markdown" and "$$" in source:
+            assert unchecked is None, unchecked
+            unchecked = source
+        if "nbval-check-output" in cell["metadata"].get("tags", []) or re.search(r"^\s*assert ", source, re.MULTILINE):
+            unchecked = None
+    assert unchecked is None, unchecked
+
+
+@every_notebook
+def test_the_exercises_are_all_there_and_their_solutions_right(path):
+    exercises = importlib.import_module(f"simclr_lib.teaching.exercises.{EXERCISES[path.stem]}").EXERCISES
+    assert 3 <= len(exercises) <= 5
+    imports = next(cell["source"] for cell in cells(path, "code") if "import torch" in cell["source"])
+    imports = "\n".join(line for line in imports.splitlines() if re.match(r"import |from ", line))
+    solutions = re.findall(r"<details>.*?```python\n(.*?)```.*?</details>", prose(path), flags=re.DOTALL)
+    assert len(solutions) == len(exercises)
+    for (name, exercise), solution in zip(exercises.items(), solutions, strict=True):
+        stub = next(cell for cell in cells(path, "code") if f"exercises.{name}.check({name})" in cell["source"])
+        assert "raise NotImplementedError" in stub["source"]
+        assert "nbval-check-output" in stub["metadata"]["tags"]
+        names: dict = {}
+        exec(imports + "\n" + solution, names)
+        assert exercise.verdict(names[name]) == RIGHT
+
+
+@every_notebook
+def test_it_says_how_to_start_and_how_long_it_takes(path):
+    first = cells(path)[0]["source"]
+    assert "**After this notebook you can**" in first
+    assert "**You need**" in first
+    assert f"notebooks | {path.stem} | seconds" in first
+    seconds = json.loads((RESULTS / "notebooks.json").read_text())["results"][path.stem]["seconds"]
+    assert seconds <= 180
+
+
+def test_links_between_notebooks_lead_somewhere():
+    for path in NOTEBOOKS:
+        for target in re.findall(r"\]\((\d\d_\w+\.ipynb)\)", prose(path)):
+            assert (path.parent / target).exists(), f"{path.name} links to {target}"
+
+
+# The checks above can fail:
+
+
+def test_a_stripped_output_is_noticed():
+    cell = {"source": "x = 1\nprint(x)", "outputs": []}
+    assert cells_without_output([cell])
+    assert not cells_without_output([{**cell, "outputs": ["1"]}])
+
+
+def test_a_picture_without_alternative_text_is_noticed():
+    picture = {"data": {"image/png": "…"}, "metadata": {"image/png": {"alt": " "}}}
+    assert missing_alternative_texts([picture])
+
+
+def test_a_wrong_figure_in_prose_is_noticed():
+    good = fill("<!-- crop-color | SimCLR, crop only | labels_all -->?<!-- -->", RESULTS)
+    assert "±" in good
+    assert unmeasured(good, set()) == []
+    assert fill(good.replace(" ± ", " ± 1"), RESULTS) == good
+    assert unmeasured("It reaches 94.7 % of them.", {"10"}) == ["94.7"]
+    assert unmeasured("94.7 ± 2.2", set()) == ["7 ± 2"]
