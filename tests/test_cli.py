@@ -123,6 +123,31 @@ def test_a_sweep_writes_every_variant_of_every_seed(tmp_path, capsys, monkeypatc
     assert "choose another --out" in fails(capsys, "sweep", "crop-color", *options)
 
 
+def test_the_label_sweep_compares_everything_at_every_budget(tmp_path, monkeypatch):
+    from simclr_lib.commands import sweep
+
+    monkeypatch.setattr(sweep, "TEST_IMAGES", 100)
+    monkeypatch.setattr(sweep, "LABEL_BUDGETS", (2, 5))
+    monkeypatch.setattr(sweep, "FEW_LABEL_STEPS", 2)
+    monkeypatch.setattr(sweep, "FINE_TUNING_STEPS", 2)
+    out = tmp_path / "labels"
+    assert main(["sweep", "labels", "--images", "128", "--epochs", "1", "--seeds", "0", "1", "--out", str(out)]) == 0
+    rows = json.loads((out / "results.json").read_text())["results"]
+    assert {"SimCLR, linear head", "SimCLR, fine-tuned", "random encoder", "pixels"} <= set(rows)
+    for source in ("SimCLR, linear head", "SimCLR, fine-tuned", "random encoder", "pixels", "supervised"):
+        assert {"labels_2", "labels_5", "labels_all"} <= set(rows[source])
+    assert set(rows["supervised, as many views"]) == {"labels_2", "labels_all"}
+
+
+def test_the_head_sweep_measures_z_too(tmp_path, monkeypatch):
+    monkeypatch.setattr("simclr_lib.commands.sweep.TEST_IMAGES", 100)
+    out = tmp_path / "head"
+    assert main(["sweep", "head", "--images", "128", "--epochs", "1", "--seeds", "0", "--out", str(out)]) == 0
+    rows = json.loads((out / "results.json").read_text())["results"]
+    assert rows["SimCLR, no head"] == rows["SimCLR, no head, z"]  # the same thing
+    assert rows["SimCLR, two layers"] != rows["SimCLR, two layers, z"]
+
+
 def test_a_sweep_needs_a_batch_of_images(capsys):
     assert "--images must be at least 64" in fails(capsys, "sweep", "crop-color", "--images", "50")
 

@@ -5,7 +5,7 @@ import matplotlib.pyplot as plt
 import pytest
 
 from simclr_lib.errors import SimCLRError
-from simclr_lib.teaching.notebook import Panel, load_results, show
+from simclr_lib.teaching.notebook import LivePicture, Panel, load_results, run_folder, show
 from simclr_lib.teaching.plots import new_figure
 
 
@@ -26,8 +26,10 @@ def test_moving_a_slider_changes_the_same_picture():
     assert shown.picture is picture
     assert picture.value != before
     assert bytes(picture.value).startswith(b"\x89PNG")
-    assert shown.caption.value == "level 4"
-    assert picture.tooltip == "A line at the chosen level."
+    assert shown.text == "level 4"
+    assert "level 4" in shown.caption.value
+    assert "A line at the chosen level." in shown.caption.value
+    assert picture.tooltip is None  # JupyterLab cannot show a picture that has one
 
 
 def test_no_figure_is_left_open():
@@ -69,3 +71,28 @@ def test_results_are_found_from_the_notebooks_folder_and_the_projects(monkeypatc
         assert "results" in load_results("demo")
     with pytest.raises(SimCLRError, match=r"no nothing\.json"):
         load_results("nothing")
+
+
+def test_a_live_picture_appears_when_there_is_something_to_see():
+    live = LivePicture(lambda level: draw(level)[0], "A line.")
+    assert live.children == ()
+    live(1)
+    first = bytes(live.picture.value)
+    live(3)
+    assert bytes(live.picture.value) != first
+    assert live.picture in live.children
+    assert "A line." in live.children[1].value
+
+
+def test_a_run_goes_below_the_notebook(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run_folder("03-quick").resolve() == tmp_path / "runs" / "03-quick"
+
+
+def test_where_nothing_may_be_written_a_run_goes_elsewhere_and_says_so(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").write_text("a file where the folder should be")
+    folder = run_folder("03-quick")
+    assert folder.is_dir()
+    assert tmp_path not in folder.parents
+    assert str(folder) in capsys.readouterr().out

@@ -20,11 +20,17 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 EXERCISES = {  # notebook → module of its exercises
     "01_augmentations": "augmentations",
     "02_nt_xent": "nt_xent",
+    "03_pretraining": "pretraining",
+    "04_linear_probe": "linear_probe",
+    "06_embeddings": "embeddings",
 }
 # Shares that are part of a definition, of the paper or of arithmetic, not measured: they may stand in prose.
 DEFINITIONS = {
     "01_augmentations": {"0.2", "10", "2.6"},
     "02_nt_xent": set(),
+    "03_pretraining": set(),
+    "04_linear_probe": set(),
+    "06_embeddings": set(),
 }
 
 every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

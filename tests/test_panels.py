@@ -41,7 +41,7 @@ def test_every_control_can_go_to_its_ends(name):
             control.value = value
             pictures.add(bytes(panel.picture.value))
             assert Image.open(io.BytesIO(panel.picture.value)).size == size
-            assert panel.caption.value
+            assert panel.text
         control.value = before
         assert len(pictures) > 1 or isinstance(before, bool), control.description
 
@@ -50,7 +50,7 @@ def test_the_same_randomness_stays_until_resampled():
     panel = PANELS["augmentation"]()
 
     def flips():
-        return panel.caption.value.partition(";")[2]
+        return panel.text.partition(";")[2]
 
     kept = flips()
     panel.controls["color_strength"].value = 0.3
@@ -65,7 +65,7 @@ def test_without_it_every_change_draws_anew():
     seen = set()
     for strength in (0.2, 0.4, 0.6, 0.8):
         panel.controls["color_strength"].value = strength
-        seen.add(panel.caption.value)
+        seen.add(panel.text)
     assert len(seen) > 1
 
 

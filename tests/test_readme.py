@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from simclr_lib.cli import COMMANDS
-from simclr_lib.commands.sweep import SHORT
+from simclr_lib.commands.sweep import SHORT, sweeps
 from simclr_lib.errors import SimCLRError
 from simclr_lib.teaching.profiles import EMBLEMS
 from simclr_lib.teaching.tables import BLOCKS, fill
@@ -17,6 +17,7 @@ from simclr_lib.teaching.tables import BLOCKS, fill
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 RESULTS = ROOT / "notebooks" / "results"
+MEASURED_SWEEPS = ("crop-color", "temperature", "batch-size", "head", "epochs")
 
 
 def test_the_tables_are_those_of_the_results_files():
@@ -36,7 +37,7 @@ def test_an_unknown_block_is_named():
 @pytest.mark.parametrize("path", sorted(RESULTS.glob("*.json")), ids=lambda path: path.name)
 def test_every_results_file_says_how_it_was_made(path):
     file = json.loads(path.read_text())
-    assert file["environment"]["command"].startswith("simclr ")
+    assert file["environment"]["command"].startswith(("simclr ", "python -m simclr_lib"))
     assert {"device", "threads", "torch", "torchvision"} <= set(file["environment"])
 
 
@@ -81,8 +82,21 @@ def test_demo_results_are_what_the_project_stands_for():
 
 
 def test_the_figures_are_those_of_todays_recipes():
-    for name, recipe in {"demo": EMBLEMS, "demo-one-seed": EMBLEMS, "crop-color": SHORT}.items():
+    for name, recipe in {"demo": EMBLEMS, "demo-one-seed": EMBLEMS, **dict.fromkeys(MEASURED_SWEEPS, SHORT)}.items():
         assert json.loads((RESULTS / f"{name}.json").read_text())["config"] == recipe.to_dict()
+
+
+@pytest.mark.parametrize("name", MEASURED_SWEEPS)
+def test_a_sweep_was_measured_as_it_is_defined_today(name):
+    file = json.loads((RESULTS / f"{name}.json").read_text())
+    assert file["environment"]["command"] == f"simclr sweep {name}"
+    assert len(file["seeds"]) >= 3
+    assert file["seconds"] > 0
+    default = SHORT.to_dict()
+    for variant, settings in sweeps(SHORT)[name].variants.items():
+        changed = {key: value for key, value in settings.to_dict().items() if value != default[key]}
+        assert file["variants"][variant] == changed
+        assert len(file["results"][f"SimCLR, {variant}"]["labels_10"]["values"]) == len(file["seeds"])
 
 
 def test_crop_and_color_only_work_together():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,12 @@ def run_folder(name: str) -> Path:
         return temporary
 
 
-class LivePicture:
+def _hidden(text: str) -> str:
+    """HTML that screen readers read and nobody sees."""
+    return f'<span style="position:absolute;width:1px;height:1px;overflow:hidden">{escape(text)}</span>'
+
+
+class LivePicture(widgets.VBox):
     """A picture that is drawn anew whenever it is called, in place: for training curves.
 
     Args:
@@ -61,14 +67,15 @@ class LivePicture:
 
     def __init__(self, draw: Callable[..., Figure], alt: str) -> None:
         self.draw = draw
-        self.picture = widgets.Image(format="png", tooltip=alt)
-        self.picture.layout.visibility = "hidden"  # until there is something to see
+        self.picture = widgets.Image(format="png")
+        super().__init__([], layout=widgets.Layout(min_height="1px"))
+        self.described = [self.picture, widgets.HTML(_hidden(alt))]
 
     def __call__(self, *arguments: Any) -> None:
         figure = self.draw(*arguments)
         self.picture.value = png_bytes(figure)
         self.picture.width = str(_width(figure))
-        self.picture.layout.visibility = "visible"
+        self.children = self.described  # from now on there is something to see
 
 
 class Panel(widgets.VBox):
@@ -76,7 +83,7 @@ class Panel(widgets.VBox):
 
     Args:
         draw: from the controls' values, by name, to (figure, one line of text).
-        alt: what the picture shows, in words; it is the picture's tooltip and stands below it for screen readers.
+        alt: what the picture shows, in words; it stands below it, for screen readers.
         controls: widgets with a ``value``, by the name of ``draw``'s argument.
     """
 
@@ -89,7 +96,7 @@ class Panel(widgets.VBox):
             if "continuous_update" in control.traits():
                 control.layout.width = "26rem"
             control.observe(self._redraw, "value")
-        self.picture = widgets.Image(format="png", tooltip=alt)
+        self.picture = widgets.Image(format="png")  # no tooltip: JupyterLab's view of a picture fails with one
         self.caption = widgets.HTML()
         rows = widgets.Box(list(controls.values()), layout=widgets.Layout(flex_flow="row wrap"))
         super().__init__([rows, self.picture, self.caption])
@@ -100,9 +107,8 @@ class Panel(widgets.VBox):
         before = {name: self.controls[name].value for name in values}
         for name, value in values.items():
             self.controls[name].value = value
-        caption = self.caption.value
-        display(Image(bytes(self.picture.value), width=int(self.picture.width), alt=f"{self.alt} {caption}"))
-        print(caption)
+        display(Image(bytes(self.picture.value), width=int(self.picture.width), alt=f"{self.alt} {self.text}"))
+        print(self.text)
         for name, value in before.items():
             self.controls[name].value = value
 
@@ -110,4 +116,5 @@ class Panel(widgets.VBox):
         figure, text = self.draw(**{name: control.value for name, control in self.controls.items()})
         self.picture.value = png_bytes(figure)
         self.picture.width = str(_width(figure))
-        self.caption.value = text
+        self.text = text
+        self.caption.value = f'<span aria-live="polite">{escape(text)}</span>{_hidden(self.alt)}'

@@ -95,7 +95,8 @@ def plot_grid(rows: Mapping[str, Tensor], titles: Sequence[str] = ()) -> Figure:
         titles: of the columns.
     """
     columns, _, side, _ = next(iter(rows.values())).shape
-    figure, (axes,) = new_figure(1.5 + 0.8 * columns, 0.2 + 0.8 * len(rows))
+    lines = max((title.count("\n") + 1 for title in titles), default=0)
+    figure, (axes,) = new_figure(1.5 + 0.8 * columns, 0.2 + 0.8 * len(rows) + 0.17 * lines)
     tile(axes, torch.cat(list(rows.values())), columns)
     centers = [2 + side / 2 + i * (side + 2) for i in range(max(len(rows), columns))]
     axes.set_yticks(centers[: len(rows)], list(rows), fontsize=10, color=INK)
