@@ -3,6 +3,7 @@
 That they run, and print what they printed before, is nbval's part: ``pytest`` runs every cell of ``notebooks/``.
 """
 
+import ast
 import importlib
 import json
 import re
@@ -125,7 +126,8 @@ def test_the_exercises_are_all_there_and_their_solutions_right(path):
     exercises = importlib.import_module(f"simclr_lib.teaching.exercises.{EXERCISES[path.stem]}").EXERCISES
     assert 3 <= len(exercises) <= 5
     imports = next(cell["source"] for cell in cells(path, "code") if "import torch" in cell["source"])
-    imports = "\n".join(line for line in imports.splitlines() if re.match(r"import |from ", line))
+    statements = [node for node in ast.parse(imports).body if isinstance(node, ast.Import | ast.ImportFrom)]
+    imports = "\n".join(ast.unparse(node) for node in statements)
     solutions = re.findall(r"<details>.*?```python\n(.*?)```.*?</details>", prose(path), flags=re.DOTALL)
     assert len(solutions) == len(exercises)
     for (name, exercise), solution in zip(exercises.items(), solutions, strict=True):

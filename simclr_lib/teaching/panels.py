@@ -99,7 +99,7 @@ def temperature_panel(embeddings: Tensor, sweep: Mapping[str, Any]) -> Panel:
     n = len(embeddings) // 2
     similarity = embeddings @ embeddings.T
     measured = {
-        float(name.rpartition("= ")[2]): row["labels_10"] for name, row in sweep["results"].items() if "τ" in name
+        float(name.rpartition("= ")[2]): row["labels_all"] for name, row in sweep["results"].items() if "τ" in name
     }
 
     def draw(anchor: int, temperature: float) -> tuple[Figure, str]:
@@ -132,7 +132,7 @@ def temperature_panel(embeddings: Tensor, sweep: Mapping[str, Any]) -> Panel:
             capsize=3,
         )
         right.axvline(temperature, color=OKABE_ITO["orange"], ls="--", lw=2)
-        right.set(xscale="log", xlabel="τ", ylabel="linear head, 10 labels a class", ylim=(0, 1))
+        right.set(xscale="log", xlabel="τ", ylabel="accuracy of a linear head", ylim=(0, 1))
         for axes in (left, middle, right):
             tidy(axes)
         text = (
