@@ -55,6 +55,13 @@ def test_an_answer_that_is_wrong_in_an_unknown_way_is_told_what_to_look_at(exerc
     assert "Not yet" in exercise.verdict(lambda *arguments: torch.full((3, 2, 1), torch.nan))
 
 
+def test_what_pytorch_has_not_implemented_is_not_an_untouched_stub():
+    def attempt(x):
+        raise NotImplementedError("\"addmm\" not implemented for 'Bool'")
+
+    assert "addmm" in augmentations.crop_size.verdict(lambda *arguments: attempt(*arguments[:1]))
+
+
 def test_the_entry_that_differs_is_named():
     exercise = Exercise(solution=lambda x: 2 * x, cases=[(torch.arange(6.0).reshape(2, 3),)])
 

@@ -58,7 +58,7 @@ def missing_alternative_texts(found):
 
 def cells_without_output(code):
     """Cells that print or show something when they run, but hold nothing."""
-    speaks = re.compile(r"^\s*(print|show|display)\(|\.(show|check)\(", re.MULTILINE)
+    speaks = re.compile(r"^\s*(print|show)\(|\.(show|check)\(", re.MULTILINE)
     return [cell["source"] for cell in code if speaks.search(cell["source"]) and not cell["outputs"]]
 
 
@@ -144,7 +144,7 @@ def test_it_says_how_to_start_and_how_long_it_takes(path):
     first = cells(path)[0]["source"]
     assert "**After this notebook you can**" in first
     assert "**You need**" in first
-    assert f"notebooks | {path.stem} | seconds" in first
+    assert f"notebooks · {path.stem} · seconds" in first
     seconds = json.loads((RESULTS / "notebooks.json").read_text())["results"][path.stem]["seconds"]
     assert seconds <= 180
 
@@ -170,7 +170,7 @@ def test_a_picture_without_alternative_text_is_noticed():
 
 
 def test_a_wrong_figure_in_prose_is_noticed():
-    good = fill("<!-- crop-color | SimCLR, crop only | labels_all -->?<!-- -->", RESULTS)
+    good = fill("<!-- crop-color · SimCLR, crop only · labels_all -->?<!-- -->", RESULTS)
     assert "±" in good
     assert unmeasured(good, set()) == []
     assert fill(good.replace(" ± ", " ± 1"), RESULTS) == good

@@ -11,6 +11,7 @@ import pytest
 from simclr_lib.cli import COMMANDS
 from simclr_lib.commands.sweep import SHORT, sweeps
 from simclr_lib.errors import SimCLRError
+from simclr_lib.evaluation import summary
 from simclr_lib.teaching.profiles import EMBLEMS
 from simclr_lib.teaching.tables import BLOCKS, fill
 
@@ -39,6 +40,17 @@ def test_every_results_file_says_how_it_was_made(path):
     file = json.loads(path.read_text())
     assert file["environment"]["command"].startswith(("simclr ", "python -m simclr_lib"))
     assert {"device", "threads", "torch", "torchvision"} <= set(file["environment"])
+
+
+@pytest.mark.parametrize("path", sorted(RESULTS.glob("*.json")), ids=lambda path: path.name)
+def test_means_and_deviations_are_those_of_the_values(path):
+    file = json.loads(path.read_text())
+    for row in file.get("results", {}).values():
+        for figure in row.values():
+            if isinstance(figure, dict):
+                again = summary(figure["values"])
+                assert figure["mean"] == pytest.approx(again["mean"], abs=2e-4)
+                assert figure["std"] == pytest.approx(again["std"], abs=2e-4)
 
 
 def test_the_first_screen_holds_the_two_commands():

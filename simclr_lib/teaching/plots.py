@@ -147,7 +147,8 @@ def plot_histogram(panels: Mapping[str, tuple[Tensor, Callable[[float], float], 
     """
     figure, axes_list = new_figure(9.5, 2.4, 1, len(panels))
     for axes, (title, (samples, density, (low, high))) in zip(axes_list, panels.items(), strict=True):
-        axes.hist(samples, bins=40, range=(low, high), density=True, color=OKABE_ITO["sky blue"])
+        margin = 0.1 * (high - low)  # what lies outside must show
+        axes.hist(samples, bins=48, range=(low - margin, high + margin), density=True, color=OKABE_ITO["sky blue"])
         at = torch.linspace(low, high, 100).tolist()
         axes.plot(at, [density(value) for value in at], color=OKABE_ITO["vermillion"], lw=2, label="specified")
         axes.set_title(title, fontsize=9, color=INK)

@@ -1,7 +1,7 @@
 """Tables for README and notebooks, written from results files: no number there is typed by hand.
 
 ``python -m simclr_lib.teaching.tables README.md notebooks/*.ipynb`` fills every block between ``<!-- begin NAME -->``
-and ``<!-- end NAME -->`` anew from ``notebooks/results/``, and every figure between ``<!-- FILE | ROW | COLUMN -->``
+and ``<!-- end NAME -->`` anew from ``notebooks/results/``, and every figure between ``<!-- FILE · ROW · COLUMN -->``
 and ``<!-- -->``.
 """
 
@@ -99,7 +99,7 @@ BLOCKS: dict[str, tuple[list[str], Callable[..., str]]] = {
 }
 
 
-FIGURE = re.compile(r"(<!-- ([\w-]+) \| ([^|]+?) \| (\w+) -->).*?(<!-- -->)", re.DOTALL)
+FIGURE = re.compile(r"(<!-- ([\w-]+) · ([^·]+?) · (\w+) -->).*?(<!-- -->)", re.DOTALL)
 
 
 def in_words(figure: Any, column: str) -> str:

@@ -93,10 +93,10 @@ adjust_contrast = Exercise(
 
 blur_kernel_size = Exercise(
     solution=lambda side: SimCLRAugment(size=side).kernel_size,
-    cases=[(32,), (96,), (112,), (224,)],
+    cases=[(16,), (32,), (96,), (112,), (224,)],
     misconceptions={
         "A kernel needs a middle pixel: its width must be odd.": lambda side: max(3, int(0.1 * side)),
-        "One pixel is no blur: the smallest kernel is 3 wide.": lambda side: int(0.1 * side) // 2 * 2 - 1,
+        "One pixel is no blur: the smallest kernel is 3 wide.": lambda side: int(0.1 * side) // 2 * 2 + 1,
         "10 % is of the side, not of the area.": lambda side: int(0.1 * side * side) // 2 * 2 + 1,
     },
     tolerance=0,

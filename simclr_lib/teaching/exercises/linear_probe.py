@@ -37,6 +37,9 @@ standardise = Exercise(
             lambda train, test: (test - train.mean()) / train.std(correction=0)
         ),
         "You only subtracted the mean: divide by the deviation too.": lambda train, test: test - train.mean(dim=0),
+        "The deviation divides by N − 1 in your answer: use correction=0.": lambda train, test: (
+            (test - train.mean(dim=0)) / train.std(dim=0)
+        ),
         "You divided by the variance: the deviation is its root.": (
             lambda train, test: (test - train.mean(dim=0)) / train.var(dim=0, correction=0)
         ),

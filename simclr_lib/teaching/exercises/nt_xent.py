@@ -124,6 +124,9 @@ loss = Exercise(
         ),
         "Your negatives come from the other view only. The other images' embeddings of the same view count too: "
         "2N − 2 negatives, not N − 1.": lambda a, b, t: _loss(a, b, t, other_view_only=True).mean(),
+        "This is one direction only: first views as anchors, second views as candidates. All 2N embeddings are both.": (
+            lambda a, b, t: _loss(a, b, t, other_view_only=True)[: len(a)].mean()
+        ),
         "This is the sum over the anchors. Algorithm 1 divides by 2N.": lambda a, b, t: _loss(a, b, t).sum(),
         "This is twice the value of algorithm 1: you added the two halves' means (as the reference code does).": (
             lambda a, b, t: 2 * _loss(a, b, t).mean()

@@ -100,20 +100,25 @@ lars_step = Exercise(
 
 
 def _side(side: int, stem: str) -> int:
-    return side // {"cifar": 8, "fast": 16, "imagenet": 32}[stem]
+    return math.ceil(side / {"cifar": 8, "fast": 16, "imagenet": 32}[stem])
 
 
 last_feature_map = Exercise(
     solution=_side,
-    cases=[(32, "cifar"), (32, "fast"), (224, "imagenet"), (64, "cifar")],
+    cases=[(32, "cifar"), (32, "fast"), (24, "fast"), (224, "imagenet"), (64, "cifar")],
     misconceptions={
         "All four stages halve the side in your answer. The first one keeps it: stages 2, 3 and 4 halve.": (
-            lambda side, stem: _side(side, stem) // 2
+            lambda side, stem: math.ceil(_side(side, stem) / 2)
         ),
         "Your stem changes nothing. The fast one halves the side, the imagenet one takes a quarter.": (
-            lambda side, stem: side // 8
+            lambda side, stem: math.ceil(side / 8)
         ),
-        "You forgot the stages: three of them halve the side once more.": lambda side, stem: 8 * _side(side, stem),
+        "You forgot the stages: three of them halve the side once more.": lambda side, stem: (
+            side // {"cifar": 1, "fast": 2, "imagenet": 4}[stem]
+        ),
+        "A stride of 2 with padding rounds up: 3 pixels become 2, not 1.": lambda side, stem: (
+            side // {"cifar": 8, "fast": 16, "imagenet": 32}[stem]
+        ),
         "The imagenet stem halves twice: a stride of 2, and a max-pool with stride 2.": (
             lambda side, stem: 2 * _side(side, stem) if stem == "imagenet" else _side(side, stem)
         ),
