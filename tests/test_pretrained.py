@@ -1,5 +1,7 @@
 """The weights that come with the package are small, load like a run, and are as good as said."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -28,7 +30,7 @@ def test_they_are_under_six_megabytes_and_of_the_notebooks_recipe():
 
 def test_a_run_is_bundled_in_half_precision(tmp_path):
     emblems = load_dataset("emblems", limit=64)
-    config = EMBLEMS.__class__(**{**EMBLEMS.__dict__, "width": 4, "epochs": 1, "device": "cpu", "validation": 0.0})
+    config = replace(EMBLEMS, width=4, epochs=1, device="cpu", validation=0.0)
     model = pretrain(emblems, config, tmp_path / "run")
     bundle(tmp_path / "run", tmp_path / "small.pt")
     small = load_pretrained(tmp_path / "small.pt", "cpu")

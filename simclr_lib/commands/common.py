@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 from torch import nn
 
 from simclr_lib.config import TrainConfig
-from simclr_lib.data import ImageDataset
+from simclr_lib.data import ImageDataset, few_labels
 from simclr_lib.device import pick_device, place
 from simclr_lib.errors import SimCLRError
 from simclr_lib.evaluation import evaluate_features, extract_features, linear_probe, pixel_features, summary
@@ -104,6 +105,21 @@ def evaluate_baselines(
         source: evaluate_features(of_train, train.labels.cpu(), of_test, test.labels.cpu(), budgets, draws, config.seed)
         for source, (of_train, of_test) in features.items()
     }
+
+
+def few_label_parts(train: ImageDataset, budgets: Sequence[int], seed: int) -> dict[str, ImageDataset]:
+    """Column of the results → the images that have a label there; for each budget that the smallest class allows."""
+    smallest_class = int(train.labels.bincount(minlength=len(train.classes)).min())
+    return {
+        f"labels_{budget}": train.subset(few_labels(train.labels, budget, seed))
+        for budget in budgets
+        if budget <= smallest_class
+    }
+
+
+def epochs_for(steps: int, num_images: int, batch_size: int) -> int:
+    """Epochs that are at least so many steps; a batch has at most as many images as there are."""
+    return math.ceil(steps / (num_images // min(batch_size, num_images)))
 
 
 def merge_seeds(runs: Sequence[Results]) -> Results:

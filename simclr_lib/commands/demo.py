@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,13 +15,15 @@ from simclr_lib.commands.common import (
     Results,
     Stopwatch,
     compare_encoder,
+    epochs_for,
+    few_label_parts,
     merge_seeds,
     new_folder,
     text_table,
     write_results,
 )
 from simclr_lib.config import TrainConfig
-from simclr_lib.data import ImageDataset, few_labels, load_dataset
+from simclr_lib.data import ImageDataset, load_dataset
 from simclr_lib.data.emblems import CLASSES
 from simclr_lib.device import environment, pick_device
 from simclr_lib.errors import SimCLRError
@@ -105,7 +107,8 @@ def _run_demo(config: DemoConfig, out: Path, device: torch.device) -> None:
         clock.lap("evaluation")
         print("training the same network with labels instead …")
         supervised = replace(SUPERVISED, seed=seed, device=config.device)
-        results["supervised"] = supervised_row(train, test, supervised, BUDGETS, FEW_LABEL_STEPS)
+        few = few_label_parts(train, BUDGETS, seed)  # the images that the probe of SimCLR's features gets
+        results["supervised"] = supervised_row(few, test, supervised, FEW_LABEL_STEPS)
         classifier = train_supervised(train, replace(supervised, epochs=SUPERVISED_EPOCHS))
         results["supervised"]["labels_all"] = summary([accuracy(classifier, test)])
         clock.lap("supervised")
@@ -142,19 +145,15 @@ def _run_demo(config: DemoConfig, out: Path, device: torch.device) -> None:
 
 
 def supervised_row(
-    train: ImageDataset, test: ImageDataset, settings: TrainConfig, budgets: Sequence[int], steps: int
+    parts: Mapping[str, ImageDataset], test: ImageDataset, settings: TrainConfig, steps: int
 ) -> dict[str, dict]:
-    """The same network and augmentations, trained from scratch for so many steps with a few labels a class.
-
-    The labelled images at a budget are the ones that the probe of SimCLR's features gets.
-    """
+    """The same network and augmentations, trained from scratch for so many steps with the labels of each part."""
     row = {}
-    for budget in budgets:
-        few = train.subset(few_labels(train.labels, budget, seed=settings.seed))
-        batch_size = min(settings.batch_size, len(few))
-        epochs = -(-steps // (len(few) // batch_size))
-        classifier = train_supervised(few, replace(settings, batch_size=batch_size, epochs=epochs))
-        row[f"labels_{budget}"] = summary([accuracy(classifier, test)])
+    for column, part in parts.items():
+        batch_size = min(settings.batch_size, len(part))
+        epochs = epochs_for(steps, len(part), batch_size)
+        classifier = train_supervised(part, replace(settings, batch_size=batch_size, epochs=epochs))
+        row[column] = summary([accuracy(classifier, test)])
     return row
 
 

@@ -11,9 +11,9 @@ import torch
 import tyro
 from torch import nn
 
-from simclr_lib.commands.common import BUDGETS, compare_encoder, text_table, write_results
+from simclr_lib.commands.common import BUDGETS, compare_encoder, few_label_parts, text_table, write_results
 from simclr_lib.config import TrainConfig
-from simclr_lib.data import ImageDataset, few_labels, load_dataset
+from simclr_lib.data import ImageDataset, load_dataset
 from simclr_lib.device import environment, pick_device
 from simclr_lib.evaluation import ProjectionMethod, extract_features, fine_tune, project, summary, trustworthiness
 from simclr_lib.models import SimCLR
@@ -98,13 +98,7 @@ def fine_tuned_row(
     encoder: nn.Module, train: ImageDataset, test: ImageDataset, settings: TrainConfig
 ) -> dict[str, dict]:
     """Test accuracy of the whole network, trained on from ``encoder`` at every budget of labels."""
-    smallest_class = int(train.labels.bincount().min())
-    parts = {
-        f"labels_{budget}": train.subset(few_labels(train.labels, budget, settings.seed))
-        for budget in BUDGETS
-        if budget <= smallest_class
-    }
-    parts["labels_all"] = train
+    parts = {**few_label_parts(train, BUDGETS, settings.seed), "labels_all": train}
     return {
         column: summary([fine_tune(encoder, part, test, seed=settings.seed, precision=settings.precision)[1]])
         for column, part in parts.items()

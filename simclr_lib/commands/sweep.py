@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
@@ -14,8 +14,10 @@ from torch import nn
 from simclr_lib.commands.common import (
     Results,
     Stopwatch,
+    epochs_for,
     evaluate_baselines,
     evaluate_encoder,
+    few_label_parts,
     merge_seeds,
     new_folder,
     text_table,
@@ -23,12 +25,12 @@ from simclr_lib.commands.common import (
 )
 from simclr_lib.commands.demo import FEW_LABEL_STEPS, SUPERVISED, supervised_row
 from simclr_lib.config import TrainConfig
-from simclr_lib.data import ImageDataset, few_labels, load_dataset
+from simclr_lib.data import ImageDataset, load_dataset
 from simclr_lib.device import environment, pick_device
 from simclr_lib.errors import SimCLRError, unknown_name
-from simclr_lib.evaluation import accuracy, fine_tune, summary
+from simclr_lib.evaluation import fine_tune, summary
 from simclr_lib.teaching.profiles import EMBLEMS
-from simclr_lib.training import pretrain, train_supervised
+from simclr_lib.training import pretrain
 
 SHORT = replace(EMBLEMS, epochs=12, validation=0.0)  # enough to tell variants apart, at a minute a run
 TEST_IMAGES = 1024
@@ -117,35 +119,28 @@ def measure_label_budgets(settings: TrainConfig, train: ImageDataset, test: Imag
     Training from scratch comes twice: for as many steps as the demo gives it, and for as many views as SimCLR saw.
     """
     seed = settings.seed
-    steps_per_epoch = len(train) // settings.batch_size
     supervised = replace(SUPERVISED, seed=seed, device=settings.device)
-
-    def fine_tuned(part: ImageDataset) -> dict:
-        batch_size = min(settings.batch_size, len(part))
-        epochs = math.ceil(FINE_TUNING_STEPS / (len(part) // batch_size))
-        return dict(summary([fine_tune(encoder, part, test, epochs, batch_size, seed=seed)[1]]))
-
-    def from_scratch(steps: int, budgets: Sequence[int]) -> dict[str, dict]:
-        row = supervised_row(train, test, supervised, budgets, steps)
-        classifier = train_supervised(train, replace(supervised, epochs=math.ceil(steps / steps_per_epoch)))
-        return {**row, "labels_all": dict(summary([accuracy(classifier, test)]))}
-
+    parts = {**few_label_parts(train, LABEL_BUDGETS, seed), "labels_all": train}
     print(f"seed {seed}: pretraining …", flush=True)
     encoder = pretrain(train, settings).encoder
+
+    def fine_tuned(part: ImageDataset) -> dict:
+        epochs = epochs_for(FINE_TUNING_STEPS, len(part), settings.batch_size)
+        return dict(summary([fine_tune(encoder, part, test, epochs, settings.batch_size, seed=seed)[1]]))
+
     print(f"seed {seed}: linear heads and fine-tuning …", flush=True)
     linear, _ = evaluate_encoder(encoder, settings, train, test, budgets=LABEL_BUDGETS)
-    parts = {f"labels_{budget}": train.subset(few_labels(train.labels, budget, seed)) for budget in LABEL_BUDGETS}
-    parts["labels_all"] = train
     rows: Results = {
         "SimCLR, linear head": linear,
         "SimCLR, fine-tuned": {column: fine_tuned(part) for column, part in parts.items()},
         **evaluate_baselines(settings, train, test, budgets=LABEL_BUDGETS),
     }
     print(f"seed {seed}: from scratch, for {FEW_LABEL_STEPS} steps …", flush=True)
-    rows["supervised"] = from_scratch(FEW_LABEL_STEPS, LABEL_BUDGETS)
-    as_many_views = 2 * settings.epochs * steps_per_epoch  # a step of SimCLR takes two of each image
+    rows["supervised"] = supervised_row(parts, test, supervised, FEW_LABEL_STEPS)
+    as_many_views = 2 * settings.epochs * (len(train) // settings.batch_size)  # SimCLR takes two of each image
     print(f"seed {seed}: from scratch, for {as_many_views} steps …", flush=True)
-    rows["supervised, as many views"] = from_scratch(as_many_views, LABEL_BUDGETS[::3])
+    some = {**few_label_parts(train, LABEL_BUDGETS[::3], seed), "labels_all": train}
+    rows["supervised, as many views"] = supervised_row(some, test, supervised, as_many_views)
     return rows
 
 

@@ -22,7 +22,7 @@ def effective_rank(features: Tensor) -> float:
     """
     variances = principal_variances(features)
     share = variances / variances.sum()
-    return float((-torch.xlogy(share, share).sum()).exp())
+    return float(torch.special.entr(share).sum().exp())
 
 
 def alignment(a: Tensor, b: Tensor) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -108,7 +107,7 @@ def temperature_panel(embeddings: Tensor, sweep: Mapping[str, Any]) -> Panel:
         negatives = similarity[anchor][others].sort(descending=True).values  # [2N − 2]
         weights = torch.softmax(negatives / temperature, dim=0)
         positive = similarity[anchor, (anchor + n) % (2 * n)]
-        effective = math.exp(-(weights * weights.clamp(min=1e-30).log()).sum())
+        effective = float(torch.special.entr(weights).sum().exp())
         figure, (left, middle, right) = new_figure(9, 3.1, 1, 3)
         left.hist(negatives, bins=30, range=(-1, 1), color=OKABE_ITO["sky blue"], label="negatives")
         left.axvline(float(positive), color=OKABE_ITO["bluish green"], lw=2.5, label="partner")
