@@ -14,7 +14,7 @@ from simclr_lib.config import TrainConfig
 from simclr_lib.data import ImageDataset, few_labels
 from simclr_lib.device import pick_device, place
 from simclr_lib.errors import SimCLRError
-from simclr_lib.evaluation import evaluate_features, extract_features, linear_probe, pixel_features, summary
+from simclr_lib.evaluation import SHIFTS, evaluate_features, extract_features, linear_probe, pixel_features, summary
 from simclr_lib.loop import initial_weights
 from simclr_lib.teaching.tables import per_cent
 from simclr_lib.training import write_atomically
@@ -26,6 +26,7 @@ COLUMNS = {
     **{f"labels_{budget}": f"{budget} per class" for budget in (10, 20, 50, 100)},
     "labels_all": "all labels",
     "labels_all_sgd": "all, SGD",
+    **{shift: shift.replace("_", " ") for shift in ("unchanged", *SHIFTS)},
 }
 
 Results = dict[str, dict[str, dict]]

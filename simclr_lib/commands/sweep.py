@@ -28,14 +28,16 @@ from simclr_lib.config import TrainConfig
 from simclr_lib.data import ImageDataset, load_dataset
 from simclr_lib.device import environment, pick_device
 from simclr_lib.errors import SimCLRError, unknown_name
-from simclr_lib.evaluation import fine_tune, summary
+from simclr_lib.evaluation import SHIFTS, accuracy, extract_features, fine_tune, linear_probe, shifted, summary
+from simclr_lib.models import Classifier
 from simclr_lib.teaching.profiles import EMBLEMS
-from simclr_lib.training import pretrain
+from simclr_lib.training import pretrain, train_supervised
 
 SHORT = replace(EMBLEMS, epochs=12, validation=0.0)  # enough to tell variants apart, at a minute a run
 TEST_IMAGES = 1024
 LABEL_BUDGETS = (10, 20, 50, 100)
 FINE_TUNING_STEPS = 150
+CROPS_AND_FLIPS = replace(SUPERVISED, color_prob=0.0, gray_prob=0.0, blur_prob=0.0)  # as most people train
 
 Measure = Callable[[TrainConfig, ImageDataset, ImageDataset], Results]
 """From (settings with the seed, training images, test images) to that seed's results."""
@@ -86,6 +88,10 @@ def sweeps(base: TrainConfig) -> dict[str, Sweep]:
         "epochs": pretrainings({f"{epochs} epochs": replace(base, epochs=epochs) for epochs in lengths}),
         # Section 5: what are the features worth, beside training with labels?
         "labels": Sweep({"SimCLR": base, "supervised": SUPERVISED}, measure_label_budgets),
+        # Does what was learnt without labels hold where test images differ from the training images?
+        "shifts": Sweep(
+            {"SimCLR": base, "supervised": SUPERVISED, "supervised, crops and flips": CROPS_AND_FLIPS}, measure_shifts
+        ),
     }
 
 
@@ -114,7 +120,7 @@ def pretrainings(variants: dict[str, TrainConfig], baselines: bool = False, also
 
 
 def measure_label_budgets(settings: TrainConfig, train: ImageDataset, test: ImageDataset) -> Results:
-    """SimCLR's features and what they are compared with, at every budget of labels.
+    """SimCLR's features and what they are compared with, at every budget of labels, all on the same labelled images.
 
     Training from scratch comes twice: for as many steps as the demo gives it, and for as many views as SimCLR saw.
     """
@@ -125,15 +131,14 @@ def measure_label_budgets(settings: TrainConfig, train: ImageDataset, test: Imag
     encoder = pretrain(train, settings).encoder
 
     def fine_tuned(part: ImageDataset) -> dict:
-        epochs = epochs_for(FINE_TUNING_STEPS, len(part), settings.batch_size)
-        return dict(summary([fine_tune(encoder, part, test, epochs, settings.batch_size, seed=seed)[1]]))
+        return dict(summary([accuracy(fine_tuned_classifier(encoder, part, test, settings), test)]))
 
     print(f"seed {seed}: linear heads and fine-tuning …", flush=True)
-    linear, _ = evaluate_encoder(encoder, settings, train, test, budgets=LABEL_BUDGETS)
+    linear, _ = evaluate_encoder(encoder, settings, train, test, draws=1, budgets=LABEL_BUDGETS)
     rows: Results = {
         "SimCLR, linear head": linear,
         "SimCLR, fine-tuned": {column: fine_tuned(part) for column, part in parts.items()},
-        **evaluate_baselines(settings, train, test, budgets=LABEL_BUDGETS),
+        **evaluate_baselines(settings, train, test, draws=1, budgets=LABEL_BUDGETS),
     }
     print(f"seed {seed}: from scratch, for {FEW_LABEL_STEPS} steps …", flush=True)
     rows["supervised"] = supervised_row(parts, test, supervised, FEW_LABEL_STEPS)
@@ -144,12 +149,47 @@ def measure_label_budgets(settings: TrainConfig, train: ImageDataset, test: Imag
     return rows
 
 
+def fine_tuned_classifier(
+    encoder: nn.Module, part: ImageDataset, test: ImageDataset, settings: TrainConfig
+) -> Classifier:
+    """The encoder fine-tuned on a part of the training images, for as many steps whatever its size."""
+    epochs = epochs_for(FINE_TUNING_STEPS, len(part), settings.batch_size)
+    return fine_tune(encoder, part, test, epochs, settings.batch_size, seed=settings.seed)[0]
+
+
+def measure_shifts(settings: TrainConfig, train: ImageDataset, test: ImageDataset) -> Results:
+    """Classifiers that have all labels, on test images with other colours or with damage that no training image had.
+
+    Training from scratch comes twice: with SimCLR's augmentations, and with crops and flips only. The difference
+    between those two is the augmentations' doing; only what is left can be SimCLR's.
+    """
+    seed = settings.seed
+    print(f"seed {seed}: pretraining …", flush=True)
+    encoder = pretrain(train, settings).encoder
+    features = [extract_features(encoder, part) for part in (train, test)]
+    probe = linear_probe(features[0], train.labels, features[1], test.labels, seed=seed)
+    device = next(encoder.parameters()).device
+    classifiers: dict[str, nn.Module] = {
+        "SimCLR, linear head": Classifier(encoder, probe.head.to(device)),
+        "SimCLR, fine-tuned": fine_tuned_classifier(encoder, train, test, settings),
+    }
+    for name, recipe in {"supervised": SUPERVISED, "supervised, crops and flips": CROPS_AND_FLIPS}.items():
+        print(f"seed {seed}: {name} …", flush=True)
+        epochs = epochs_for(FEW_LABEL_STEPS, len(train), recipe.batch_size)
+        classifiers[name] = train_supervised(train, replace(recipe, seed=seed, device=settings.device, epochs=epochs))
+    tests = {"unchanged": test, **{shift: shifted(test, shift) for shift in SHIFTS}}
+    return {
+        name: {shift: dict(summary([accuracy(classifier, images)])) for shift, images in tests.items()}
+        for name, classifier in classifiers.items()
+    }
+
+
 @dataclass(frozen=True)
 class SweepConfig:
     """Settings of ``simclr sweep``."""
 
     name: Annotated[str, tyro.conf.Positional]
-    """crop-color, temperature, batch-size, head, epochs or labels."""
+    """crop-color, temperature, batch-size, head, epochs, labels or shifts."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """One run of each variant with each seed."""
     epochs: int = SHORT.epochs

@@ -6,9 +6,11 @@ from simclr_lib.evaluation.geometry import alignment, effective_rank, principal_
 from simclr_lib.evaluation.knn import knn_accuracy, knn_predict
 from simclr_lib.evaluation.linear import ProbeResult, linear_probe
 from simclr_lib.evaluation.projection import ProjectionMethod, project, trustworthiness
+from simclr_lib.evaluation.shifts import SHIFTS, shifted
 from simclr_lib.evaluation.table import evaluate_features, summary
 
 __all__ = [
+    "SHIFTS",
     "ProbeResult",
     "ProjectionMethod",
     "accuracy",
@@ -24,6 +26,7 @@ __all__ = [
     "pixel_features",
     "principal_variances",
     "project",
+    "shifted",
     "summary",
     "trustworthiness",
     "uniformity",
