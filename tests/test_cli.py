@@ -14,6 +14,7 @@ from PIL import Image
 from simclr_lib.cli import check_options, main, spell_out_booleans
 from simclr_lib.config import TrainConfig
 from simclr_lib.data import ImageDataset, load_dataset
+from simclr_lib.evaluation import SHIFTS
 from simclr_lib.training import load_checkpoint, save_checkpoint
 
 TINY = [
@@ -137,6 +138,27 @@ def test_the_label_sweep_compares_everything_at_every_budget(tmp_path, monkeypat
     for source in ("SimCLR, linear head", "SimCLR, fine-tuned", "random encoder", "pixels", "supervised"):
         assert {"labels_2", "labels_5", "labels_all"} <= set(rows[source])
     assert set(rows["supervised, as many views"]) == {"labels_2", "labels_all"}
+
+
+def test_the_shift_sweep_tests_every_classifier_on_every_changed_image(tmp_path, capsys, monkeypatch):
+    from simclr_lib.commands import sweep
+
+    monkeypatch.setattr(sweep, "TEST_IMAGES", 100)
+    monkeypatch.setattr(sweep, "FEW_LABEL_STEPS", 2)
+    monkeypatch.setattr(sweep, "FINE_TUNING_STEPS", 2)
+    out = tmp_path / "shifts"
+    assert main(["sweep", "shifts", "--images", "128", "--epochs", "1", "--seeds", "0", "1", "--out", str(out)]) == 0
+    assert "opposite hue" in capsys.readouterr().out
+    file = json.loads((out / "results.json").read_text())
+    assert file["variants"]["supervised, crops and flips"]["color_prob"] == 0
+    for row in file["results"].values():
+        assert {"unchanged", *SHIFTS} == set(row)
+    assert set(file["results"]) == {
+        "SimCLR, linear head",
+        "SimCLR, fine-tuned",
+        "supervised",
+        "supervised, crops and flips",
+    }
 
 
 def test_the_head_sweep_measures_z_too(tmp_path, monkeypatch):

@@ -23,6 +23,7 @@ EXERCISES = {  # notebook → module of its exercises
     "02_nt_xent": "nt_xent",
     "03_pretraining": "pretraining",
     "04_linear_probe": "linear_probe",
+    "05_supervised_comparison": "supervised_comparison",
     "06_embeddings": "embeddings",
 }
 # Shares that are part of a definition, of the paper or of arithmetic, not measured: they may stand in prose.
@@ -31,6 +32,7 @@ DEFINITIONS = {
     "02_nt_xent": set(),
     "03_pretraining": set(),
     "04_linear_probe": set(),
+    "05_supervised_comparison": {"1"},
     "06_embeddings": set(),
 }
 

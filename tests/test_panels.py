@@ -10,13 +10,14 @@ from torch.nn import functional as F
 from simclr_lib.data import load_dataset
 from simclr_lib.loop import seeded
 from simclr_lib.teaching.notebook import load_results
-from simclr_lib.teaching.panels import augmentation_panel, temperature_panel
+from simclr_lib.teaching.panels import augmentation_panel, labels_panel, temperature_panel
 
 PANELS = {
     "augmentation": lambda: augmentation_panel(load_dataset("emblems", "test", limit=20)),
     "temperature": lambda: temperature_panel(
         F.normalize(torch.randn(32, 8, generator=seeded(0)), dim=1), load_results("temperature")
     ),
+    "labels": lambda: labels_panel(load_results("labels")),
 }
 
 

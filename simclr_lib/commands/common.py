@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from torch import nn
+from torch import Tensor, nn
 
 from simclr_lib.config import TrainConfig
 from simclr_lib.data import ImageDataset, few_labels
@@ -44,14 +44,15 @@ def new_folder(name: str) -> Path:
 
 def compare_encoder(
     encoder: nn.Module, config: TrainConfig, train: ImageDataset, test: ImageDataset, draws: int = 3
-) -> tuple[Results, nn.Linear]:
+) -> tuple[Results, nn.Linear, tuple[Tensor, Tensor]]:
     """A trained encoder beside a random one and the bare pixels, all on the same labels.
 
     Returns:
-        The results, and the output head that the SGD protocol trained on all labels.
+        The results, the output head that the SGD protocol trained on all labels, and the trained encoder's features
+        of the training and of the test images.
     """
-    row, head = evaluate_encoder(encoder, config, train, test, draws)
-    return {"SimCLR": row, **evaluate_baselines(config, train, test, draws)}, head
+    row, head, features = evaluate_encoder(encoder, config, train, test, draws)
+    return {"SimCLR": row, **evaluate_baselines(config, train, test, draws)}, head, features
 
 
 def evaluate_encoder(
@@ -61,11 +62,11 @@ def evaluate_encoder(
     test: ImageDataset,
     draws: int = 3,
     budgets: Sequence[int] = BUDGETS,
-) -> tuple[dict[str, dict], nn.Linear]:
+) -> tuple[dict[str, dict], nn.Linear, tuple[Tensor, Tensor]]:
     """kNN and linear probes on a trained encoder's features, by L-BFGS at every budget and by SGD with all labels.
 
     Returns:
-        The row of figures, and the output head that SGD trained.
+        The row of figures, the output head that SGD trained, and the features of the training and the test images.
     """
     if len(train.labels.unique()) < 2:
         raise SimCLRError(
@@ -87,7 +88,7 @@ def evaluate_encoder(
         num_classes=len(train.classes),
     )
     row["labels_all_sgd"] = summary([probe.accuracy])
-    return row, probe.head
+    return row, probe.head, (of_train, of_test)
 
 
 def evaluate_baselines(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
 from simclr_lib.commands.common import (
     BUDGETS,
@@ -29,7 +30,6 @@ from simclr_lib.device import environment, pick_device
 from simclr_lib.errors import SimCLRError
 from simclr_lib.evaluation import (
     accuracy,
-    extract_features,
     knn_predict,
     pixel_features,
     project,
@@ -37,16 +37,12 @@ from simclr_lib.evaluation import (
     trustworthiness,
 )
 from simclr_lib.loop import seeded
-from simclr_lib.models import SimCLR
-from simclr_lib.teaching.profiles import EMBLEMS
+from simclr_lib.teaching.profiles import EMBLEMS, EMBLEMS_SUPERVISED
 from simclr_lib.training import Interrupted, pretrain, read_metrics, train_supervised, write_atomically
 
 if TYPE_CHECKING:
     from simclr_lib.teaching.report import Picture
 
-# Training with labels has settings of its own, the best that were found for it: SGD's large steps, which help
-# SimCLR, are too large for a hundred images, and views of SimCLR's 24 pixels too small.
-SUPERVISED = replace(EMBLEMS, contrastive=False, view_size=None, optimizer="adam", lr=6e-3, weight_decay=1e-2)
 SUPERVISED_EPOCHS = 5
 FEW_LABEL_STEPS = 300
 
@@ -103,10 +99,10 @@ def _run_demo(config: DemoConfig, out: Path, device: torch.device) -> None:
         model = pretrain(train, settings, run_dir)
         clock.lap("pretraining")
         print("reading the features out, beside a random encoder and pixels …")
-        results, _ = compare_encoder(model.encoder, settings, train, test, draws=1)
+        results, _, features = compare_encoder(model.encoder, settings, train, test, draws=1)
         clock.lap("evaluation")
         print("training the same network with labels instead …")
-        supervised = replace(SUPERVISED, seed=seed, device=config.device)
+        supervised = replace(EMBLEMS_SUPERVISED, seed=seed, device=config.device)
         few = few_label_parts(train, BUDGETS, seed)  # the images that the probe of SimCLR's features gets
         results["supervised"] = supervised_row(few, test, supervised, FEW_LABEL_STEPS)
         classifier = train_supervised(train, replace(supervised, epochs=SUPERVISED_EPOCHS))
@@ -114,12 +110,12 @@ def _run_demo(config: DemoConfig, out: Path, device: torch.device) -> None:
         clock.lap("supervised")
         runs.append(results)
         if seed == config.seeds[0]:
-            first_model, first_run_dir = model, run_dir
+            first_run_dir, first_features = run_dir, features
 
     results = merge_seeds(runs)
     print(text_table(results))
     print("drawing the report …")
-    pictures, trust = draw_pictures(first_model, results, read_metrics(first_run_dir), train, test)
+    pictures, trust = draw_pictures(first_features, results, read_metrics(first_run_dir), train, test)
     clock.lap("report")
     facts = environment(device)
     write_report(out, results, pictures, facts, config, clock)
@@ -130,7 +126,7 @@ def _run_demo(config: DemoConfig, out: Path, device: torch.device) -> None:
             "what": "SimCLR on emblems; test accuracy after the last epoch",
             "environment": facts,
             "config": replace(EMBLEMS, epochs=config.epochs).to_dict(),
-            "supervised": SUPERVISED.to_dict(),
+            "supervised": EMBLEMS_SUPERVISED.to_dict(),
             "seeds": list(config.seeds),
             "num_train": len(train),
             "num_test": len(test),
@@ -158,14 +154,20 @@ def supervised_row(
 
 
 def draw_pictures(
-    model: SimCLR,
+    features: tuple[Tensor, Tensor],
     results: Results,
     metrics: list[dict[str, float]],
     train: ImageDataset,
     test: ImageDataset,
 ) -> tuple[list[Picture], dict[str, float]]:
-    """The report's figures, from the first seed's model. Returns them and the embeddings' trustworthiness."""
-    # Only here: the other commands must not wait for matplotlib.
+    """The report's figures, from features of the training and the test images.
+
+    Returns:
+        They, and the embeddings' trustworthiness.
+    """
+    # Only here: the other commands must not wait for matplotlib and scikit-learn.
+    from sklearn.metrics import confusion_matrix
+
     from simclr_lib.teaching.plots import (
         plot_confusion,
         plot_embeddings,
@@ -177,7 +179,7 @@ def draw_pictures(
     from simclr_lib.teaching.report import Picture, format_figure
 
     shown = test.subset(torch.arange(1_000))  # enough to see clusters, few enough for UMAP to take seconds
-    h_train, h_test = extract_features(model.encoder, train), extract_features(model.encoder, shown)
+    h_train, h_test = features[0], features[1][: len(shown)]
     pixels = pixel_features(shown)
     embeddings = {"SimCLR features h": project(h_test), "pixels": project(pixels)}
     trust = {
@@ -190,8 +192,7 @@ def draw_pictures(
     augment = EMBLEMS.augment(test.image_size)
     views = torch.stack([augment(originals, seeded(0, "report", i)) for i in range(8)], dim=1)
     predicted = knn_predict(h_train, train.labels, h_test)
-    confusion = torch.zeros(len(classes), len(classes), dtype=torch.int64)
-    confusion.index_put_((shown.labels, predicted), torch.tensor(1), accumulate=True)
+    confusion = torch.from_numpy(confusion_matrix(shown.labels, predicted, labels=range(len(classes))))
     queries = slice(0, 6)  # of six classes
 
     pictures = [

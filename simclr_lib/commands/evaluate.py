@@ -76,7 +76,7 @@ def _prepare(config: CheckpointConfig) -> tuple[SimCLR, TrainConfig, ImageDatase
 def evaluate(config: EvaluateConfig) -> None:
     """Run ``simclr evaluate``: prints the kNN / linear / few-label table and writes evaluation.json."""
     model, settings, train, test, out = _prepare(config)
-    results, _ = compare_encoder(model.encoder, settings, train, test)
+    results, *_ = compare_encoder(model.encoder, settings, train, test)
     if config.fine_tune:
         results["SimCLR, fine-tuned"] = fine_tuned_row(model.encoder, train, test, settings)
     print(text_table(results))

@@ -23,21 +23,21 @@ from simclr_lib.commands.common import (
     text_table,
     write_results,
 )
-from simclr_lib.commands.demo import FEW_LABEL_STEPS, SUPERVISED, supervised_row
+from simclr_lib.commands.demo import FEW_LABEL_STEPS, supervised_row
 from simclr_lib.config import TrainConfig
 from simclr_lib.data import ImageDataset, load_dataset
 from simclr_lib.device import environment, pick_device
 from simclr_lib.errors import SimCLRError, unknown_name
 from simclr_lib.evaluation import SHIFTS, accuracy, extract_features, fine_tune, linear_probe, shifted, summary
 from simclr_lib.models import Classifier
-from simclr_lib.teaching.profiles import EMBLEMS
+from simclr_lib.teaching.profiles import EMBLEMS, EMBLEMS_SUPERVISED
 from simclr_lib.training import pretrain, train_supervised
 
 SHORT = replace(EMBLEMS, epochs=12, validation=0.0)  # enough to tell variants apart, at a minute a run
 TEST_IMAGES = 1024
 LABEL_BUDGETS = (10, 20, 50, 100)
 FINE_TUNING_STEPS = 150
-CROPS_AND_FLIPS = replace(SUPERVISED, color_prob=0.0, gray_prob=0.0, blur_prob=0.0)  # as most people train
+CROPS_AND_FLIPS = replace(EMBLEMS_SUPERVISED, color_prob=0.0, gray_prob=0.0, blur_prob=0.0)  # as most people train
 
 Measure = Callable[[TrainConfig, ImageDataset, ImageDataset], Results]
 """From (settings with the seed, training images, test images) to that seed's results."""
@@ -87,10 +87,11 @@ def sweeps(base: TrainConfig) -> dict[str, Sweep]:
         # Figure 9 again: does longer training help?
         "epochs": pretrainings({f"{epochs} epochs": replace(base, epochs=epochs) for epochs in lengths}),
         # Section 5: what are the features worth, beside training with labels?
-        "labels": Sweep({"SimCLR": base, "supervised": SUPERVISED}, measure_label_budgets),
+        "labels": Sweep({"SimCLR": base, "supervised": EMBLEMS_SUPERVISED}, measure_label_budgets),
         # Does what was learnt without labels hold where test images differ from the training images?
         "shifts": Sweep(
-            {"SimCLR": base, "supervised": SUPERVISED, "supervised, crops and flips": CROPS_AND_FLIPS}, measure_shifts
+            {"SimCLR": base, "supervised": EMBLEMS_SUPERVISED, "supervised, crops and flips": CROPS_AND_FLIPS},
+            measure_shifts,
         ),
     }
 
@@ -110,10 +111,10 @@ def pretrainings(variants: dict[str, TrainConfig], baselines: bool = False, also
             config = replace(variant, seed=settings.seed, device=settings.device)
             print(f"seed {config.seed}: {name} …", flush=True)
             model = pretrain(train, config)
-            rows[f"SimCLR, {name}"], _ = evaluate_encoder(model.encoder, config, train, test)
+            rows[f"SimCLR, {name}"], *_ = evaluate_encoder(model.encoder, config, train, test)
             if also_z:
                 both = nn.Sequential(model.encoder, model.projector)
-                rows[f"SimCLR, {name}, z"], _ = evaluate_encoder(both, config, train, test)
+                rows[f"SimCLR, {name}, z"], *_ = evaluate_encoder(both, config, train, test)
         return rows
 
     return Sweep(variants, measure)
@@ -125,7 +126,7 @@ def measure_label_budgets(settings: TrainConfig, train: ImageDataset, test: Imag
     Training from scratch comes twice: for as many steps as the demo gives it, and for as many views as SimCLR saw.
     """
     seed = settings.seed
-    supervised = replace(SUPERVISED, seed=seed, device=settings.device)
+    supervised = replace(EMBLEMS_SUPERVISED, seed=seed, device=settings.device)
     parts = {**few_label_parts(train, LABEL_BUDGETS, seed), "labels_all": train}
     print(f"seed {seed}: pretraining …", flush=True)
     encoder = pretrain(train, settings).encoder
@@ -134,7 +135,7 @@ def measure_label_budgets(settings: TrainConfig, train: ImageDataset, test: Imag
         return dict(summary([accuracy(fine_tuned_classifier(encoder, part, test, settings), test)]))
 
     print(f"seed {seed}: linear heads and fine-tuning …", flush=True)
-    linear, _ = evaluate_encoder(encoder, settings, train, test, draws=1, budgets=LABEL_BUDGETS)
+    linear, *_ = evaluate_encoder(encoder, settings, train, test, draws=1, budgets=LABEL_BUDGETS)
     rows: Results = {
         "SimCLR, linear head": linear,
         "SimCLR, fine-tuned": {column: fine_tuned(part) for column, part in parts.items()},
@@ -173,7 +174,7 @@ def measure_shifts(settings: TrainConfig, train: ImageDataset, test: ImageDatase
         "SimCLR, linear head": Classifier(encoder, probe.head.to(device)),
         "SimCLR, fine-tuned": fine_tuned_classifier(encoder, train, test, settings),
     }
-    for name, recipe in {"supervised": SUPERVISED, "supervised, crops and flips": CROPS_AND_FLIPS}.items():
+    for name, recipe in {"supervised": EMBLEMS_SUPERVISED, "supervised, crops and flips": CROPS_AND_FLIPS}.items():
         print(f"seed {seed}: {name} …", flush=True)
         epochs = epochs_for(FEW_LABEL_STEPS, len(train), recipe.batch_size)
         classifiers[name] = train_supervised(train, replace(recipe, seed=seed, device=settings.device, epochs=epochs))

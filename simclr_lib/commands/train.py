@@ -48,7 +48,7 @@ def train(config: TrainConfig) -> None:
     if config.contrastive:
         model = pretrain(unlabeled or training_images, config, run_dir, labelled=training_images)
         clock.lap("pretraining")
-        results, head = compare_encoder(model.encoder, config, training_images, test_images)
+        results, head, _ = compare_encoder(model.encoder, config, training_images, test_images)
         save_checkpoint(run_dir / "output_head.pt", {"head": head.state_dict(), "classes": test_images.classes})
     else:
         classifier = train_supervised(training_images, config, run_dir)

@@ -7,7 +7,7 @@ from simclr_lib.evaluation.knn import knn_accuracy, knn_predict
 from simclr_lib.evaluation.linear import ProbeResult, linear_probe
 from simclr_lib.evaluation.projection import ProjectionMethod, project, trustworthiness
 from simclr_lib.evaluation.shifts import SHIFTS, shifted
-from simclr_lib.evaluation.table import evaluate_features, summary
+from simclr_lib.evaluation.table import evaluate_features, labels_needed, summary
 
 __all__ = [
     "SHIFTS",
@@ -22,6 +22,7 @@ __all__ = [
     "fine_tune",
     "knn_accuracy",
     "knn_predict",
+    "labels_needed",
     "linear_probe",
     "pixel_features",
     "principal_variances",

@@ -72,13 +72,14 @@ def linear_probe(
     std = torch.where(std > 1e-6, std, 1.0)  # a constant feature says nothing: leave its scale
     standardised = (train_features - mean) / std
 
-    validation = None
+    validation = start = None
     if method == "lbfgs":
         coordinates, span = _within_their_span(standardised)
         if l2 is None:
-            validation = _validate_l2(coordinates, train_labels, num_classes, seed)
+            validation, solutions = _validate_l2(coordinates, train_labels, num_classes, seed)
             l2 = max(validation, key=lambda strength: (validation[strength], strength))
-        weight, bias = _logistic_regression(coordinates, train_labels, num_classes, l2)
+            start = solutions[l2]
+        weight, bias = _logistic_regression(coordinates, train_labels, num_classes, l2, start)
         weight = weight @ span.T
     elif method == "sgd":
         weight, bias = _sgd(standardised, train_labels, num_classes, seed)
@@ -105,12 +106,19 @@ def _within_their_span(features: Tensor) -> tuple[Tensor, Tensor]:
     return features @ directions, directions
 
 
-def _validate_l2(features: Tensor, labels: Tensor, num_classes: int, seed: int) -> dict[float, float]:
-    """Mean validation accuracy of the strengths in `L2_GRID`, as far as it is worth going."""
+def _validate_l2(
+    features: Tensor, labels: Tensor, num_classes: int, seed: int
+) -> tuple[dict[float, float], dict[float, tuple[Tensor, Tensor]]]:
+    """Mean validation accuracy of the strengths in `L2_GRID`, as far as it is worth going.
+
+    Returns:
+        It, and each strength's (weight, bias) on the first split: where to start on all features.
+    """
     num_splits = 1 if len(features) >= SMALL else 5
     splits = [split_indices(labels, 0.2, seed=seed * num_splits + i) for i in range(num_splits)]
     starts: list[tuple[Tensor, Tensor] | None] = [None] * num_splits
     validation: dict[float, float] = {}
+    solutions: dict[float, tuple[Tensor, Tensor]] = {}
     for l2 in L2_GRID:
         correct = []
         for i, (train, held_out) in enumerate(splits):
@@ -120,9 +128,10 @@ def _validate_l2(features: Tensor, labels: Tensor, num_classes: int, seed: int) 
             correct += (predicted == labels[held_out]).tolist()
         # With fewer than three labels a class there is nothing to hold out: the strongest penalty wins.
         validation[l2] = sum(correct) / max(1, len(correct))
+        solutions[l2] = starts[0]  # type: ignore[assignment]
         if validation[l2] < max(validation.values()) - 0.02:
             break  # still weaker penalties overfit still more, and take the longest to solve
-    return validation
+    return validation, solutions
 
 
 def _logistic_regression(

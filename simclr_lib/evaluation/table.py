@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 from torch import Tensor
 
@@ -70,3 +72,23 @@ def evaluate_features(
             rows = [few_labels(train_labels, budget, seed=seed * draws + draw) for draw in range(draws)]
             table[f"labels_{budget}"] = summary([probe(r) for r in rows])
     return table
+
+
+def labels_needed(accuracy: Mapping[float, float], target: float) -> float | None:
+    """Labels per class at which an accuracy is reached, on straight lines over the logarithm of the labels.
+
+    Args:
+        accuracy: labels per class → accuracy, at least one.
+        target: the accuracy to reach.
+
+    Returns:
+        The first such number, the smallest budget if that is enough already, None if no budget is.
+    """
+    points = sorted(accuracy.items())
+    if points[0][1] >= target:
+        return points[0][0]
+    for (few, low), (many, high) in pairwise(points):
+        if high >= target:
+            share = (target - low) / (high - low)
+            return math.exp((1 - share) * math.log(few) + share * math.log(many))
+    return None

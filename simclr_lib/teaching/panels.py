@@ -12,9 +12,11 @@ from torch import Tensor
 
 from simclr_lib.augment import SimCLRAugment
 from simclr_lib.data import ImageDataset
+from simclr_lib.data.emblems import CLASSES
+from simclr_lib.evaluation import labels_needed
 from simclr_lib.loop import seeded
 from simclr_lib.teaching.notebook import Panel
-from simclr_lib.teaching.plots import INK, new_figure, tidy, tile
+from simclr_lib.teaching.plots import INK, SOURCE_STYLE, new_figure, tidy, tile
 from simclr_lib.teaching.style import OKABE_ITO
 
 VIEWS, VIEWS_A_ROW = 24, 8
@@ -146,4 +148,58 @@ def temperature_panel(embeddings: Tensor, sweep: Mapping[str, Any]) -> Panel:
         "the most similar ones have. Right: measured accuracy against temperature, with the chosen one marked.",
         anchor=widgets.IntSlider(5, 0, n - 1),
         temperature=widgets.FloatLogSlider(value=0.2, base=10, min=-2, max=0.5, step=0.05, readout_format=".3g"),
+    )
+
+
+def labels_panel(sweep: Mapping[str, Any]) -> Panel:
+    """How many labels each way of training needs for an accuracy of one's choice.
+
+    Args:
+        sweep: the results file of ``simclr sweep labels``.
+    """
+    measured: dict[str, dict[float, Mapping]] = {}  # source → labels per class → figure
+    for source, row in sweep["results"].items():
+        few = {column.removeprefix("labels_"): figure for column, figure in row.items()}
+        measured[source] = {float(labels): figure for labels, figure in few.items() if labels.isdecimal()}
+        measured[source][sweep["num_train"] / len(CLASSES)] = row["labels_all"]
+
+    def draw(target: float) -> tuple[Figure, str]:
+        figure, (axes,) = new_figure(8.5, 4)
+        needed = {}
+        for source, figures in measured.items():
+            color, marker, line = SOURCE_STYLE[source]
+            means = {labels: f["mean"] for labels, f in figures.items()}
+            axes.errorbar(
+                list(means),
+                list(means.values()),
+                [f["std"] for f in figures.values()],
+                color=color,
+                marker=marker,
+                ls=line,
+                capsize=3,
+                label=source,
+            )
+            labels = labels_needed(means, target)
+            if labels is None:
+                needed[source] = "not reached"
+            elif labels == min(means):
+                needed[source] = f"{labels:.0f} or fewer"
+            else:
+                needed[source] = f"about {labels:.0f}"
+                axes.plot(labels, target, marker="o", ms=14, mfc="none", mec=color, mew=2)
+        axes.axhline(target, color=OKABE_ITO["black"], lw=1)
+        budgets = list(next(iter(measured.values())))
+        axes.set(xscale="log", ylim=(0, 1.02), xlabel="labels per class", ylabel="test accuracy")
+        axes.set_xticks(budgets, [f"{budget:.0f}" for budget in budgets])
+        axes.minorticks_off()
+        tidy(axes)
+        axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+        listed = "; ".join(f"{source}: {labels}" for source, labels in needed.items())
+        return figure, f"Labels per class for {target:.0%}: {listed}."
+
+    return Panel(
+        draw,
+        "Test accuracy against labels per class for each way of training, the target as a line; where a curve crosses "
+        "it there is a ring.",
+        target=widgets.FloatSlider(0.9, min=0.2, max=0.99, step=0.01, readout_format=".0%"),
     )

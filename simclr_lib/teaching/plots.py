@@ -20,7 +20,11 @@ INK = "#222222"
 MAX_LEGEND = 20  # classes that a legend can name and that colours and markers can tell apart
 SOURCE_STYLE = {  # how a source of features is drawn, wherever it is drawn
     "SimCLR": (OKABE_ITO["blue"], "o", "-"),
+    "SimCLR, linear head": (OKABE_ITO["blue"], "o", "-"),
+    "SimCLR, fine-tuned": (OKABE_ITO["sky blue"], "P", "-"),
     "supervised": (OKABE_ITO["vermillion"], "s", "--"),
+    "supervised, as many views": (OKABE_ITO["orange"], "X", "--"),
+    "supervised, crops and flips": (OKABE_ITO["bluish green"], "v", "--"),
     "random encoder": (OKABE_ITO["reddish purple"], "^", "-."),
     "pixels": (OKABE_ITO["black"], "D", ":"),
 }
@@ -280,6 +284,38 @@ def plot_label_efficiency(results: Mapping[str, Mapping[str, Mapping]], budgets:
     axes.set(xlabel="labels per class", ylabel="test accuracy", ylim=(0, 1.02))
     tidy(axes)
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
+
+
+def plot_by_test_set(results: Mapping[str, Mapping[str, Mapping]], names: Mapping[str, str]) -> Figure:
+    """Accuracy on several test sets: a line a set, a marker a source, with the standard deviation as a bar.
+
+    Args:
+        results: source → column → {"mean", "std"}.
+        names: column → what to call that test set.
+    """
+    sources = [source for source in SOURCE_STYLE if source in results]
+    figure, (axes,) = new_figure(8, 1.2 + 0.45 * len(names))
+    for number, source in enumerate(sources):
+        color, marker, _ = SOURCE_STYLE[source]
+        figures = [results[source][column] for column in names]
+        above = 0.11 * (number - (len(sources) - 1) / 2)  # so that equal values do not hide each other
+        axes.errorbar(
+            [f["mean"] for f in figures],
+            [i + above for i in range(len(names))],
+            xerr=[f["std"] for f in figures],
+            color=color,
+            marker=marker,
+            ls="",
+            ms=7,
+            capsize=3,
+            label=source,
+        )
+    axes.set_yticks(range(len(names)), list(names.values()))
+    axes.invert_yaxis()
+    axes.set(xlim=(0, 1.02), xlabel="test accuracy")
+    tidy(axes)
+    axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
     return figure
 
 
