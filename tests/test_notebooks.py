@@ -5,6 +5,7 @@ That they run, and print what they printed before, is nbval's part: ``pytest`` r
 
 import ast
 import importlib
+import itertools
 import json
 import re
 from pathlib import Path
@@ -64,6 +65,25 @@ def cells_without_output(code):
     return [cell["source"] for cell in code if speaks.search(cell["source"]) and not cell["outputs"]]
 
 
+def is_check(cell):
+    """Whether a code cell fails when something is wrong: its output is compared, or it asserts."""
+    tagged = "nbval-check-output" in cell["metadata"].get("tags", [])
+    return tagged or bool(re.search(r"^\s*assert ", cell["source"], re.MULTILINE))
+
+
+def unchecked_equations(found, within=2):
+    """Cells with an equation that none of the next code cells, up to the next equation, checks."""
+    unchecked = []
+    for i, cell in enumerate(found):
+        if cell["cell_type"] != "markdown" or "$$" not in cell["source"]:
+            continue
+        until_next = itertools.takewhile(lambda c: "$$" not in c["source"], found[i + 1 :])
+        code = [c for c in until_next if c["cell_type"] == "code"][:within]
+        if not any(is_check(c) for c in code):
+            unchecked.append(cell["source"])
+    return unchecked
+
+
 def unmeasured(text, allowed):
     """Accuracies in prose that no results file vouches for."""
     text = FIGURE.sub("", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
@@ -111,16 +131,8 @@ def test_no_line_begins_with_a_comment_that_would_break_the_paragraph(path):
 
 
 @every_notebook
-def test_every_displayed_equation_is_checked_before_the_next(path):
-    unchecked = None
-    for cell in cells(path):
-        source = cell["source"]
-        if cell["cell_type"] == "markdown" and "$$" in source:
-            assert unchecked is None, unchecked
-            unchecked = source
-        if "nbval-check-output" in cell["metadata"].get("tags", []) or re.search(r"^\s*assert ", source, re.MULTILINE):
-            unchecked = None
-    assert unchecked is None, unchecked
+def test_every_displayed_equation_is_checked_soon(path):
+    assert unchecked_equations(cells(path)) == []
 
 
 @every_notebook
@@ -169,6 +181,16 @@ def test_a_stripped_output_is_noticed():
 def test_a_picture_without_alternative_text_is_noticed():
     picture = {"data": {"image/png": "…"}, "metadata": {"image/png": {"alt": " "}}}
     assert missing_alternative_texts([picture])
+
+
+def test_an_equation_without_a_check_is_noticed():
+    def cell(kind, source):
+        return {"cell_type": kind, "source": source, "metadata": {}}
+
+    equation, silent, check = cell("markdown", "$$a$$"), cell("code", "a = 1"), cell("code", "assert a == 1")
+    assert unchecked_equations([equation, silent, check]) == []
+    assert unchecked_equations([equation, silent, silent, check]) == ["$$a$$"]
+    assert unchecked_equations([equation, equation, check]) == ["$$a$$"]
 
 
 def test_a_wrong_figure_in_prose_is_noticed():

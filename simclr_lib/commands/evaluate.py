@@ -99,10 +99,14 @@ def fine_tuned_row(
 ) -> dict[str, dict]:
     """Test accuracy of the whole network, trained on from ``encoder`` at every budget of labels."""
     parts = {**few_label_parts(train, BUDGETS, settings.seed), "labels_all": train}
-    return {
-        column: summary([fine_tune(encoder, part, test, seed=settings.seed, precision=settings.precision)[1]])
-        for column, part in parts.items()
-    }
+    crop_scale = settings.crop_min, settings.crop_max  # as in pretraining
+
+    def fine_tuned(part: ImageDataset) -> float:
+        return fine_tune(encoder, part, test, seed=settings.seed, precision=settings.precision, crop_scale=crop_scale)[
+            1
+        ]
+
+    return {column: summary([fine_tuned(part)]) for column, part in parts.items()}
 
 
 def embed(config: EmbedConfig) -> None:

@@ -24,6 +24,7 @@ def fine_tune(
     lr: float | None = None,
     seed: int = 0,
     precision: Precision = "auto",
+    crop_scale: tuple[float, float] = (0.08, 1.0),
 ) -> tuple[Classifier, float]:
     """Train a copy of the encoder and a new output head on labelled images, then test once, after the last epoch.
 
@@ -39,6 +40,7 @@ def fine_tune(
         lr: peak learning rate; None follows the rule above.
         seed: of the head, the order and the views.
         precision: "auto" uses bfloat16 where that is faster.
+        crop_scale: smallest and largest share of the image's area that a crop keeps.
 
     Returns:
         (classifier, accuracy on ``test``, 0…1).
@@ -48,7 +50,7 @@ def fine_tune(
     with initial_weights(seed):
         head = OutputHead(encoder.feature_dim, len(train.classes))  # type: ignore[arg-type]
     model = place(Classifier(copy.deepcopy(encoder), head), device)
-    augment = SimCLRAugment(train.image_size, color_prob=0.0, gray_prob=0.0, blur_prob=0.0)
+    augment = SimCLRAugment(train.image_size, crop_scale=crop_scale, color_prob=0.0, gray_prob=0.0, blur_prob=0.0)
     config = LoopConfig(
         epochs=epochs,
         batch_size=batch_size,
