@@ -32,7 +32,7 @@ FLOORS = {  # a room may import from floors below its own
     "__main__": 10,
 }
 GROUND_FLOOR = {"data", "augment", "models", "losses", "optim"}
-HEAVY = ("umap", "numba", "sklearn", "matplotlib", "ipywidgets", "tyro")
+HEAVY = ("umap", "numba", "sklearn", "matplotlib", "ipywidgets", "anywidget", "scipy", "tyro")
 
 
 def room(path):
@@ -107,7 +107,7 @@ def test_environment_and_pyproject_list_the_same_packages():
     environment = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
     listed = dict(package_and_version(r) for r in environment["dependencies"] if r != "pip")
     assert listed.pop("python") == project["requires-python"]
-    on_conda_forge = {"torch": "pytorch"}
+    on_conda_forge = {"torch": "pytorch", "playwright": "playwright-python"}
     assert listed == {on_conda_forge.get(name, name): version for name, version in required.items()}
 
 

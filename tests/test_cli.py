@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import urllib.error
@@ -75,6 +76,9 @@ def test_evaluate_and_embed_read_the_checkpoint(tmp_path, capsys):
     assert main(["embed", str(run), "--method", "pca", "--limit", "60", "--out", str(tmp_path / "e")]) == 0
     saved = torch.load(tmp_path / "e" / "embedding.pt", weights_only=True)
     assert saved["points"].shape == (60, 2)
+    assert '"film": null' in (tmp_path / "e" / "explorer.html").read_text()  # it is of other images
+    assert main(["embed", str(run), "--method", "pca", "--out", str(tmp_path / "e")]) == 0
+    assert '"captions": ["epoch 0", "epoch 1"' in (tmp_path / "e" / "explorer.html").read_text()
     # A checkpoint that was trained on a GPU is evaluated without one.
     state = load_checkpoint(run)
     del state["format"]
@@ -88,6 +92,7 @@ def test_demo_leaves_a_self_contained_report(tmp_path, capsys, monkeypatch):
 
     monkeypatch.setattr(demo, "FEW_LABEL_STEPS", 2)
     monkeypatch.setattr(demo, "SUPERVISED_EPOCHS", 1)
+    monkeypatch.setattr(demo, "FILMED", 60)
     for module in (demo, common):
         monkeypatch.setattr(module, "BUDGETS", (10,))
     out = tmp_path / "demo"
@@ -96,8 +101,9 @@ def test_demo_leaves_a_self_contained_report(tmp_path, capsys, monkeypatch):
     assert set(results["results"]) == {"SimCLR", "random encoder", "pixels", "supervised"}
     assert len(results["results"]["supervised"]["labels_10"]["values"]) == 2
     page = (out / "report.html").read_text()
-    assert 'src="http' not in page
-    assert "<script" not in page
+    assert not re.findall(r"""(?:src|href)="?http|@import|\burl\(""", page)
+    assert page.count('<div id="explorer">') == 1
+    assert '"captions": ["epoch 0", "epoch 1"]' in page
     assert page.count("<img alt=") == 6
     assert 'alt=""' not in page
     shown = results["results"]["SimCLR"]["labels_10"]

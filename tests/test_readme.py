@@ -18,7 +18,7 @@ from simclr_lib.teaching.tables import BLOCKS, fill
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 RESULTS = ROOT / "notebooks" / "results"
-MEASURED_SWEEPS = ("crop-color", "temperature", "batch-size", "head", "epochs")
+MEASURED_SWEEPS = ("crop-color", "temperature", "batch-size", "head", "epochs", "labels", "shifts")
 
 
 def test_the_tables_are_those_of_the_results_files():
@@ -108,7 +108,21 @@ def test_a_sweep_was_measured_as_it_is_defined_today(name):
     for variant, settings in sweeps(SHORT)[name].variants.items():
         changed = {key: value for key, value in settings.to_dict().items() if value != default[key]}
         assert file["variants"][variant] == changed
-        assert len(file["results"][f"SimCLR, {variant}"]["labels_10"]["values"]) == len(file["seeds"])
+    figures = [figure for row in file["results"].values() for figure in row.values()]
+    assert all(len(figure["values"]) == len(file["seeds"]) for figure in figures)
+
+
+@pytest.mark.parametrize("name", ["crop-color", "temperature", "batch-size", "head", "epochs"])
+def test_a_sweep_of_pretrainings_has_a_row_for_each_variant(name):
+    file = json.loads((RESULTS / f"{name}.json").read_text())
+    assert {f"SimCLR, {variant}" for variant in file["variants"]} <= set(file["results"])
+
+
+def test_every_source_is_measured_at_every_budget_on_as_many_views_too():
+    rows = json.loads((RESULTS / "labels.json").read_text())["results"]
+    for source in ("SimCLR, linear head", "SimCLR, fine-tuned", "random encoder", "pixels", "supervised"):
+        assert {"labels_10", "labels_20", "labels_50", "labels_100", "labels_all"} <= set(rows[source])
+    assert {"labels_10", "labels_100", "labels_all"} <= set(rows["supervised, as many views"])
 
 
 def test_crop_and_color_only_work_together():

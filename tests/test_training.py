@@ -29,7 +29,7 @@ from simclr_lib import (
 from simclr_lib.loop import DivergedError
 from simclr_lib.models import ResNet
 from simclr_lib.teaching.profiles import EMBLEMS
-from simclr_lib.training import Interrupted, load_checkpoint, read_metrics, run, save_checkpoint
+from simclr_lib.training import Interrupted, load_checkpoint, read_film, read_metrics, run, save_checkpoint
 
 TINY = TrainConfig(
     dataset="emblems",
@@ -162,6 +162,19 @@ def test_ctrl_c_saves_and_says_how_to_go_on(emblems, tmp_path, monkeypatch):
         pretrain(emblems, config, tmp_path / "run")
     assert load_checkpoint(tmp_path / "run")["step"] >= 9
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_filmed_run_keeps_features_from_before_training_and_from_every_look(emblems, tmp_path):
+    filmed = load_dataset("emblems", "test", limit=30)
+    model = pretrain(emblems, TINY, tmp_path / "run", filmed=filmed)
+    film = read_film(tmp_path / "run")
+    assert list(film) == ["epoch 0", "epoch 1", "epoch 2", "epoch 3"]
+    h = extract_features(model.encoder, filmed, precision="fp32")
+    torch.testing.assert_close(film["epoch 3"], h, rtol=2e-3, atol=2e-3)  # kept in half precision
+    assert not torch.allclose(film["epoch 0"], film["epoch 1"], atol=0.01)
+    plain = pretrain(emblems, TINY, tmp_path / "plain")
+    assert read_film(tmp_path / "plain") == {}
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), plain.parameters(), strict=True))
 
 
 def test_the_monitor_sees_only_images_that_are_not_trained_on(emblems, tmp_path, monkeypatch):

@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 
 from simclr_lib.config import TrainConfig
@@ -20,6 +21,7 @@ from simclr_lib.teaching.tables import per_cent
 from simclr_lib.training import write_atomically
 
 BUDGETS = (10, 50, 100)
+FILMED = 1_000  # test images in an explorer: enough to see clusters, few enough for UMAP to take seconds
 COLUMNS = {
     "knn": "kNN, k = 20",
     "knn_200": "kNN, k = 200",
@@ -122,6 +124,11 @@ def few_label_parts(train: ImageDataset, budgets: Sequence[int], seed: int) -> d
 def epochs_for(steps: int, num_images: int, batch_size: int) -> int:
     """Epochs that are at least so many steps; a batch has at most as many images as there are."""
     return math.ceil(steps / (num_images // min(batch_size, num_images)))
+
+
+def evenly(dataset: ImageDataset, at_most: int) -> ImageDataset:
+    """So many of the images, evenly spaced: of every class, also where the classes come one after the other."""
+    return dataset.subset(torch.linspace(0, len(dataset) - 1, min(len(dataset), at_most)).long())
 
 
 def merge_seeds(runs: Sequence[Results]) -> Results:

@@ -13,6 +13,7 @@ from torch import Tensor
 from simclr_lib.commands.common import (
     BUDGETS,
     COLUMNS,
+    FILMED,
     Results,
     Stopwatch,
     compare_encoder,
@@ -31,6 +32,7 @@ from simclr_lib.errors import SimCLRError
 from simclr_lib.evaluation import (
     accuracy,
     knn_predict,
+    make_film,
     pixel_features,
     project,
     summary,
@@ -38,7 +40,7 @@ from simclr_lib.evaluation import (
 )
 from simclr_lib.loop import seeded
 from simclr_lib.teaching.profiles import EMBLEMS, EMBLEMS_SUPERVISED
-from simclr_lib.training import Interrupted, pretrain, read_metrics, train_supervised, write_atomically
+from simclr_lib.training import Interrupted, pretrain, read_film, read_metrics, train_supervised, write_atomically
 
 if TYPE_CHECKING:
     from simclr_lib.teaching.report import Picture
@@ -88,6 +90,7 @@ def _run_demo(config: DemoConfig, out: Path, device: torch.device) -> None:
     clock = Stopwatch()
     resumed = any(out.glob("seed-*/checkpoint.pt"))  # then the seconds are only of the last part
     train, test = load_dataset("emblems", "train", limit=config.images), load_dataset("emblems", "test")
+    shown = test.subset(torch.arange(FILMED))
     clock.lap("drawing emblems")
 
     runs: list[Results] = []
@@ -95,11 +98,12 @@ def _run_demo(config: DemoConfig, out: Path, device: torch.device) -> None:
         run_dir = out / f"seed-{seed}"
         begun = (run_dir / "checkpoint.pt").exists()
         settings = replace(EMBLEMS, seed=seed, epochs=config.epochs, device=config.device, resume=begun)
+        first = seed == config.seeds[0]
         print(f"seed {seed}: pretraining on {len(train):,} emblems for {config.epochs} epochs, without labels …")
-        model = pretrain(train, settings, run_dir)
+        model = pretrain(train, settings, run_dir, filmed=shown if first else None)
         clock.lap("pretraining")
         print("reading the features out, beside a random encoder and pixels …")
-        results, _, features = compare_encoder(model.encoder, settings, train, test, draws=1)
+        results, _, (h_train, _) = compare_encoder(model.encoder, settings, train, test, draws=1)
         clock.lap("evaluation")
         print("training the same network with labels instead …")
         supervised = replace(EMBLEMS_SUPERVISED, seed=seed, device=config.device)
@@ -109,16 +113,27 @@ def _run_demo(config: DemoConfig, out: Path, device: torch.device) -> None:
         results["supervised"]["labels_all"] = summary([accuracy(classifier, test)])
         clock.lap("supervised")
         runs.append(results)
-        if seed == config.seeds[0]:
-            first_run_dir, first_features = run_dir, features
+        if first:
+            first_model, first_run_dir, first_h_train = model, run_dir, h_train
 
     results = merge_seeds(runs)
     print(text_table(results))
     print("drawing the report …")
-    pictures, trust = draw_pictures(first_features, results, read_metrics(first_run_dir), train, test)
+    # Only here: the other commands must not wait for what draws.
+    from simclr_lib.teaching.explorer import html_fragment, kinds_of_features, make_scene
+
+    kinds = kinds_of_features(first_model, replace(EMBLEMS, seed=config.seeds[0]), shown)
+    embeddings = {name: project(kinds[name]) for name in ("SimCLR h", "pixels")}
+    trust = {name: trustworthiness(kinds[name], points) for name, points in embeddings.items()}
+    pictures = draw_pictures(
+        kinds, first_h_train, embeddings, trust, results, read_metrics(first_run_dir), train, shown
+    )
+    frames = read_film(first_run_dir)
+    film = make_film("SimCLR h", frames, last=embeddings["SimCLR h"]) if frames else None
+    explorer = html_fragment(make_scene(shown, kinds, embeddings, film=film, title="Emblems"))
     clock.lap("report")
     facts = environment(device)
-    write_report(out, results, pictures, facts, config, clock)
+    write_report(out, results, pictures, explorer, facts, config, clock)
     # Last, since it says that all of the folder is there.
     write_results(
         out / "results.json",
@@ -154,17 +169,16 @@ def supervised_row(
 
 
 def draw_pictures(
-    features: tuple[Tensor, Tensor],
+    kinds: Mapping[str, Tensor],
+    h_train: Tensor,
+    embeddings: Mapping[str, Tensor],
+    trust: Mapping[str, float],
     results: Results,
     metrics: list[dict[str, float]],
     train: ImageDataset,
-    test: ImageDataset,
-) -> tuple[list[Picture], dict[str, float]]:
-    """The report's figures, from features of the training and the test images.
-
-    Returns:
-        They, and the embeddings' trustworthiness.
-    """
+    shown: ImageDataset,
+) -> list[Picture]:
+    """The report's figures: of the features ``kinds`` and their ``embeddings`` of some test images, of the results."""
     # Only here: the other commands must not wait for matplotlib and scikit-learn.
     from sklearn.metrics import confusion_matrix
 
@@ -178,24 +192,16 @@ def draw_pictures(
     )
     from simclr_lib.teaching.report import Picture, format_figure
 
-    shown = test.subset(torch.arange(1_000))  # enough to see clusters, few enough for UMAP to take seconds
-    h_train, h_test = features[0], features[1][: len(shown)]
-    pixels = pixel_features(shown)
-    embeddings = {"SimCLR features h": project(h_test), "pixels": project(pixels)}
-    trust = {
-        "SimCLR features h": trustworthiness(h_test, embeddings["SimCLR features h"]),
-        "pixels": trustworthiness(pixels, embeddings["pixels"]),
-    }
-
-    classes = test.classes
-    originals = test.images[:6]
-    augment = EMBLEMS.augment(test.image_size)
+    h_test, pixels = kinds["SimCLR h"], kinds["pixels"]
+    classes = shown.classes
+    originals = shown.images[:6]
+    augment = EMBLEMS.augment(shown.image_size)
     views = torch.stack([augment(originals, seeded(0, "report", i)) for i in range(8)], dim=1)
     predicted = knn_predict(h_train, train.labels, h_test)
     confusion = torch.from_numpy(confusion_matrix(shown.labels, predicted, labels=range(len(classes))))
     queries = slice(0, 6)  # of six classes
 
-    pictures = [
+    return [
         Picture(
             "Two views of one image are all that SimCLR sees",
             "Each view is a random crop, perhaps flipped, with its colours jittered or gone. The network learns to "
@@ -223,7 +229,7 @@ def draw_pictures(
             "The features fall into the classes",
             "A thousand test images, projected to two dimensions by UMAP. Distances between clusters mean little. "
             "Trustworthiness, which is 1 where all neighbours in the picture are neighbours among the features too, is "
-            f"{trust['SimCLR features h']:.2f} (pixels: {trust['pixels']:.2f}).",
+            f"{trust['SimCLR h']:.2f} (pixels: {trust['pixels']:.2f}).",
             plot_embeddings(embeddings, shown.labels, classes),
             "Two scatter plots of the same images, by SimCLR's features and by pixels; each class has a colour and a "
             "marker.",
@@ -249,13 +255,13 @@ def draw_pictures(
             "diagonal.",
         ),
     ]
-    return pictures, trust
 
 
 def write_report(
     out: Path,
     results: Results,
     pictures: list[Picture],
+    explorer: str,
     facts: dict[str, object],
     config: DemoConfig,
     clock: Stopwatch,
@@ -279,12 +285,18 @@ def write_report(
             (format_figure(supervised["labels_10"]), "trained from scratch on the same 10"),
             (format_figure(ours["knn"]), "kNN on the features, no head trained"),
         ],
-        tables=[
+        blocks=[
             (
                 "Every source of features, every budget of labels",
                 "Linear output heads on frozen features; “supervised” is the whole network trained with labels.",
                 accuracy_table(results, COLUMNS),
-            )
+            ),
+            (
+                "Touch the features",
+                f"The first {FILMED:,} test images. Point at one, click it for its true neighbours, switch to other "
+                "features, or watch the film of the training.",
+                explorer,
+            ),
         ],
         pictures=pictures,
         facts={

@@ -11,13 +11,31 @@ import torch
 import tyro
 from torch import nn
 
-from simclr_lib.commands.common import BUDGETS, compare_encoder, few_label_parts, text_table, write_results
+from simclr_lib.commands.common import (
+    BUDGETS,
+    FILMED,
+    compare_encoder,
+    evenly,
+    few_label_parts,
+    text_table,
+    write_results,
+)
 from simclr_lib.config import TrainConfig
 from simclr_lib.data import ImageDataset, load_dataset
 from simclr_lib.device import environment, pick_device
-from simclr_lib.evaluation import ProjectionMethod, extract_features, fine_tune, project, summary, trustworthiness
+from simclr_lib.evaluation import (
+    ProjectionMethod,
+    extract_features,
+    fine_tune,
+    make_film,
+    project,
+    summary,
+    trustworthiness,
+)
 from simclr_lib.models import SimCLR
-from simclr_lib.training import load_run, write_atomically
+from simclr_lib.training import load_run, read_film, write_atomically
+
+EXPLORED = 5_000  # images in an explorer without a film: its file stays below 15 MB
 
 
 @dataclass(frozen=True)
@@ -110,8 +128,9 @@ def fine_tuned_row(
 
 
 def embed(config: EmbedConfig) -> None:
-    """Run ``simclr embed``: writes a picture of the test images' features, and the features themselves."""
+    """Run ``simclr embed``: writes an explorer of the test images' features, a picture, and the features themselves."""
     # Only here: training must not wait for matplotlib.
+    from simclr_lib.teaching.explorer import html_page, kinds_of_features, make_scene
     from simclr_lib.teaching.plots import plot_embeddings
     from simclr_lib.teaching.report import png_bytes
 
@@ -128,3 +147,13 @@ def embed(config: EmbedConfig) -> None:
     torch.save(state, buffer)
     write_atomically(out / "embedding.pt", buffer.getvalue())
     print(f"picture: {out / 'embedding.png'} (trustworthiness {trust:.2f}); tensors: {out / 'embedding.pt'}")
+    run_dir = config.checkpoint if config.checkpoint.is_dir() else config.checkpoint.parent
+    frames = read_film(run_dir) if config.dataset is None and config.limit is None else {}  # else of other images
+    shown = evenly(test, FILMED if frames else EXPLORED)
+    kinds = kinds_of_features(model, settings, shown)
+    print(f"projecting {', '.join(kinds)} of {len(shown):,} images …")
+    film = make_film("SimCLR h", frames, method=config.method) if frames else None
+    pictures = {film.name: film.points[-1]} if film else None
+    scene = make_scene(shown, kinds, pictures, config.method, film, title=test.name)
+    write_atomically(out / "explorer.html", html_page(scene).encode())
+    print(f"explorer: {out / 'explorer.html'}, to open in a browser")

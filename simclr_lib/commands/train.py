@@ -6,9 +6,11 @@ import dataclasses
 import time
 
 from simclr_lib.commands.common import (
+    FILMED,
     Results,
     Stopwatch,
     compare_encoder,
+    evenly,
     new_folder,
     text_table,
     write_results,
@@ -46,7 +48,13 @@ def train(config: TrainConfig) -> None:
 
     results: Results
     if config.contrastive:
-        model = pretrain(unlabeled or training_images, config, run_dir, labelled=training_images)
+        model = pretrain(
+            unlabeled or training_images,
+            config,
+            run_dir,
+            labelled=training_images,
+            filmed=evenly(test_images, FILMED),
+        )
         clock.lap("pretraining")
         results, head, _ = compare_encoder(model.encoder, config, training_images, test_images)
         save_checkpoint(run_dir / "output_head.pt", {"head": head.state_dict(), "classes": test_images.classes})

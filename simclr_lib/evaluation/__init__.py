@@ -5,12 +5,13 @@ from simclr_lib.evaluation.fine_tuning import accuracy, fine_tune
 from simclr_lib.evaluation.geometry import alignment, effective_rank, principal_variances, uniformity
 from simclr_lib.evaluation.knn import knn_accuracy, knn_predict
 from simclr_lib.evaluation.linear import ProbeResult, linear_probe
-from simclr_lib.evaluation.projection import ProjectionMethod, project, trustworthiness
+from simclr_lib.evaluation.projection import Film, ProjectionMethod, make_film, project, trustworthiness
 from simclr_lib.evaluation.shifts import SHIFTS, shifted
 from simclr_lib.evaluation.table import evaluate_features, labels_needed, summary
 
 __all__ = [
     "SHIFTS",
+    "Film",
     "ProbeResult",
     "ProjectionMethod",
     "accuracy",
@@ -24,6 +25,7 @@ __all__ = [
     "knn_predict",
     "labels_needed",
     "linear_probe",
+    "make_film",
     "pixel_features",
     "principal_variances",
     "project",

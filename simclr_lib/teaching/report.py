@@ -1,4 +1,4 @@
-"""One self-contained HTML page about a run: no network, no script, readable on a phone, on paper and in the dark."""
+"""One self-contained HTML page about a run: no network, readable on a phone, on paper and in the dark."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def html_report(
     title: str,
     lead: str,
     tiles: Sequence[tuple[str, str]],
-    tables: Sequence[tuple[str, str, str]],
+    blocks: Sequence[tuple[str, str, str]],
     pictures: Sequence[Picture],
     facts: Mapping[str, str],
 ) -> str:
@@ -80,16 +80,17 @@ def html_report(
         title: heading.
         lead: first paragraph.
         tiles: (figure, what it is): the headline numbers.
-        tables: (heading, text, HTML of a table, see `accuracy_table`).
+        blocks: (heading, text, HTML): tables, see `accuracy_table`, and explorers, see
+            `simclr_lib.teaching.explorer.html_fragment`.
         pictures: the figures, in order.
         facts: label → value: how the page was made.
     """
     parts = [f"<h1>{escape(title)}</h1><p class=soft>{escape(lead)}</p><div class=tiles>"]
     parts += [f"<div class=tile><b>{escape(value)}</b>{escape(label)}</div>" for value, label in tiles]
     parts.append("</div>")
-    for heading, text, table in tables:
+    for heading, text, block in blocks:
         parts.append(
-            f"<section><h2>{escape(heading)}</h2><p>{escape(text)}</p><div class=scroll>{table}</div></section>"
+            f"<section><h2>{escape(heading)}</h2><p>{escape(text)}</p><div class=scroll>{block}</div></section>"
         )
     for picture in pictures:
         data = base64.b64encode(png_bytes(picture.figure)).decode()

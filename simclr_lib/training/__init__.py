@@ -3,7 +3,7 @@
 from simclr_lib.training.checkpoint import load_checkpoint, save_checkpoint, write_atomically
 from simclr_lib.training.pretrain import pretrain
 from simclr_lib.training.pretrained import load_pretrained, load_run
-from simclr_lib.training.run import Interrupted, Run, read_metrics
+from simclr_lib.training.run import Interrupted, Run, read_film, read_metrics
 from simclr_lib.training.supervised import train_supervised
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "load_pretrained",
     "load_run",
     "pretrain",
+    "read_film",
     "read_metrics",
     "save_checkpoint",
     "train_supervised",

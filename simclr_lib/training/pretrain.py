@@ -28,6 +28,7 @@ def pretrain(
     run_dir: Path | None = None,
     labelled: ImageDataset | None = None,
     watch: Callable[[list[dict[str, float]]], None] | None = None,
+    filmed: ImageDataset | None = None,
 ) -> SimCLR:
     """Pretrain an encoder and a projection head.
 
@@ -39,6 +40,8 @@ def pretrain(
         labelled: images to watch the kNN accuracy on where ``dataset`` has no labels; they are not trained on.
         watch: called after every look at the validation images with the run's metrics so far (`read_metrics`); needs
             a ``run_dir``.
+        filmed: images whose features h are kept in the run's folder, before training and at every look, see
+            `read_film`; they are not trained on. Needs a ``run_dir``.
 
     Returns:
         The trained model, in evaluation mode, on the configured device.
@@ -51,6 +54,8 @@ def pretrain(
 
     if run:
         run.watch = watch
+        if filmed is not None:
+            run.frame = lambda: extract_features(model.encoder, filmed, precision=config.precision, progress=False)
 
     rows = torch.arange(len(dataset))  # that are trained on
     watched = dataset if _has_classes(dataset) else labelled

@@ -13,7 +13,7 @@ from types import FrameType, TracebackType
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from simclr_lib.config import FREE_ON_RESUME, TrainConfig
@@ -23,6 +23,7 @@ from simclr_lib.errors import SimCLRError
 from simclr_lib.loop import DivergedError
 from simclr_lib.training.checkpoint import load_checkpoint, save_checkpoint, write_atomically
 
+FILM = "film"  # folder of the filmed images' features
 WRITTEN = ("config.json", "metrics.jsonl", "results.json")  # beside the checkpoint
 
 
@@ -34,9 +35,9 @@ class Run:
     """The folder of one training run; an `Observer` of the loop.
 
     The folder holds ``config.json`` (settings, command, versions, hardware), ``metrics.jsonl`` (a line a step, and a
-    line a look at the validation images), ``checkpoint.pt`` (model, optimiser, step) and, at the end,
-    ``results.json``. Since every random choice is a function of seed and step (`simclr_lib.loop`), model, optimiser
-    and step are all that it takes to continue bit for bit.
+    line a look at the validation images), ``checkpoint.pt`` (model, optimiser, step), perhaps ``film`` (features of
+    some images, a file a look) and, at the end, ``results.json``. Since every random choice is a function of seed and
+    step (`simclr_lib.loop`), model, optimiser and step are all that it takes to continue bit for bit.
 
     Use it as a context manager around training: within it, Ctrl-C finishes the step, saves and raises `Interrupted`;
     a second Ctrl-C stops at once.
@@ -55,6 +56,7 @@ class Run:
         self.facts = facts or {}
         self.monitor: Callable[[], dict[str, float]] | None = None
         self.watch: Callable[[list[dict[str, float]]], None] | None = None
+        self.frame: Callable[[], Tensor] | None = None
         self.interrupted = False
         if self.checkpoint_path.exists() and not config.resume:
             raise SimCLRError(f"{self.path} already holds a run: continue it (--resume), or choose another folder.")
@@ -96,6 +98,7 @@ class Run:
         step = 0
         if not self.resumed:
             self.save(0)  # from here on there is something to resume
+            self._film(0)
         else:
             try:
                 model.load_state_dict(self.resumed["model"])
@@ -124,7 +127,7 @@ class Run:
         )
 
     def due(self, step: int) -> bool:
-        self._looking = self.monitor is not None and (
+        self._looking = (self.monitor or self.frame) is not None and (
             (step + 1) % self.steps_a_look == 0 or step + 1 == self.total_steps
         )
         self._saving = (
@@ -133,6 +136,8 @@ class Run:
         return self._looking or self._saving or self.interrupted
 
     def act(self, step: int) -> None:
+        if self._looking:
+            self._film(step + 1)
         if self._looking and self.monitor:
             self._log([{"step": step, "epoch": (step + 1) / self.steps_per_epoch, **self.monitor()}])
             if self.watch:
@@ -162,6 +167,11 @@ class Run:
         }
         save_checkpoint(self.checkpoint_path, state)
         self.last_save = time.monotonic()
+
+    def _film(self, steps_done: int) -> None:
+        if self.frame:
+            frame = {"epoch": steps_done / self.steps_per_epoch, "h": self.frame().half()}
+            save_checkpoint(self.path / FILM / f"{steps_done:08d}.pt", frame)
 
     # Metrics.
 
@@ -233,6 +243,12 @@ def read_metrics(run_dir: Path) -> list[dict[str, float]]:
         except json.JSONDecodeError:
             break
     return records
+
+
+def read_film(run_dir: Path) -> dict[str, Tensor]:
+    """The features of the filmed images at each moment that a run kept: "epoch 3" → float32 [N, D]."""
+    frames = [load_checkpoint(path) for path in sorted((Path(run_dir) / FILM).glob("*.pt"))]
+    return {f"epoch {frame['epoch']:g}": frame["h"].float() for frame in frames}
 
 
 def _summary_writer() -> Any:

@@ -1,0 +1,707 @@
+// The embedding explorer: points with pictures behind them. `mount` draws it into an element of a page;
+// the notebook widget (`render`, at the end) and the standalone page both call it.
+
+const SHAPES = ["circle", "square", "up", "diamond", "down", "plus", "cross", "left", "right", "star"];
+const DARK_TEXT = "#222222", LIGHT_TEXT = "#eeeeee";
+const NEIGHBOUR = "#D55E00", RIGHT = "#0072B2", WRONG = "#D55E00";
+const MOVE_MS = 450; // how long points travel from one embedding to another
+
+// ---- Data ---------------------------------------------------------------------------------------------------
+
+/** Bytes as a typed array: a DataView from a notebook's kernel, or base64 text in a standalone page. */
+function numbers(bytes, Type) {
+  if (typeof bytes === "string") {
+    const text = atob(bytes), copy = new Uint8Array(text.length);
+    for (let i = 0; i < text.length; i++) copy[i] = text.charCodeAt(i);
+    return new Type(copy.buffer);
+  }
+  const view = ArrayBuffer.isView(bytes) ? bytes : new DataView(bytes);
+  return new Type(view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength)); // aligned, and ours
+}
+
+function decode(scene) {
+  return {
+    ...scene,
+    labels: numbers(scene.labels, Int16Array),
+    indices: numbers(scene.indices, Int32Array),
+    views: scene.views.map((view) => ({
+      ...view,
+      points: numbers(view.points, Float32Array),
+      neighbors: numbers(view.neighbors, Int32Array),
+      similarity: numbers(view.similarity, Float32Array),
+      predicted: numbers(view.predicted, Int16Array),
+    })),
+    metric: scene.metric && { ...scene.metric, values: numbers(scene.metric.values, Float32Array) },
+    film: scene.film && { ...scene.film, points: numbers(scene.film.points, Float32Array) },
+  };
+}
+
+// ---- Markers ------------------------------------------------------------------------------------------------
+
+/** Whether (x, y), both in −1…1 and y downwards, lies in a marker. */
+function inMarker(shape, x, y) {
+  const ax = Math.abs(x), ay = Math.abs(y);
+  switch (shape) {
+    case "circle": return x * x + y * y < 0.72;
+    case "square": return ax < 0.72 && ay < 0.72;
+    case "diamond": return ax + ay < 0.98;
+    case "up": return y < 0.7 && y > -0.85 && ax < (y + 0.85) * 0.6;
+    case "down": return y > -0.7 && y < 0.85 && ax < (0.85 - y) * 0.6;
+    case "left": return x < 0.7 && x > -0.85 && ay < (x + 0.85) * 0.6;
+    case "right": return x > -0.7 && x < 0.85 && ay < (0.85 - x) * 0.6;
+    case "plus": return (ax < 0.32 && ay < 0.9) || (ay < 0.32 && ax < 0.9);
+    case "cross": return (Math.abs(x - y) < 0.42 || Math.abs(x + y) < 0.42) && ax < 0.82 && ay < 0.82;
+    case "star": {
+      const turn = (Math.PI * 2) / 5, angle = ((Math.atan2(x, -y) % turn) + turn) % turn;
+      const off = Math.abs(angle - turn / 2) / (turn / 2); // 1 at a tip, 0 between two tips
+      return Math.hypot(x, y) < 0.42 + 0.53 * off * off;
+    }
+  }
+  return false;
+}
+
+const channels = (hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
+
+/** A marker's pixels: for each the colour to lay over what is there, and how much of it (0…255). */
+function marker(shape, color, rim, size) {
+  const [r, g, b] = channels(color), [rr, rg, rb] = channels(rim);
+  const pixels = new Uint8Array(size * size * 4), samples = 4;
+  for (let row = 0; row < size; row++) {
+    for (let column = 0; column < size; column++) {
+      let inside = 0, inner = 0;
+      for (let i = 0; i < samples * samples; i++) {
+        const x = ((column + ((i % samples) + 0.5) / samples) / size) * 2 - 1;
+        const y = ((row + (Math.floor(i / samples) + 0.5) / samples) / size) * 2 - 1;
+        inside += inMarker(shape, x, y);
+        inner += inMarker(shape, x * 1.28, y * 1.28);
+      }
+      const fill = inside ? inner / inside : 0, at = 4 * (row * size + column);
+      pixels[at] = rr + (r - rr) * fill;
+      pixels[at + 1] = rg + (g - rg) * fill;
+      pixels[at + 2] = rb + (b - rb) * fill;
+      pixels[at + 3] = (255 * inside) / (samples * samples);
+    }
+  }
+  return pixels;
+}
+
+// ---- Elements -----------------------------------------------------------------------------------------------
+
+/** An element with attributes; `text`, `on…` handlers and children are what they say. */
+function make(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name === "text") element.textContent = value;
+    else if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (value !== false && value != null) element.setAttribute(name, value === true ? "" : value);
+  }
+  element.append(...children);
+  return element;
+}
+
+// ---- The explorer -------------------------------------------------------------------------------------------
+
+/**
+ * Draw an explorer into `root`.
+ *
+ * @param root an empty element.
+ * @param encoded the scene, as `simclr_lib.teaching.explorer.scene` makes it.
+ * @param onSelect called with the data set's indices of what a box or lasso holds.
+ * @returns {{destroy: function, select: function}} to take it away, and to select indices from outside.
+ */
+export function mount(root, encoded, onSelect = () => {}) {
+  const data = decode(encoded);
+  const count = data.labels.length, dimensions = 2;
+  const classes = data.classes, rowOf = new Map();
+  data.indices.forEach((index, row) => rowOf.set(index, row));
+
+  const state = {
+    view: 0,
+    frame: data.film ? data.film.captions.length - 1 : 0,
+    colorBy: "class",
+    mode: "move",
+    hidden: new Set(), // classes
+    search: "",
+    hovered: -1,
+    current: -1, // clicked, or reached by keyboard
+    selected: new Set(), // rows
+    scale: 1, // of the picture's half side, in pixels
+    x: 0,
+    y: 0,
+  };
+  const positions = new Float32Array(data.views[0].points); // what is drawn, also in between
+  let sprite = null, frameRequest = 0, path = [], markers = new Map(), colors = {};
+  const cleanups = [];
+  const listen = (target, type, handler, options) => {
+    target.addEventListener(type, handler, options);
+    cleanups.push(() => target.removeEventListener(type, handler, options));
+  };
+
+  // -- What is on the page --
+
+  const id = `explorer-${Math.random().toString(36).slice(2, 8)}`;
+  const canvas = make("canvas", {
+    tabindex: 0, role: "application", "aria-describedby": `${id}-keys`,
+    "aria-label": `${data.title}: ${count.toLocaleString("en")} images as points`,
+  });
+  const context = canvas.getContext("2d");
+  const status = make("div", { class: "status", role: "status", "aria-live": "polite" });
+  const tip = make("div", { class: "tip", hidden: true }, make("canvas", { width: 96, height: 96 }), make("div"));
+  const details = make("div", { class: "details" });
+  const trust = make("p", { class: "trust" });
+  const legend = make("div", { class: "legend", role: "group", "aria-label": "classes shown" });
+  const stage = make("div", { class: "stage" }, canvas, tip);
+
+  const choice = (name, label, options, value, change) => make("label", {}, `${label} `, make(
+    "select", { name, onchange: (event) => change(event.target.value) },
+    ...options.map(([option, text]) => make("option", { value: option, text, selected: option === value })),
+  ));
+  const views = make("div", { class: "views", role: "radiogroup", "aria-label": "features" },
+    ...data.views.map((view, i) => make("label", {}, make("input", {
+      type: "radio", name: `${id}-view`, value: i, checked: i === 0, onchange: () => show(i),
+    }), ` ${view.name}`)));
+  const modes = make("div", { class: "modes", role: "radiogroup", "aria-label": "what dragging does" },
+    ...[["move", "move"], ["box", "select a box"], ["lasso", "select by lasso"]].map(([mode, text]) =>
+      make("label", {}, make("input", {
+        type: "radio", name: `${id}-mode`, value: mode, checked: mode === "move", onchange: () => { state.mode = mode; },
+      }), ` ${text}`)));
+  const colorings = [["class", "class"], ["knn", "right or wrong by kNN"], ...(data.metric ? [["metric", data.metric.name]] : [])];
+  const search = make("input", {
+    type: "search", placeholder: "search classes", "aria-label": "search classes",
+    oninput: (event) => { state.search = event.target.value.trim().toLowerCase(); drawLegend(); redraw(); },
+  });
+  const film = data.film && make("div", { class: "film" },
+    make("button", { type: "button", text: "▶ film", onclick: () => play() }),
+    make("input", {
+      type: "range", min: 0, max: data.film.captions.length - 1, value: state.frame, "aria-label": "film: training so far",
+      oninput: (event) => showFrame(Number(event.target.value)),
+    }),
+    make("output", { text: data.film.captions[state.frame] }));
+  const controls = make("div", { class: "controls" }, views,
+    choice("color", "colour by", colorings, "class", (value) => { state.colorBy = value; drawLegend(); redraw(); }), modes,
+    make("button", { type: "button", text: "whole picture", onclick: () => { fit(); redraw(); } }),
+    make("button", { type: "button", text: "clear", onclick: () => clear() }));
+  const keys = make("p", { class: "keys", id: `${id}-keys`, text:
+    "Keys, in the picture: arrows go to the next point that way, Enter goes to the list of its neighbours, + and − zoom, Shift with arrows moves, " +
+    "0 shows all, Escape clears." });
+  const side = make("div", { class: "side" }, details, search, legend);
+  const page = make("div", { class: "simclr-explorer" }, controls, ...(film ? [film] : []), make("div", { class: "main" }, stage, side),
+    status, trust, keys);
+  root.append(page);
+
+  // -- Geometry --
+
+  const ratio = () => Math.min(window.devicePixelRatio || 1, 2);
+  const toScreen = (row) => [
+    state.x + positions[2 * row] * state.scale, state.y - positions[2 * row + 1] * state.scale];
+
+  function fit() {
+    state.scale = 0.46 * Math.min(canvas.width, canvas.height);
+    state.x = canvas.width / 2;
+    state.y = canvas.height / 2;
+  }
+
+  function zoom(factor, x, y) {
+    const least = 0.2 * Math.min(canvas.width, canvas.height), most = 400 * least;
+    const scale = Math.min(most, Math.max(least, state.scale * factor));
+    state.x = x - ((x - state.x) * scale) / state.scale;
+    state.y = y - ((y - state.y) * scale) / state.scale;
+    state.scale = scale;
+    redraw();
+  }
+
+  function resize() {
+    const box = stage.getBoundingClientRect(), r = ratio();
+    const width = Math.max(1, Math.round(box.width * r)), height = Math.max(1, Math.round(box.height * r));
+    if (width === canvas.width && height === canvas.height) return;
+    const first = !state.placed, before = [canvas.width, canvas.height];
+    canvas.width = width;
+    canvas.height = height;
+    if (first) fit();
+    else { // keep the middle in the middle
+      const by = Math.min(width, height) / Math.min(...before);
+      state.x = width / 2 + (state.x - before[0] / 2) * by;
+      state.y = height / 2 + (state.y - before[1] / 2) * by;
+      state.scale *= by;
+    }
+    state.placed = true;
+    markers.clear();
+    redraw();
+  }
+
+  // -- Colours --
+
+  function readColors() {
+    page.classList.remove("dark"); // which would decide what is read next
+    const style = getComputedStyle(page);
+    const probe = make("canvas", { width: 1, height: 1 }).getContext("2d", { willReadFrequently: true });
+    probe.fillStyle = style.backgroundColor;
+    probe.fillRect(0, 0, 1, 1);
+    const ground = [...probe.getImageData(0, 0, 1, 1).data];
+    const dark = 0.299 * ground[0] + 0.587 * ground[1] + 0.114 * ground[2] < 128;
+    colors = { ground, dark, ink: dark ? LIGHT_TEXT : DARK_TEXT };
+    page.classList.toggle("dark", dark);
+    markers.clear();
+  }
+
+  const classColor = (label) => {
+    const color = data.colors[label % data.colors.length];
+    return colors.dark && color === "#000000" ? "#dddddd" : color; // black would vanish
+  };
+
+  function heat(share) { // dark blue over grey to yellow: cividis, in three steps
+    const stops = [[0, 34, 78], [125, 124, 120], [254, 232, 56]];
+    const at = Math.min(1.999, Math.max(0, share * 2)), i = Math.floor(at);
+    return "#" + stops[i].map((c, k) => Math.round(c + (stops[i + 1][k] - c) * (at - i)).toString(16).padStart(2, "0")).join("");
+  }
+
+  /** Shape and colour of a point: colour never stands alone, except for a metric. */
+  function lookOf(row) {
+    const label = data.labels[row], shape = label < 0 ? "circle" : SHAPES[label % SHAPES.length];
+    if (label < 0 && state.colorBy !== "metric") return [shape, "#999999"];
+    if (state.colorBy === "knn") {
+      const right = data.views[state.view].predicted[row] === label;
+      return right ? ["circle", RIGHT] : ["cross", WRONG];
+    }
+    if (state.colorBy === "metric") {
+      const { values, low, high } = data.metric;
+      return [shape, heat(Math.round(15 * (values[row] - low) / Math.max(high - low, 1e-9)) / 15)];
+    }
+    return [shape, classColor(label)];
+  }
+
+  const visible = (row) => {
+    const label = data.labels[row];
+    return !state.hidden.has(label) && (!state.search || (label >= 0 && classes[label].toLowerCase().includes(state.search)));
+  };
+
+  // -- Drawing --
+
+  function redraw() {
+    if (!frameRequest) frameRequest = requestAnimationFrame(() => { frameRequest = 0; draw(); });
+  }
+
+  let buffer = null;
+
+  function draw() {
+    const { width, height } = canvas;
+    if (!buffer || buffer.width !== width || buffer.height !== height) buffer = context.createImageData(width, height);
+    const pixels = buffer.data, [gr, gg, gb] = colors.ground;
+    new Uint32Array(pixels.buffer).fill((255 << 24) | (gb << 16) | (gg << 8) | gr);
+    const zoomed = state.scale / (0.46 * Math.min(width, height));
+    const size = Math.round(ratio() * Math.min(20, (count > 3000 ? 7 : count > 500 ? 10 : 13) * Math.sqrt(Math.max(1, zoomed))));
+    const some = state.selected.size > 0;
+    for (const front of some ? [false, true] : [true]) {
+      for (let row = 0; row < count; row++) {
+        if ((some && state.selected.has(row) !== front) || !visible(row)) continue;
+        const left = Math.round(state.x + positions[2 * row] * state.scale - size / 2);
+        const top = Math.round(state.y - positions[2 * row + 1] * state.scale - size / 2);
+        if (left < 0 || top < 0 || left + size > width || top + size > height) continue;
+        const [shape, color] = lookOf(row);
+        stamp(pixels, width, left, top, size, shape, color, some && !front ? 60 : 255);
+      }
+    }
+    context.putImageData(buffer, 0, 0);
+    drawMarks();
+  }
+
+  function stamp(pixels, width, left, top, size, shape, color, strength) {
+    const key = `${shape}${color}${size}`;
+    let picture = markers.get(key);
+    if (!picture) markers.set(key, (picture = marker(shape, color, colors.dark ? "#000000" : "#ffffff", size)));
+    for (let row = 0, from = 0; row < size; row++) {
+      let to = 4 * ((top + row) * width + left);
+      for (let column = 0; column < size; column++, from += 4, to += 4) {
+        const alpha = (picture[from + 3] * strength) / 255;
+        if (alpha === 0) continue;
+        const keep = 255 - alpha;
+        pixels[to] = (picture[from] * alpha + pixels[to] * keep) / 255;
+        pixels[to + 1] = (picture[from + 1] * alpha + pixels[to + 1] * keep) / 255;
+        pixels[to + 2] = (picture[from + 2] * alpha + pixels[to + 2] * keep) / 255;
+      }
+    }
+  }
+
+  function drawMarks() {
+    const r = ratio();
+    const ring = (row, radius, color) => {
+      const [x, y] = toScreen(row);
+      context.beginPath();
+      context.arc(x, y, radius * r, 0, 2 * Math.PI);
+      context.lineWidth = 2 * r;
+      context.strokeStyle = color;
+      context.stroke();
+    };
+    if (state.current >= 0) {
+      const [x, y] = toScreen(state.current);
+      for (const neighbor of neighborsOf(state.current)) {
+        const [to_x, to_y] = toScreen(neighbor.row);
+        context.beginPath();
+        context.moveTo(x, y);
+        context.lineTo(to_x, to_y);
+        context.lineWidth = 1.5 * r;
+        context.strokeStyle = NEIGHBOUR;
+        context.stroke();
+        ring(neighbor.row, 8, NEIGHBOUR);
+      }
+      ring(state.current, 11, colors.ink);
+    }
+    if (state.hovered >= 0) ring(state.hovered, 9, colors.ink);
+    if (path.length > 1) {
+      context.beginPath();
+      path.forEach(([x, y], i) => (i ? context.lineTo(x, y) : context.moveTo(x, y)));
+      context.closePath();
+      context.setLineDash([6 * r, 4 * r]);
+      context.lineWidth = 1.5 * r;
+      context.strokeStyle = colors.ink;
+      context.stroke();
+      context.setLineDash([]);
+    }
+  }
+
+  // -- Points and their pictures --
+
+  function neighborsOf(row) {
+    const view = data.views[state.view], k = view.k, found = [];
+    for (let i = 0; i < k; i++) {
+      found.push({ row: view.neighbors[row * k + i], similarity: view.similarity[row * k + i] });
+    }
+    return found;
+  }
+
+  const nameOf = (label) => (label < 0 ? "no class" : classes[label]);
+
+  function describe(row) {
+    const label = data.labels[row], predicted = data.views[state.view].predicted[row];
+    const verdict = label < 0 || predicted < 0 ? "" :
+      predicted === label ? "; kNN says so too ✓" : `; kNN says ${nameOf(predicted)} ✗`;
+    return `image ${data.indices[row]}: ${nameOf(label)}${verdict}`;
+  }
+
+  function picture(target, row) {
+    const pen = target.getContext("2d"), side = data.side;
+    pen.imageSmoothingEnabled = false;
+    pen.clearRect(0, 0, target.width, target.height);
+    if (sprite) pen.drawImage(sprite, (row % data.columns) * side, Math.floor(row / data.columns) * side, side, side,
+      0, 0, target.width, target.height);
+  }
+
+  function nearest(x, y, within) {
+    let best = -1, least = within * within;
+    for (let row = 0; row < count; row++) {
+      const dx = state.x + positions[2 * row] * state.scale - x, dy = state.y - positions[2 * row + 1] * state.scale - y;
+      const far = dx * dx + dy * dy;
+      if (far < least && visible(row)) { least = far; best = row; }
+    }
+    return best;
+  }
+
+  function hover(row, x, y) {
+    if (row !== state.hovered) redraw();
+    state.hovered = row;
+    tip.hidden = row < 0;
+    if (row < 0) return;
+    picture(tip.firstChild, row);
+    tip.lastChild.textContent = describe(row);
+    const r = ratio(), w = canvas.width / r, h = canvas.height / r;
+    tip.style.left = `${Math.max(0, Math.min(x / r + 14, w - tip.offsetWidth))}px`;
+    tip.style.top = `${y / r + 14 + tip.offsetHeight > h ? Math.max(0, y / r - 14 - tip.offsetHeight) : y / r + 14}px`;
+  }
+
+  function go(row) { // make a point the current one
+    state.current = row;
+    status.textContent = row < 0 ? "" : describe(row);
+    drawDetails();
+    redraw();
+  }
+
+  function drawDetails() {
+    const row = state.current;
+    if (row < 0) {
+      details.replaceChildren(make("p", { text: "Point at an image to see it. Click it for its true neighbours: the most similar " +
+        "among the features themselves, wherever the picture has put them." }));
+      return;
+    }
+    const big = make("canvas", { width: 96, height: 96, role: "img", "aria-label": describe(row) });
+    picture(big, row);
+    const view = data.views[state.view];
+    const items = neighborsOf(row).map((neighbor) => {
+      const small = make("canvas", { width: 32, height: 32, "aria-hidden": true });
+      picture(small, neighbor.row);
+      const same = data.labels[neighbor.row] === data.labels[row];
+      return make("li", {}, make("button", {
+        type: "button", onclick: () => go(neighbor.row), class: same ? "same" : "other",
+      }, small, ` ${neighbor.similarity.toFixed(2)} ${same ? "✓" : "✗"} ${nameOf(data.labels[neighbor.row])}`));
+    });
+    details.replaceChildren(
+      make("div", { class: "current" }, big, make("p", { text: describe(row) })),
+      make("p", { text: `Nearest by ${view.name}, with cosine similarity:` }), make("ol", {}, ...items));
+  }
+
+  function drawLegend() {
+    const counts = new Map();
+    for (let row = 0; row < count; row++) counts.set(data.labels[row], (counts.get(data.labels[row]) || 0) + 1);
+    const shown = classes.map((name, label) => [name, label]).filter(([name, label]) =>
+      counts.has(label) && (!state.search || name.toLowerCase().includes(state.search)));
+    const items = shown.map(([name, label]) => {
+      const swatch = make("canvas", { width: 16, height: 16, "aria-hidden": true });
+      const pen = swatch.getContext("2d"), image = pen.createImageData(16, 16);
+      const pixels = marker(SHAPES[label % SHAPES.length], state.colorBy === "class" ? classColor(label) : "#888888", "#888888", 16);
+      image.data.set(pixels);
+      pen.putImageData(image, 0, 0);
+      return make("label", {}, make("input", {
+        type: "checkbox", checked: !state.hidden.has(label), onchange: (event) => {
+          event.target.checked ? state.hidden.delete(label) : state.hidden.add(label);
+          redraw();
+        },
+      }), swatch, ` ${name} (${counts.get(label)})`);
+    });
+    if (!items.length) items.push(make("p", { text: state.search ? `no class is called “${state.search}”` : "no labels" }));
+    const notes = {
+      class: [],
+      knn: [make("p", { text: "● right, ✕ wrong: what the nearest neighbours say of an image, without itself" })],
+      metric: data.metric ? [make("p", { text: `${data.metric.name}: ${data.metric.low.toPrecision(3)} dark, ` +
+        `${data.metric.high.toPrecision(3)} bright` })] : [],
+    };
+    const all = (on) => make("button", { type: "button", text: on ? "all" : "none", onclick: () => {
+      classes.forEach((_, label) => (on ? state.hidden.delete(label) : state.hidden.add(label)));
+      drawLegend();
+      redraw();
+    } });
+    legend.replaceChildren(...notes[state.colorBy], make("div", { class: "all" }, all(true), all(false)), ...items);
+  }
+
+  function drawTrust() {
+    const view = data.views[state.view];
+    trust.textContent = view.k === 0 ? "Too few points to say how far to trust the picture." :
+      `How far to trust this picture (${data.method}): trustworthiness ${view.trustworthiness.toFixed(2)} (1: whatever lies together here ` +
+      `is close among the features too); of an image's ${view.k} nearest neighbours there, ${Math.round(100 * view.overlap)} % are among the ` +
+      `${view.k} nearest here. Distances between clusters, and their sizes, say little.`;
+  }
+
+  // -- Travelling --
+
+  const still = () => window.matchMedia("(prefers-reduced-motion: reduce)").matches;
+  let travel = 0, playing = 0;
+
+  function moveTo(target, offset = 0, milliseconds = MOVE_MS) {
+    cancelAnimationFrame(travel);
+    const from = positions.slice(), length = count * dimensions;
+    const to = target.subarray(offset, offset + length);
+    const start = performance.now();
+    const step = (now) => {
+      const t = still() ? 1 : Math.min(1, (now - start) / milliseconds), eased = t * t * (3 - 2 * t);
+      for (let i = 0; i < length; i++) positions[i] = from[i] + (to[i] - from[i]) * eased;
+      draw();
+      if (t < 1) travel = requestAnimationFrame(step);
+    };
+    travel = requestAnimationFrame(step);
+  }
+
+  function show(view) {
+    stop();
+    state.view = view;
+    hover(-1);
+    moveTo(data.views[view].points);
+    if (film) {
+      film.hidden = data.views[view].name !== data.film.view;
+      state.frame = data.film.captions.length - 1;
+      film.children[1].value = state.frame;
+      film.children[2].textContent = data.film.captions[state.frame];
+    }
+    drawTrust();
+    drawDetails();
+    status.textContent = `${data.views[view].name}. ${state.current < 0 ? "" : describe(state.current)}`;
+  }
+
+  function showFrame(frame, milliseconds = 200) {
+    state.frame = frame;
+    film.children[1].value = frame;
+    film.children[2].textContent = data.film.captions[frame];
+    moveTo(data.film.points, frame * count * dimensions, milliseconds);
+  }
+
+  function stop() {
+    clearTimeout(playing);
+    playing = 0;
+    if (film) film.firstChild.textContent = "▶ film";
+  }
+
+  function play() {
+    if (playing) return stop();
+    film.firstChild.textContent = "❚❚ stop";
+    const last = data.film.captions.length - 1;
+    const next = (frame) => {
+      showFrame(frame, 500);
+      if (frame === last) return stop();
+      playing = setTimeout(() => next(frame + 1), 600);
+    };
+    next(state.frame === last ? 0 : state.frame + 1);
+  }
+
+  // -- Selecting --
+
+  function select(rows, tell = true) {
+    state.selected = new Set(rows);
+    status.textContent = rows.length ? `${rows.length.toLocaleString("en")} images selected` : "nothing selected";
+    if (tell) onSelect([...rows].map((row) => data.indices[row]));
+    redraw();
+  }
+
+  function clear() {
+    stop();
+    state.current = -1;
+    select([]);
+    go(-1);
+    hover(-1);
+  }
+
+  function enclosed() { // rows whose points lie in the path, by the even-odd rule
+    const rows = [];
+    for (let row = 0; row < count; row++) {
+      if (!visible(row)) continue;
+      const [x, y] = toScreen(row);
+      let inside = false;
+      for (let i = 0, j = path.length - 1; i < path.length; j = i++) {
+        const [ax, ay] = path[i], [bx, by] = path[j];
+        if (ay > y !== by > y && x < ((bx - ax) * (y - ay)) / (by - ay) + ax) inside = !inside;
+      }
+      if (inside) rows.push(row);
+    }
+    return rows;
+  }
+
+  // -- Mouse, touch and keys --
+
+  const at = (event) => {
+    const box = canvas.getBoundingClientRect();
+    return [((event.clientX - box.left) * canvas.width) / box.width, ((event.clientY - box.top) * canvas.height) / box.height];
+  };
+  let pressed = null, moved = false;
+
+  listen(canvas, "pointerdown", (event) => {
+    if (event.button) return;
+    pressed = at(event);
+    moved = false;
+    if (event.isTrusted) canvas.setPointerCapture(event.pointerId);
+    if (state.mode !== "move") path = [pressed];
+  });
+  listen(canvas, "pointermove", (event) => {
+    const [x, y] = at(event);
+    if (!pressed) return hover(nearest(x, y, 14 * ratio()), x, y);
+    moved = moved || Math.hypot(x - pressed[0], y - pressed[1]) > 4 * ratio();
+    if (!moved) return;
+    hover(-1);
+    if (state.mode === "move") {
+      state.x += x - pressed[0];
+      state.y += y - pressed[1];
+      pressed = [x, y];
+    } else if (state.mode === "lasso") path.push([x, y]);
+    else path = [pressed, [x, pressed[1]], [x, y], [pressed[0], y]];
+    redraw();
+  });
+  listen(canvas, "pointerup", (event) => {
+    if (!pressed) return;
+    const [x, y] = at(event);
+    pressed = null;
+    if (!moved) go(nearest(x, y, 14 * ratio()));
+    else if (state.mode !== "move") select(enclosed());
+    path = [];
+    redraw();
+  });
+  listen(canvas, "pointercancel", () => { pressed = null; path = []; redraw(); });
+  listen(canvas, "pointerleave", () => hover(-1));
+  listen(canvas, "wheel", (event) => {
+    event.preventDefault();
+    zoom(Math.exp(-event.deltaY / 400), ...at(event));
+  }, { passive: false });
+
+  /** The nearest visible point in a direction; those straight ahead count as nearer. */
+  function ahead(dx, dy) {
+    const [x, y] = state.current < 0 ? [canvas.width / 2, canvas.height / 2] : toScreen(state.current);
+    if (state.current < 0) return nearest(x, y, Infinity);
+    let best = state.current, least = Infinity;
+    for (let row = 0; row < count; row++) {
+      if (row === state.current || !visible(row)) continue;
+      const [px, py] = toScreen(row), along = (px - x) * dx + (py - y) * dy, across = Math.abs((px - x) * dy - (py - y) * dx);
+      if (along > 0 && across <= along && along + across < least) { least = along + across; best = row; }
+    }
+    return best;
+  }
+
+  listen(canvas, "keydown", (event) => {
+    const arrows = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+    const middle = [canvas.width / 2, canvas.height / 2];
+    if (event.key in arrows) {
+      const [dx, dy] = arrows[event.key];
+      if (event.shiftKey) {
+        state.x -= dx * 60 * ratio();
+        state.y -= dy * 60 * ratio();
+        redraw();
+      } else go(ahead(dx, dy));
+    } else if (event.key === "+" || event.key === "=") zoom(1.3, ...middle);
+    else if (event.key === "-") zoom(1 / 1.3, ...middle);
+    else if (event.key === "0") { fit(); redraw(); }
+    else if (event.key === "Escape") clear();
+    else if (event.key === "Enter" && state.current >= 0) {
+      const button = details.querySelector("button");
+      if (button) button.focus();
+    } else return;
+    event.preventDefault();
+    event.stopPropagation(); // Jupyter has uses of its own for these keys
+  });
+
+  // -- Begin --
+
+  const image = new Image();
+  image.onload = () => { sprite = image; drawDetails(); redraw(); };
+  const address = typeof encoded.sprite === "string" ? `data:${data.sprite_type};base64,${encoded.sprite}` :
+    URL.createObjectURL(new Blob([numbers(encoded.sprite, Uint8Array)], { type: data.sprite_type }));
+  image.src = address;
+  cleanups.push(() => { if (address.startsWith("blob:")) URL.revokeObjectURL(address); });
+
+  const recolor = () => { readColors(); drawLegend(); redraw(); };
+  const watcher = new ResizeObserver(resize);
+  watcher.observe(stage);
+  const themes = new MutationObserver(recolor); // JupyterLab and VS Code name their theme in these
+  for (const element of [document.body, document.documentElement]) {
+    themes.observe(element, { attributes: true, attributeFilter: ["data-jp-theme-name", "data-jp-theme-light", "class", "style"] });
+  }
+  const scheme = window.matchMedia("(prefers-color-scheme: dark)");
+  listen(scheme, "change", recolor);
+  cleanups.push(() => watcher.disconnect(), () => themes.disconnect(), () => cancelAnimationFrame(frameRequest),
+    () => cancelAnimationFrame(travel), () => clearTimeout(playing));
+
+  readColors();
+  resize();
+  drawLegend();
+  drawDetails();
+  drawTrust();
+
+  return {
+    destroy() {
+      cleanups.forEach((cleanup) => cleanup());
+      page.remove();
+    },
+    select(indices) {
+      select(indices.filter((index) => rowOf.has(index)).map((index) => rowOf.get(index)), false);
+    },
+  };
+}
+
+// ---- In a notebook (anywidget) ------------------------------------------------------------------------------
+
+function render({ model, el }) {
+  const explorer = mount(el, model.get("scene"), (indices) => {
+    model.set("selected", indices);
+    model.save_changes();
+  });
+  const fromPython = () => explorer.select(model.get("selected"));
+  model.on("change:selected", fromPython);
+  return () => {
+    model.off("change:selected", fromPython);
+    explorer.destroy();
+  };
+}
+
+export default { render };

@@ -1,0 +1,446 @@
+"""The embedding explorer in a real browser: as a page of its own, and as a widget in JupyterLab."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import contextmanager, suppress
+
+import nbformat
+import numpy as np
+import pytest
+import torch
+
+from simclr_lib.data import load_dataset
+from simclr_lib.evaluation import make_film
+from simclr_lib.loop import seeded
+from simclr_lib.teaching.explorer import html_page, make_scene
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--enable-precise-memory-info",
+    "--js-flags=--expose-gc",
+]
+
+pytestmark = [
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: install one (on Debian, apt-get install chromium)"),
+    pytest.mark.timeout(240),
+]
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    sync_api = pytest.importorskip("playwright.sync_api", reason="no playwright here: pip install '.[test]'")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def opened(chromium, address, **settings):
+    """A page, and the errors that it had."""
+    context = chromium.new_context(viewport={"width": 1200, "height": 900}, **settings)
+    page = context.new_page()
+    errors = []
+    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on(
+        "request",
+        lambda request: None if request.url.startswith(("file:", "data:", "blob:")) else errors.append(request.url),
+    )
+    try:
+        page.goto(address)
+        yield page, errors
+    finally:
+        context.close()
+
+
+def clusters(count, spread=0.6):
+    labels = torch.arange(count) % 10
+    return torch.randn(10, 16, generator=seeded(0))[labels] + spread * torch.randn(count, 16, generator=seeded(1))
+
+
+@pytest.fixture(scope="module")
+def scene():
+    """Two kinds of features of 200 emblems; the first with a film."""
+    dataset = load_dataset("emblems", "test", limit=200)
+    h, noise = clusters(200), torch.randn(200, 16, generator=seeded(2))
+    film = make_film("h", {"epoch 0": noise, "epoch 1": (h + noise) / 2, "epoch 2": h}, method="pca")
+    pictures = {"h": film.points[-1]}
+    return make_scene(dataset, {"h": h, "noise": noise}, pictures, "pca", film, {"length": h.norm(dim=1)}, "Emblems")
+
+
+@pytest.fixture(scope="module")
+def address(scene, tmp_path_factory):
+    file = tmp_path_factory.mktemp("page") / "explorer.html"
+    file.write_text(html_page(scene))
+    return file.as_uri()
+
+
+def points_of(scene, view=0):
+    return np.frombuffer(scene["views"][view]["points"], "<f4").reshape(-1, 2)
+
+
+def place(page, point):
+    """Where on the page an embedded point is drawn, while nothing has been moved."""
+    box = page.locator(".stage > canvas").bounding_box()
+    half = 0.46 * min(box["width"], box["height"])
+    return box["x"] + box["width"] / 2 + half * point[0], box["y"] + box["height"] / 2 - half * point[1]
+
+
+def drawn(page):
+    """The picture as it is now."""
+    page.wait_for_timeout(50)
+    return page.locator(".stage > canvas").screenshot()
+
+
+def loner(points):
+    """The point that is furthest from any other: no other is hit in its place."""
+    distance = np.linalg.norm(points[:, None] - points[None], axis=2) + 9 * np.eye(len(points))
+    return int(distance.min(axis=1).argmax())
+
+
+def test_pointing_at_an_image_shows_it_with_its_class_and_index(chromium, address, scene):
+    with opened(chromium, address) as (page, errors):
+        row = loner(points_of(scene))
+        page.mouse.move(*place(page, points_of(scene)[row]))
+        tip = page.locator(".tip")
+        tip.wait_for(state="visible")
+        assert f"image {row}: {scene['classes'][row % 10]}" in tip.inner_text()
+        colored = page.evaluate(
+            "() => new Set(document.querySelector('.tip canvas').getContext('2d').getImageData(0, 0, 96, 96).data).size"
+        )
+        assert colored > 50  # a picture, not a blank
+        page.mouse.move(5, 5)
+        tip.wait_for(state="hidden")
+        assert errors == []
+
+
+def test_a_click_lists_the_true_neighbours_with_their_similarity(chromium, address, scene):
+    with opened(chromium, address) as (page, errors):
+        row = loner(points_of(scene))
+        before = drawn(page)
+        page.mouse.click(*place(page, points_of(scene)[row]))
+        listed = page.locator(".details li").all_inner_texts()
+        view = scene["views"][0]
+        neighbors = np.frombuffer(view["neighbors"], "<i4").reshape(-1, view["k"])[row]
+        similarity = np.frombuffer(view["similarity"], "<f4").reshape(-1, view["k"])[row]
+        assert len(listed) == view["k"] == 10
+        for text, neighbor, value in zip(listed, neighbors, similarity, strict=True):
+            assert scene["classes"][neighbor % 10] in text
+            assert f"{value:.2f}" in text
+            assert ("✓" if neighbor % 10 == row % 10 else "✗") in text
+        assert drawn(page) != before
+        assert errors == []
+
+
+def test_a_box_and_a_lasso_select_what_they_hold(chromium, address, scene):
+    points = points_of(scene)
+    low, high = np.quantile(points, 0.3, axis=0), np.quantile(points, 0.8, axis=0)
+    inside = int(((points > low) & (points < high)).all(axis=1).sum())
+    with opened(chromium, address) as (page, errors):
+        corners = [place(page, corner) for corner in (low, (high[0], low[1]), high, (low[0], high[1]))]
+        page.get_by_label("select a box").check()
+        page.mouse.move(*corners[0])
+        page.mouse.down()
+        page.mouse.move(*corners[2], steps=4)
+        page.mouse.up()
+        assert page.locator(".status").inner_text() == f"{inside} images selected"
+        page.get_by_label("select by lasso").check()
+        page.mouse.move(*corners[0])
+        page.mouse.down()
+        for corner in [*corners[1:], corners[0]]:
+            page.mouse.move(*corner, steps=6)
+        page.mouse.up()
+        assert page.locator(".status").inner_text() == f"{inside} images selected"
+        page.get_by_role("button", name="clear").click()
+        assert errors == []
+
+
+def test_other_features_put_the_points_elsewhere_and_say_how_far_to_trust_them(chromium, address, scene):
+    with opened(chromium, address) as (page, errors):
+        first, of_h = drawn(page), page.locator(".trust").inner_text()
+        page.get_by_label("noise", exact=True).check()
+        page.wait_for_timeout(700)
+        assert drawn(page) != first
+        of_noise = page.locator(".trust").inner_text()
+        for text, view in zip((of_h, of_noise), scene["views"], strict=True):
+            assert f"trustworthiness {view['trustworthiness']:.2f}" in text
+            assert f"{100 * view['overlap']:.0f} %" in text
+        row = loner(points_of(scene, 1))
+        page.mouse.move(*place(page, points_of(scene, 1)[row]))
+        assert f"image {row}:" in page.locator(".tip").inner_text()
+        page.get_by_label("h", exact=True).check()
+        page.mouse.move(5, 5)
+        page.wait_for_timeout(700)
+        assert drawn(page) == first
+        assert errors == []
+
+
+def test_the_film_moves_the_points_and_plays_to_its_end(chromium, address):
+    with opened(chromium, address) as (page, errors):
+        last = drawn(page)
+        slider = page.get_by_label("film: training so far")
+        slider.focus()
+        page.keyboard.press("ArrowLeft")
+        page.wait_for_timeout(400)
+        assert page.locator(".film output").inner_text() == "epoch 1"
+        assert drawn(page) != last
+        page.get_by_role("button", name="film").click()
+        page.wait_for_function("document.querySelector('.film output').textContent === 'epoch 2'")
+        page.wait_for_timeout(700)
+        assert drawn(page) == last
+        page.get_by_label("noise", exact=True).check()
+        assert not slider.is_visible()  # it is the film of h
+        assert errors == []
+
+
+def test_search_and_legend_filter_the_classes(chromium, address, scene):
+    with opened(chromium, address) as (page, errors):
+        everything = drawn(page)
+        page.get_by_label("search classes").fill("heart")
+        assert page.locator(".legend label").all_inner_texts() == [" dotted heart (20)"]
+        assert drawn(page) != everything
+        page.get_by_label("search classes").fill("no such thing")
+        assert "no class is called “no such thing”" in page.locator(".legend").inner_text()
+        page.get_by_label("search classes").fill("")
+        assert drawn(page) == everything
+        row = loner(points_of(scene))
+        page.locator(".legend label").nth(row % 10).click()
+        page.mouse.move(*place(page, points_of(scene)[row]))
+        page.wait_for_timeout(100)
+        assert f"image {row}:" not in page.locator(".tip").inner_text()  # it is not there to be pointed at
+        page.get_by_role("button", name="none").click()
+        page.mouse.move(5, 5)
+        empty = drawn(page)
+        page.get_by_role("button", name="all", exact=True).click()
+        assert drawn(page) == everything != empty
+        assert errors == []
+
+
+def test_every_colouring_is_another_picture(chromium, address):
+    with opened(chromium, address) as (page, errors):
+        pictures = set()
+        for coloring in ("class", "knn", "metric"):
+            page.locator("select").select_option(coloring)
+            pictures.add(drawn(page))
+        assert len(pictures) == 3
+        assert errors == []
+
+
+def test_all_of_it_works_with_the_keyboard(chromium, address):
+    with opened(chromium, address) as (page, errors):
+        canvas = page.locator(".stage > canvas")
+        canvas.focus()
+        at_start = drawn(page)
+        page.keyboard.press("ArrowRight")
+        first = page.locator(".status").inner_text()
+        assert re.fullmatch(r"image \d+: .*", first)
+        page.keyboard.press("ArrowRight")
+        page.keyboard.press("ArrowUp")
+        assert page.locator(".status").inner_text() != first
+        page.keyboard.press("Enter")
+        assert page.evaluate("document.activeElement.closest('.details li') !== null")
+        page.keyboard.press("Enter")  # the nearest neighbour becomes the current image
+        assert page.locator(".details li").count() == 10
+        canvas.focus()
+        page.keyboard.press("Escape")
+        assert drawn(page) == at_start
+        for key in ("+", "-", "Shift+ArrowLeft"):
+            page.keyboard.press(key)
+            assert drawn(page) != at_start or key == "-"
+        page.keyboard.press("0")
+        assert drawn(page) == at_start
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.tagName") != "CANVAS"  # nobody is caught in the picture
+        assert page.get_by_role("application").get_attribute("aria-label") == "Emblems: 200 images as points"
+        assert errors == []
+
+
+def test_the_wheel_zooms_around_the_pointer_and_dragging_moves(chromium, address, scene):
+    row = loner(points_of(scene))
+    with opened(chromium, address) as (page, errors):
+        x, y = place(page, points_of(scene)[row])
+        page.mouse.move(x, y)
+        page.mouse.wheel(0, -400)
+        page.mouse.move(x + 1, y)
+        assert f"image {row}:" in page.locator(".tip").inner_text()  # what was under the pointer still is
+        page.mouse.down()
+        page.mouse.move(x + 60, y + 40, steps=3)
+        page.mouse.up()
+        page.mouse.move(x + 59, y + 40)
+        assert f"image {row}:" in page.locator(".tip").inner_text()
+        assert errors == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_follows_the_theme_of_the_browser(chromium, address, scheme):
+    with opened(chromium, address, color_scheme=scheme) as (page, errors):
+        ground = page.evaluate(
+            "[...document.querySelector('.stage > canvas').getContext('2d').getImageData(2, 2, 1, 1).data]"
+        )
+        ink = [
+            int(n)
+            for n in re.findall(r"\d+", page.evaluate("getComputedStyle(document.querySelector('.trust')).color"))
+        ][:3]
+        assert (sum(ground[:3]) > 600) == (scheme == "light")
+        assert abs(sum(ground[:3]) - sum(ink)) > 450
+        page.emulate_media(color_scheme="dark" if scheme == "light" else "light")
+        page.wait_for_timeout(200)
+        now = page.evaluate(
+            "[...document.querySelector('.stage > canvas').getContext('2d').getImageData(2, 2, 1, 1).data]"
+        )
+        assert (sum(now[:3]) > 600) == (scheme == "dark")
+        assert errors == []
+
+
+def test_at_two_hundred_per_cent_nothing_is_cut_off(chromium, address, scene):
+    with opened(chromium, address, device_scale_factor=2) as (page, errors):
+        page.set_viewport_size({"width": 600, "height": 450})
+        page.wait_for_timeout(100)
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        row = loner(points_of(scene))
+        page.locator(".stage > canvas").scroll_into_view_if_needed()
+        page.mouse.move(*place(page, points_of(scene)[row]))
+        assert f"image {row}:" in page.locator(".tip").inner_text()
+        assert errors == []
+
+
+def test_two_hundred_toggles_leave_no_memory_behind(chromium, address):
+    used = "() => { gc(); return performance.memory.usedJSHeapSize; }"
+    toggle = """async (times) => {
+        const [first, second] = document.querySelectorAll('.views input');
+        for (let i = 0; i < times; i++) {
+            (i % 2 ? first : second).click();
+            await new Promise((done) => setTimeout(done, 20));
+        }
+    }"""
+    with opened(chromium, address, reduced_motion="reduce") as (page, errors):
+        page.evaluate(toggle, 20)
+        before = page.evaluate(used)
+        page.evaluate(toggle, 200)
+        assert page.evaluate(used) < before + 2e6
+        assert errors == []
+
+
+def test_ten_thousand_points_are_drawn_fast_enough_to_zoom_smoothly(chromium, tmp_path):
+    dataset = load_dataset("emblems", "test", limit=10_000)
+    h = clusters(10_000)
+    points = torch.randn(10_000, 2, generator=seeded(3)) / 3
+    (tmp_path / "many.html").write_text(html_page(make_scene(dataset, {"h": h}, {"h": points})))
+    zoom = """() => new Promise((done) => {
+        const canvas = document.querySelector('.stage > canvas'), box = canvas.getBoundingClientRect(), times = [];
+        const step = (now) => {
+            times.push(now);
+            if (times.length > 90) return done((times.length - 1) / (times.at(-1) - times[0]) * 1000);
+            canvas.dispatchEvent(new WheelEvent('wheel', { deltaY: times.length % 40 < 20 ? -30 : 30,
+                clientX: box.x + box.width / 2, clientY: box.y + box.height / 2, cancelable: true }));
+            requestAnimationFrame(step);
+        };
+        requestAnimationFrame(step);
+    })"""
+    with opened(chromium, (tmp_path / "many.html").as_uri()) as (page, errors):
+        page.wait_for_timeout(500)
+        rate = page.evaluate(zoom)
+        print(f"{rate:.0f} frames a second with 10,000 points")
+        assert rate > 25  # a busy machine without a GPU; a quiet one reaches 60
+        assert errors == []
+
+
+# ---- In JupyterLab ------------------------------------------------------------------------------------------
+
+CELL = """
+import torch
+from simclr_lib.data import load_dataset
+from simclr_lib.teaching.explorer import Explorer
+h = torch.randn(50, 8, generator=torch.Generator().manual_seed(0))
+explorer = Explorer(load_dataset("emblems", "test", limit=50), {"h": h, "other": -h[:, :3]}, method="pca")
+explorer
+"""
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    """A JupyterLab with one notebook; its address."""
+    folder = tmp_path_factory.mktemp("lab")
+    cells = [
+        nbformat.v4.new_code_cell(CELL),
+        nbformat.v4.new_code_cell("print('selected:', sorted(explorer.selected))"),
+    ]
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}}
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), folder / "explorer.ipynb")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [
+        sys.executable,
+        "-m",
+        "jupyter",
+        "lab",
+        "--no-browser",
+        "--allow-root",
+        f"--port={port}",
+        "--IdentityProvider.token=",
+    ]
+    environment = {**os.environ, "JUPYTER_CONFIG_DIR": str(folder / "config"), "JUPYTER_DATA_DIR": str(folder / "data")}
+    server = subprocess.Popen(
+        command,
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    address = f"http://127.0.0.1:{port}"
+    for _ in range(120):
+        with suppress(OSError):
+            json.load(urllib.request.urlopen(f"{address}/api", timeout=1))
+            break
+        time.sleep(0.5)
+    yield f"{address}/lab/workspaces/test/tree/explorer.ipynb"
+    os.killpg(server.pid, signal.SIGTERM)
+    server.wait(20)
+
+
+def test_in_jupyterlab_a_selection_comes_back_to_python(chromium, lab):
+    context = chromium.new_context(viewport={"width": 1400, "height": 1200})
+    page = context.new_page()
+    errors = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(lab, timeout=90_000)
+    page.locator(".jp-NotebookPanel .jp-CodeCell").first.click(timeout=90_000)
+    page.keyboard.press("Shift+Enter")
+    canvas = page.locator(".simclr-explorer .stage > canvas")
+    canvas.wait_for(timeout=90_000)
+    canvas.scroll_into_view_if_needed()
+    page.wait_for_timeout(500)
+    box = canvas.bounding_box()
+    page.get_by_label("select a box").check()
+    page.mouse.move(box["x"] + 3, box["y"] + 3)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] - 3, steps=4)
+    page.mouse.up()
+    count = int(page.locator(".simclr-explorer .status").inner_text().split()[0])
+    assert 0 < count < 50
+    page.get_by_label("other", exact=True).check()
+    page.locator(".jp-CodeCell").nth(1).click()
+    page.keyboard.press("Shift+Enter")
+    output = page.locator(".jp-OutputArea-output pre", has_text="selected:")
+    output.wait_for(timeout=30_000)
+    assert len(json.loads(output.inner_text().removeprefix("selected: "))) == count
+    assert errors == []
+    context.close()
