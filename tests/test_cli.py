@@ -88,13 +88,12 @@ def test_evaluate_and_embed_read_the_checkpoint(tmp_path, capsys):
 
 
 def test_demo_leaves_a_self_contained_report(tmp_path, capsys, monkeypatch):
-    from simclr_lib.commands import common, demo
+    from simclr_lib.commands import demo
 
     monkeypatch.setattr(demo, "FEW_LABEL_STEPS", 2)
     monkeypatch.setattr(demo, "SUPERVISED_EPOCHS", 1)
     monkeypatch.setattr(demo, "FILMED", 60)
-    for module in (demo, common):
-        monkeypatch.setattr(module, "BUDGETS", (10,))
+    monkeypatch.setattr(demo, "BUDGETS", (10,))
     out = tmp_path / "demo"
     assert main(["demo", "--images", "200", "--epochs", "1", "--seeds", "0", "1", "--out", str(out)]) == 0
     results = json.loads((out / "results.json").read_text())

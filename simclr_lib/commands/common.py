@@ -45,7 +45,12 @@ def new_folder(name: str) -> Path:
 
 
 def compare_encoder(
-    encoder: nn.Module, config: TrainConfig, train: ImageDataset, test: ImageDataset, draws: int = 3
+    encoder: nn.Module,
+    config: TrainConfig,
+    train: ImageDataset,
+    test: ImageDataset,
+    draws: int = 3,
+    budgets: Sequence[int] = BUDGETS,
 ) -> tuple[Results, nn.Linear, tuple[Tensor, Tensor]]:
     """A trained encoder beside a random one and the bare pixels, all on the same labels.
 
@@ -53,8 +58,8 @@ def compare_encoder(
         The results, the output head that the SGD protocol trained on all labels, and the trained encoder's features
         of the training and of the test images.
     """
-    row, head, features = evaluate_encoder(encoder, config, train, test, draws)
-    return {"SimCLR": row, **evaluate_baselines(config, train, test, draws)}, head, features
+    row, head, features = evaluate_encoder(encoder, config, train, test, draws, budgets)
+    return {"SimCLR": row, **evaluate_baselines(config, train, test, draws, budgets)}, head, features
 
 
 def evaluate_encoder(
