@@ -26,6 +26,10 @@ def test_the_tables_are_those_of_the_results_files():
     assert all(f"<!-- begin {name} -->" in README for name in BLOCKS)
 
 
+def test_no_line_begins_with_a_figure_that_would_break_the_paragraph():
+    assert not re.findall(r"^<!-- (?!begin|end)", README, flags=re.MULTILINE)
+
+
 def test_a_number_that_was_not_measured_is_noticed():
     assert fill(README.replace(" ± ", " ± 1", 1), RESULTS) == README
 

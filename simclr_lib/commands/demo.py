@@ -220,7 +220,8 @@ def draw_pictures(
         Picture(
             "Few labels go a long way",
             "A linear output head on frozen features, against the same network trained with labels from scratch on "
-            "the same images.",
+            f"the same images, for {FEW_LABEL_STEPS} steps where they are few. With more steps it would do better: "
+            "notebook 5 measures how much.",
             plot_label_efficiency(results, BUDGETS),
             "Accuracy against labels per class. With ten: "
             + ", ".join(f"{source} {format_figure(row['labels_10'])}" for source, row in results.items()),
