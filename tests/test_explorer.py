@@ -65,6 +65,20 @@ def test_what_the_neighbours_say_leaves_the_image_itself_out():
     assert votes[0] != data.labels[0]
 
 
+def test_images_without_a_label_have_no_vote_and_equal_votes_go_to_the_nearer():
+    data = random_images(4, 8, 8, classes=2)
+    angle = torch.tensor([0.0, 0.1, 0.3, 0.5])
+    h = torch.stack([angle.cos(), angle.sin()], dim=1)
+
+    def vote_on_the_first(*labels):
+        scene = make_scene(ImageDataset(data.images, torch.tensor(labels), ["a", "b"]), {"h": h}, method="pca")
+        return numbers(scene["views"][0]["predicted"], "<i2")[0]
+
+    assert vote_on_the_first(0, 1, 0, -1) == 1  # one vote each: the nearer wins
+    assert vote_on_the_first(0, -1, -1, 1) == 1
+    assert vote_on_the_first(0, -1, -1, -1) == -1
+
+
 def test_points_fill_the_square_from_minus_one_to_one(emblems):
     (view,) = make_scene(emblems, {"h": random_features(60)}, pictures={"h": 50 + 7 * random_features(60, 2)})["views"]
     points = numbers(view["points"], "<f4").view(60, 2)
@@ -123,17 +137,21 @@ def test_what_cannot_be_shown_is_said():
     )
     with pytest.raises(SimCLRError, match="at most 28,900 images of 48 pixels"):
         make_scene(many, {"h": torch.zeros(30_000, 2)})
+    with pytest.raises(SimCLRError, match="finite numbers"):
+        make_scene(data, {"h": h}, method="pca", metric={"loss": torch.full((6,), torch.nan)})
     with pytest.raises(SimCLRError, match="film"):
         make_scene(data, {"h": h}, method="pca", film=make_film("z", {"epoch 0": h, "epoch 1": h}, method="pca"))
 
 
 def test_the_page_needs_no_network_and_no_text_can_end_its_script(emblems):
-    evil = ImageDataset(emblems.images, emblems.labels, ["</script><script>alert(1)</script>", *emblems.classes[1:]])
+    evil = ImageDataset(
+        emblems.images, emblems.labels, ["</script><script>alert(1)</script><!--<script>", *emblems.classes[1:]]
+    )
     page = html_page(make_scene(evil, {"h": random_features(60)}, method="pca", title="<b>"))
     assert page.count("</script>") == 2
     assert not re.findall(r"""(?:src|href)=|@import|\burl\(|https?://""", page)
     assert "<h1>&lt;b&gt;</h1>" in page
-    data = re.search(r'id="scene">(.*?)</script>', page, flags=re.DOTALL).group(1)
+    data = re.search(r'-scene">(.*?)</script>', page, flags=re.DOTALL).group(1)
     assert json.loads(data)["classes"] == evil.classes
 
 

@@ -167,13 +167,14 @@ def test_ctrl_c_saves_and_says_how_to_go_on(emblems, tmp_path, monkeypatch):
 def test_a_filmed_run_keeps_features_from_before_training_and_from_every_look(emblems, tmp_path):
     filmed = load_dataset("emblems", "test", limit=30)
     model = pretrain(emblems, TINY, tmp_path / "run", filmed=filmed)
-    film = read_film(tmp_path / "run")
+    film = read_film(tmp_path / "run", filmed)
     assert list(film) == ["epoch 0", "epoch 1", "epoch 2", "epoch 3"]
     h = extract_features(model.encoder, filmed, precision="fp32")
     torch.testing.assert_close(film["epoch 3"], h, rtol=2e-3, atol=2e-3)  # kept in half precision
     assert not torch.allclose(film["epoch 0"], film["epoch 1"], atol=0.01)
     plain = pretrain(emblems, TINY, tmp_path / "plain")
-    assert read_film(tmp_path / "plain") == {}
+    assert read_film(tmp_path / "plain", filmed) == {}
+    assert read_film(tmp_path / "run", emblems) == {}  # it is of other images
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), plain.parameters(), strict=True))
 
 

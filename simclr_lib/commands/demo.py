@@ -17,6 +17,7 @@ from simclr_lib.commands.common import (
     Stopwatch,
     compare_encoder,
     epochs_for,
+    evenly,
     few_label_parts,
     merge_seeds,
     new_folder,
@@ -90,7 +91,7 @@ def _run_demo(config: DemoConfig, out: Path, device: torch.device) -> None:
     clock = Stopwatch()
     resumed = any(out.glob("seed-*/checkpoint.pt"))  # then the seconds are only of the last part
     train, test = load_dataset("emblems", "train", limit=config.images), load_dataset("emblems", "test")
-    shown = test.subset(torch.arange(FILMED))
+    shown = evenly(test, FILMED)
     clock.lap("drawing emblems")
 
     runs: list[Results] = []
@@ -128,8 +129,9 @@ def _run_demo(config: DemoConfig, out: Path, device: torch.device) -> None:
     pictures = draw_pictures(
         kinds, first_h_train, embeddings, trust, results, read_metrics(first_run_dir), train, shown
     )
-    frames = dict(list(read_film(first_run_dir).items())[::2])  # UMAP takes a second for each
-    film = make_film("SimCLR h", frames, last=embeddings["SimCLR h"]) if frames else None
+    frames = list(read_film(first_run_dir, shown).items())
+    every = 1 if len(frames) <= 8 else 2  # UMAP takes a second for each
+    film = make_film("SimCLR h", dict(frames[::-every][::-1]), last=embeddings["SimCLR h"]) if frames else None
     explorer = html_fragment(make_scene(shown, kinds, embeddings, film=film, title="Emblems"))
     clock.lap("report")
     facts = environment(device)

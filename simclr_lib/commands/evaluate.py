@@ -148,12 +148,17 @@ def embed(config: EmbedConfig) -> None:
     write_atomically(out / "embedding.pt", buffer.getvalue())
     print(f"picture: {out / 'embedding.png'} (trustworthiness {trust:.2f}); tensors: {out / 'embedding.pt'}")
     run_dir = config.checkpoint if config.checkpoint.is_dir() else config.checkpoint.parent
-    frames = read_film(run_dir) if config.dataset is None and config.limit is None else {}  # else of other images
-    shown = evenly(test, FILMED if frames else EXPLORED)
+    filmed = evenly(test, FILMED)
+    frames = read_film(run_dir, filmed)
+    shown = filmed if frames else evenly(test, EXPLORED)
     kinds = kinds_of_features(model, settings, shown)
     print(f"projecting {', '.join(kinds)} of {len(shown):,} images …")
-    film = make_film("SimCLR h", frames, method=config.method) if frames else None
-    pictures = {film.name: film.points[-1]} if film else None
-    scene = make_scene(shown, kinds, pictures, config.method, film, title=test.name)
+    film = None
+    if frames:
+        last = list(frames)[-1]
+        if not torch.allclose(frames[last], kinds["SimCLR h"], rtol=0.05, atol=0.05):
+            last = "now"  # the checkpoint is from after the last look
+        film = make_film("SimCLR h", {**frames, last: kinds["SimCLR h"]}, method=config.method)
+    scene = make_scene(shown, kinds, method=config.method, film=film, title=test.name)
     write_atomically(out / "explorer.html", html_page(scene).encode())
     print(f"explorer: {out / 'explorer.html'}, to open in a browser")

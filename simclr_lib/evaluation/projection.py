@@ -109,7 +109,8 @@ def make_film(
             points.append(project(features, method) if last is None else last)
             continue
         to = points[-1] - points[-1].mean(dim=0)
-        own = project(features, method, start=points[-1])
+        start = points[-1] if to.abs().max() > 0 else None  # UMAP divides by its extent
+        own = project(features, method, start=start)
         own = own - own.mean(dim=0)
         turn, _ = orthogonal_procrustes(own.double().numpy(), to.double().numpy())
         points.append((own.double() @ torch.from_numpy(turn)).float() + points[-1].mean(dim=0))

@@ -174,7 +174,7 @@ export function mount(root, encoded, onSelect = () => {}) {
     make("button", { type: "button", text: "▶ film", onclick: () => play() }),
     make("input", {
       type: "range", min: 0, max: data.film.captions.length - 1, value: state.frame, "aria-label": "film: training so far",
-      oninput: (event) => showFrame(Number(event.target.value)),
+      oninput: (event) => { stop(); showFrame(Number(event.target.value)); },
     }),
     make("output", { text: data.film.captions[state.frame] }));
   const controls = make("div", { class: "controls" }, views,
@@ -211,8 +211,8 @@ export function mount(root, encoded, onSelect = () => {}) {
   }
 
   function resize() {
-    const box = stage.getBoundingClientRect(), r = ratio();
-    const width = Math.max(1, Math.round(box.width * r)), height = Math.max(1, Math.round(box.height * r));
+    const r = ratio();
+    const width = Math.max(1, Math.round(stage.clientWidth * r)), height = Math.max(1, Math.round(stage.clientHeight * r));
     if (width === canvas.width && height === canvas.height) return;
     const first = !state.placed, before = [canvas.width, canvas.height];
     canvas.width = width;
@@ -260,7 +260,8 @@ export function mount(root, encoded, onSelect = () => {}) {
     const label = data.labels[row], shape = label < 0 ? "circle" : SHAPES[label % SHAPES.length];
     if (label < 0 && state.colorBy !== "metric") return [shape, "#999999"];
     if (state.colorBy === "knn") {
-      const right = data.views[state.view].predicted[row] === label;
+      const predicted = data.views[state.view].predicted[row], right = predicted === label;
+      if (predicted < 0) return [shape, "#999999"];
       return right ? ["circle", RIGHT] : ["cross", WRONG];
     }
     if (state.colorBy === "metric") {
@@ -334,7 +335,7 @@ export function mount(root, encoded, onSelect = () => {}) {
     };
     if (state.current >= 0) {
       const [x, y] = toScreen(state.current);
-      for (const neighbor of neighborsOf(state.current)) {
+      for (const neighbor of neighborsOf(state.current).filter(({ row }) => visible(row))) {
         const [to_x, to_y] = toScreen(neighbor.row);
         context.beginPath();
         context.moveTo(x, y);
@@ -428,10 +429,14 @@ export function mount(root, encoded, onSelect = () => {}) {
     const items = neighborsOf(row).map((neighbor) => {
       const small = make("canvas", { width: 32, height: 32, "aria-hidden": true });
       picture(small, neighbor.row);
-      const same = data.labels[neighbor.row] === data.labels[row];
+      const other = data.labels[neighbor.row], known = other >= 0 && data.labels[row] >= 0;
+      const verdict = !known ? "" : other === data.labels[row] ? "✓ " : "✗ ";
       return make("li", {}, make("button", {
-        type: "button", onclick: () => go(neighbor.row), class: same ? "same" : "other",
-      }, small, ` ${neighbor.similarity.toFixed(2)} ${same ? "✓" : "✗"} ${nameOf(data.labels[neighbor.row])}`));
+        type: "button", class: !known ? "" : verdict === "✓ " ? "same" : "other", onclick: () => {
+          go(neighbor.row);
+          details.querySelector("button")?.focus(); // the one that was pressed is gone
+        },
+      }, small, ` ${neighbor.similarity.toFixed(2)} ${verdict}${nameOf(other)}`));
     });
     details.replaceChildren(
       make("div", { class: "current" }, big, make("p", { text: describe(row) })),
@@ -441,12 +446,13 @@ export function mount(root, encoded, onSelect = () => {}) {
   function drawLegend() {
     const counts = new Map();
     for (let row = 0; row < count; row++) counts.set(data.labels[row], (counts.get(data.labels[row]) || 0) + 1);
-    const shown = classes.map((name, label) => [name, label]).filter(([name, label]) =>
+    const shown = [...classes.map((name, label) => [name, label]), ["no class", -1]].filter(([name, label]) =>
       counts.has(label) && (!state.search || name.toLowerCase().includes(state.search)));
     const items = shown.map(([name, label]) => {
       const swatch = make("canvas", { width: 16, height: 16, "aria-hidden": true });
       const pen = swatch.getContext("2d"), image = pen.createImageData(16, 16);
-      const pixels = marker(SHAPES[label % SHAPES.length], state.colorBy === "class" ? classColor(label) : "#888888", "#888888", 16);
+      const color = state.colorBy === "class" && label >= 0 ? classColor(label) : "#888888";
+      const pixels = marker(label < 0 ? "circle" : SHAPES[label % SHAPES.length], color, "#888888", 16);
       image.data.set(pixels);
       pen.putImageData(image, 0, 0);
       return make("label", {}, make("input", {
@@ -464,8 +470,9 @@ export function mount(root, encoded, onSelect = () => {}) {
         `${data.metric.high.toPrecision(3)} bright` })] : [],
     };
     const all = (on) => make("button", { type: "button", text: on ? "all" : "none", onclick: () => {
-      classes.forEach((_, label) => (on ? state.hidden.delete(label) : state.hidden.add(label)));
+      for (const label of counts.keys()) on ? state.hidden.delete(label) : state.hidden.add(label);
       drawLegend();
+      legend.querySelector(`.all button:nth-child(${on ? 1 : 2})`).focus();
       redraw();
     } });
     legend.replaceChildren(...notes[state.colorBy], make("div", { class: "all" }, all(true), all(false)), ...items);
@@ -473,7 +480,9 @@ export function mount(root, encoded, onSelect = () => {}) {
 
   function drawTrust() {
     const view = data.views[state.view];
-    trust.textContent = view.k === 0 ? "Too few points to say how far to trust the picture." :
+    const onTheWay = film && !film.hidden && state.frame < data.film.captions.length - 1;
+    trust.textContent = onTheWay ? `${data.film.captions[state.frame]} of the film. Neighbours, kNN and trustworthiness are those at its end.` :
+      view.trustworthiness === null ? "Too few points to say how far to trust the picture." :
       `How far to trust this picture (${data.method}): trustworthiness ${view.trustworthiness.toFixed(2)} (1: whatever lies together here ` +
       `is close among the features too); of an image's ${view.k} nearest neighbours there, ${Math.round(100 * view.overlap)} % are among the ` +
       `${view.k} nearest here. Distances between clusters, and their sizes, say little.`;
@@ -518,6 +527,7 @@ export function mount(root, encoded, onSelect = () => {}) {
     state.frame = frame;
     film.children[1].value = frame;
     film.children[2].textContent = data.film.captions[frame];
+    drawTrust();
     moveTo(data.film.points, frame * count * dimensions, milliseconds);
   }
 
@@ -580,7 +590,7 @@ export function mount(root, encoded, onSelect = () => {}) {
   let pressed = null, moved = false;
 
   listen(canvas, "pointerdown", (event) => {
-    if (event.button) return;
+    if (event.button || !event.isPrimary) return;
     pressed = at(event);
     moved = false;
     if (event.isTrusted) canvas.setPointerCapture(event.pointerId);
@@ -630,6 +640,7 @@ export function mount(root, encoded, onSelect = () => {}) {
   }
 
   listen(canvas, "keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey) return; // the browser's own
     const arrows = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
     const middle = [canvas.width / 2, canvas.height / 2];
     if (event.key in arrows) {
@@ -648,8 +659,8 @@ export function mount(root, encoded, onSelect = () => {}) {
       if (button) button.focus();
     } else return;
     event.preventDefault();
-    event.stopPropagation(); // Jupyter has uses of its own for these keys
   });
+  listen(page, "keydown", (event) => event.stopPropagation()); // Jupyter has uses of its own for many keys
 
   // -- Begin --
 
@@ -660,7 +671,13 @@ export function mount(root, encoded, onSelect = () => {}) {
   image.src = address;
   cleanups.push(() => { if (address.startsWith("blob:")) URL.revokeObjectURL(address); });
 
-  const recolor = () => { readColors(); drawLegend(); redraw(); };
+  const recolor = () => {
+    const before = String(colors.ground);
+    readColors();
+    if (String(colors.ground) === before) return; // another class or style of the page
+    drawLegend();
+    redraw();
+  };
   const watcher = new ResizeObserver(resize);
   watcher.observe(stage);
   const themes = new MutationObserver(recolor); // JupyterLab and VS Code name their theme in these
@@ -672,6 +689,7 @@ export function mount(root, encoded, onSelect = () => {}) {
   cleanups.push(() => watcher.disconnect(), () => themes.disconnect(), () => cancelAnimationFrame(frameRequest),
     () => cancelAnimationFrame(travel), () => clearTimeout(playing));
 
+  if (film) film.hidden = data.views[0].name !== data.film.view;
   readColors();
   resize();
   drawLegend();
@@ -684,7 +702,7 @@ export function mount(root, encoded, onSelect = () => {}) {
       page.remove();
     },
     select(indices) {
-      select(indices.filter((index) => rowOf.has(index)).map((index) => rowOf.get(index)), false);
+      if (indices.length || state.selected.size) select(indices.filter((index) => rowOf.has(index)).map((index) => rowOf.get(index)), false);
     },
   };
 }
@@ -698,6 +716,7 @@ function render({ model, el }) {
   });
   const fromPython = () => explorer.select(model.get("selected"));
   model.on("change:selected", fromPython);
+  fromPython();
   return () => {
     model.off("change:selected", fromPython);
     explorer.destroy();

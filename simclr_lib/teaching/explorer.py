@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 import json
 import math
@@ -54,7 +55,7 @@ class Explorer(anywidget.AnyWidget):
         pictures: name → float [N, 2] where the features are projected already.
         method: how the others are: "umap", "pca" or "tsne".
         film: the way to one of ``features`` while it was trained, see `simclr_lib.evaluation.Film`.
-        metric: name → float [N]: another thing to colour by, such as each image's loss.
+        metric: {name: float [N]}: another thing to colour by, such as each image's loss.
         title: what to call it.
 
     Attributes:
@@ -105,6 +106,12 @@ def make_scene(
         if not rows.isfinite().all():
             bad = (~rows.isfinite().all(dim=1)).nonzero().flatten()
             raise SimCLRError(f"{name}: {len(bad)} features are not finite, the first in row {int(bad[0])}.")
+    if film and (film.name not in features or film.points.shape[1:] != (count, 2)):
+        raise SimCLRError(f"the film of {film.name!r} must be of one of the features, with a point an image.")
+    for name, values in (metric or {}).items():
+        if values.shape != (count,) or not values.isfinite().all():
+            raise SimCLRError(f"{name}: a metric must be [{count}] finite numbers, not {list(values.shape)}.")
+    pictures = {**(pictures or {}), **({film.name: film.points[-1]} if film else {})}  # where the film ends
     columns = math.ceil(math.sqrt(count))
     labels = dataset.labels.cpu()
     scene: Scene = {
@@ -119,8 +126,7 @@ def make_scene(
         "sprite": _sprite(dataset.images.cpu(), side, columns),
         "sprite_type": "image/jpeg",
         "views": [
-            _view(name, rows.float().cpu(), (pictures or {}).get(name), method, labels)
-            for name, rows in features.items()
+            _view(name, rows.float().cpu(), pictures.get(name), method, labels) for name, rows in features.items()
         ],
         "metric": None,
         "film": None,
@@ -129,12 +135,10 @@ def make_scene(
         low, high = float(values.min()), float(values.max())
         scene["metric"] = {"name": name, "values": _bytes(values, torch.float32), "low": low, "high": high}
     if film:
-        if film.name not in features or film.points.shape[1:] != (count, 2):
-            raise SimCLRError(f"the film of {film.name!r} must be of one of the features, with a point an image.")
         scene["film"] = {
             "view": film.name,
             "captions": film.captions,
-            "points": _bytes(_to_square(film.points), torch.float32),
+            "points": _bytes(_onto(film.points, pictures[film.name]), torch.float32),
         }
     return scene
 
@@ -169,6 +173,7 @@ def _view(name: str, features: Tensor, points: Tensor | None, method: Projection
     k = min(NEIGHBORS, count - 1)
     similarity, neighbors = _nearest(F.normalize(features, dim=1), k)
     near = _nearest_in_the_plane(points, k)
+    invented = count <= 3  # too few to project: their places say nothing
     shared = (neighbors[:, :, None] == near[:, None, :]).any(dim=2).float().mean() if k else torch.zeros(())
     return {
         "name": name,
@@ -176,8 +181,8 @@ def _view(name: str, features: Tensor, points: Tensor | None, method: Projection
         "k": k,
         "neighbors": _bytes(neighbors, torch.int32),
         "similarity": _bytes(similarity, torch.float32),
-        "predicted": _bytes(_vote(labels[neighbors]), torch.int16),
-        "trustworthiness": trustworthiness(features, points) if k > 2 else 1.0,
+        "predicted": _bytes(_vote(labels[neighbors], similarity), torch.int16),
+        "trustworthiness": None if invented else trustworthiness(features, points),
         "overlap": float(shared),
     }
 
@@ -202,18 +207,27 @@ def _nearest_in_the_plane(points: Tensor, k: int) -> Tensor:
     return torch.cat(found)
 
 
-def _vote(labels: Tensor) -> Tensor:
-    """What the neighbours, nearest first, say by majority: int64 [N, k] → [N]; −1 where they have no label."""
-    if labels.shape[1] == 0:
+def _vote(labels: Tensor, similarity: Tensor) -> Tensor:
+    """What the neighbours say by majority, the more similar ones where votes are equal: int64 [N, k] → [N].
+
+    −1 where none of them has a label.
+    """
+    if not (labels >= 0).any():
         return torch.full((len(labels),), -1)
-    return labels.mode(dim=1).values
+    weight = torch.where(labels >= 0, 1 + 1e-3 * similarity, 0.0)  # an unlabelled one says nothing
+    votes = torch.zeros(len(labels), int(labels.max()) + 1).scatter_add_(1, labels.clamp(min=0), weight)
+    return torch.where(votes.amax(dim=1) > 0, votes.argmax(dim=1), -1)
 
 
 def _to_square(points: Tensor) -> Tensor:
-    """The last embedding of [..., N, 2] into −1…1, centred, and all of them by the same scale."""
-    last = points if points.ndim == 2 else points[-1]
-    middle = (last.amax(dim=0) + last.amin(dim=0)) / 2
-    return (points - middle) / (last - middle).abs().max().clamp(min=1e-9)
+    """An embedding [N, 2], centred, into −1…1."""
+    return _onto(points[None], points)[0]
+
+
+def _onto(frames: Tensor, picture: Tensor) -> Tensor:
+    """A film's frames [F, N, 2] in the square of the picture that it ends with."""
+    middle = (picture.amax(dim=0) + picture.amin(dim=0)) / 2
+    return (frames - middle) / (picture - middle).abs().max().clamp(min=1e-9)
 
 
 def _sprite(images: Tensor, side: int, columns: int) -> bytes:
@@ -238,14 +252,15 @@ def _bytes(values: Tensor, dtype: torch.dtype) -> bytes:
 
 def html_fragment(scene: Scene) -> str:
     """An explorer as a part of an HTML page: style, data and script."""
-    data = json.dumps(_as_text(scene), ensure_ascii=False).replace("</", "<\\/")  # nothing may end the script early
+    data = json.dumps(_as_text(scene), ensure_ascii=False).replace("<", "\\u003c")  # nothing may end the script early
     script = (HERE / "explorer.js").read_text(encoding="utf-8")
     style = (HERE / "explorer.css").read_text(encoding="utf-8")
+    name = "explorer-" + hashlib.blake2b(data.encode(), digest_size=4).hexdigest()  # a page may hold several
     return (
-        f'<style>{style}</style><div id="explorer"></div>'
-        f'<script type="application/json" id="scene">{data}</script><script type="module">{script}\n'
-        'const scene = JSON.parse(document.getElementById("scene").textContent);\n'
-        'mount(document.getElementById("explorer"), scene);</script>'
+        f'<style>{style}</style><div id="{name}"></div>'
+        f'<script type="application/json" id="{name}-scene">{data}</script><script type="module">{script}\n'
+        f'const scene = JSON.parse(document.getElementById("{name}-scene").textContent);\n'
+        f'mount(document.getElementById("{name}"), scene);</script>'
         "<noscript>The explorer needs JavaScript.</noscript>"
     )
 

@@ -55,7 +55,11 @@ def pretrain(
     if run:
         run.watch = watch
         if filmed is not None:
-            run.frame = lambda: extract_features(model.encoder, filmed, precision=config.precision, progress=False)
+            of = filmed.fingerprint()
+            run.frame = lambda: (
+                of,
+                extract_features(model.encoder, filmed, precision=config.precision, progress=False),
+            )
 
     rows = torch.arange(len(dataset))  # that are trained on
     watched = dataset if _has_classes(dataset) else labelled

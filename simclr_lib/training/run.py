@@ -56,7 +56,7 @@ class Run:
         self.facts = facts or {}
         self.monitor: Callable[[], dict[str, float]] | None = None
         self.watch: Callable[[list[dict[str, float]]], None] | None = None
-        self.frame: Callable[[], Tensor] | None = None
+        self.frame: Callable[[], tuple[str, Tensor]] | None = None
         self.interrupted = False
         if self.checkpoint_path.exists() and not config.resume:
             raise SimCLRError(f"{self.path} already holds a run: continue it (--resume), or choose another folder.")
@@ -97,8 +97,8 @@ class Run:
         self.steps_a_look = epochs_a_look * steps_per_epoch
         step = 0
         if not self.resumed:
-            self.save(0)  # from here on there is something to resume
             self._film(0)
+            self.save(0)  # from here on there is something to resume
         else:
             try:
                 model.load_state_dict(self.resumed["model"])
@@ -112,6 +112,9 @@ class Run:
         about = {"config": self.config.to_dict(), **self.facts, "environment": environment(device)}
         write_atomically(self.path / "config.json", json.dumps(about, indent=2).encode())
         self._keep_metrics_before(step)
+        for frame in (self.path / FILM).glob("*.pt"):
+            if int(frame.stem) > step:  # from after the last checkpoint: it will be there again
+                frame.unlink()
         if self._summary_writer:
             self._tensorboard = self._summary_writer(str(self.path), purge_step=step)
         self.last_time = self.last_save = time.monotonic()
@@ -170,7 +173,8 @@ class Run:
 
     def _film(self, steps_done: int) -> None:
         if self.frame:
-            frame = {"epoch": steps_done / self.steps_per_epoch, "h": self.frame().half()}
+            of, h = self.frame()
+            frame = {"epoch": steps_done / self.steps_per_epoch, "images": of, "h": h.half()}
             save_checkpoint(self.path / FILM / f"{steps_done:08d}.pt", frame)
 
     # Metrics.
@@ -245,10 +249,11 @@ def read_metrics(run_dir: Path) -> list[dict[str, float]]:
     return records
 
 
-def read_film(run_dir: Path) -> dict[str, Tensor]:
-    """The features of the filmed images at each moment that a run kept: "epoch 3" → float32 [N, D]."""
+def read_film(run_dir: Path, filmed: ImageDataset) -> dict[str, Tensor]:
+    """The features of some images at each moment that a run kept: "epoch 3" → float32 [N, D]; {} if of other images."""
     frames = [load_checkpoint(path) for path in sorted((Path(run_dir) / FILM).glob("*.pt"))]
-    return {f"epoch {frame['epoch']:g}": frame["h"].float() for frame in frames}
+    of = filmed.fingerprint()
+    return {f"epoch {frame['epoch']:.3g}": frame["h"].float() for frame in frames if frame["images"] == of}
 
 
 def _summary_writer() -> Any:
