@@ -296,7 +296,7 @@ def write_report(
             ),
             (
                 "Touch the features",
-                f"The first {FILMED:,} test images. Point at one, click it for its true neighbours, switch to other "
+                f"{FILMED:,} test images. Point at one, click it for its true neighbours, switch to other "
                 "features, or watch the film of the training.",
                 explorer,
             ),
