@@ -159,6 +159,7 @@ def embed(config: EmbedConfig) -> None:
         if not torch.allclose(frames[last], kinds["SimCLR h"], rtol=0.05, atol=0.05):
             last = "now"  # the checkpoint is from after the last look
         film = make_film("SimCLR h", {**frames, last: kinds["SimCLR h"]}, method=config.method)
-    scene = make_scene(shown, kinds, method=config.method, film=film, title=test.name)
+    pictures = {"SimCLR h": points} if len(shown) == len(test) else None  # projected already
+    scene = make_scene(shown, kinds, pictures, config.method, film, title=test.name)
     write_atomically(out / "explorer.html", html_page(scene).encode())
     print(f"explorer: {out / 'explorer.html'}, to open in a browser")

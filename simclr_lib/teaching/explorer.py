@@ -7,7 +7,7 @@ import hashlib
 import io
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -171,8 +171,8 @@ def _view(name: str, features: Tensor, points: Tensor | None, method: Projection
     if points is None:
         points = project(features, method) if count > 3 else torch.linspace(-1, 1, 2 * count).reshape(count, 2)
     k = min(NEIGHBORS, count - 1)
-    similarity, neighbors = _nearest(F.normalize(features, dim=1), k)
-    near = _nearest_in_the_plane(points, k)
+    similarity, neighbors = _nearest(F.normalize(features, dim=1), k, lambda some, all_: some @ all_.T)
+    _, near = _nearest(points, k, lambda some, all_: -torch.cdist(some, all_))
     invented = count <= 3  # too few to project: their places say nothing
     shared = (neighbors[:, :, None] == near[:, None, :]).any(dim=2).float().mean() if k else torch.zeros(())
     return {
@@ -187,24 +187,20 @@ def _view(name: str, features: Tensor, points: Tensor | None, method: Projection
     }
 
 
-def _nearest(unit: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Cosine similarity [N, k] and row [N, k] of each row's k nearest others."""
-    found = []
-    for start in range(0, len(unit), CHUNK):
-        similarity = unit[start : start + CHUNK] @ unit.T
-        similarity[torch.arange(len(similarity)), torch.arange(start, start + len(similarity))] = -torch.inf
-        found.append(similarity.topk(k, dim=1))
-    return torch.cat([part.values for part in found]), torch.cat([part.indices for part in found])
+def _nearest(points: Tensor, k: int, closeness: Callable[[Tensor, Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+    """Closeness [N, k] and row [N, k] of the k others that are closest to each of the points [N, D].
 
-
-def _nearest_in_the_plane(points: Tensor, k: int) -> Tensor:
-    """Row [N, k] of each point's k nearest others."""
+    Args:
+        points: N of them.
+        k: how many.
+        closeness: from some of the points [M, D] and all of them [N, D] to [M, N].
+    """
     found = []
     for start in range(0, len(points), CHUNK):
-        distance = torch.cdist(points[start : start + CHUNK], points)
-        distance[torch.arange(len(distance)), torch.arange(start, start + len(distance))] = torch.inf
-        found.append(distance.topk(k, dim=1, largest=False).indices)
-    return torch.cat(found)
+        close = closeness(points[start : start + CHUNK], points)
+        close[torch.arange(len(close)), torch.arange(start, start + len(close))] = -torch.inf  # not to itself
+        found.append(close.topk(k, dim=1))
+    return torch.cat([part.values for part in found]), torch.cat([part.indices for part in found])
 
 
 def _vote(labels: Tensor, similarity: Tensor) -> Tensor:
