@@ -24,6 +24,12 @@ TINY = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def one_penalty(monkeypatch):
+    """What is tested here is the commands; the choice of the probe's L2 penalty is tested with the probe."""
+    monkeypatch.setattr("simclr_lib.evaluation.linear.L2_GRID", (1e-2,))
+
+
 def fails(capsys, *arguments: str) -> str:
     """Run a command that must fail; returns the one line that it printed."""
     assert main(arguments) == 2

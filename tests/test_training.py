@@ -108,7 +108,7 @@ def test_supervised_training_resumes_too(emblems, tmp_path, monkeypatch):
 COMMAND = [
     *(sys.executable, "-m", "simclr_lib", "train", "--dataset", "emblems", "--limit", "120", "--stem", "fast"),
     *("--width", "4", "--projection-hidden", "16", "--projection-dim", "8", "--batch-size", "16"),
-    *("--epochs", "40", "--checkpoint-seconds", "0", "--monitor-every", "10", "--precision", "fp32"),
+    *("--epochs", "20", "--checkpoint-seconds", "0", "--monitor-every", "10", "--precision", "fp32"),
 ]
 
 
@@ -136,7 +136,7 @@ def test_kill_or_ctrl_c_and_resume_gives_the_same_run(whole, tmp_path, sent):
     wait_for_steps(cut, process, 5)
     process.send_signal(sent)
     _, stderr = process.communicate(timeout=120)
-    assert 0 < load_checkpoint(cut)["step"] < 40 * 7
+    assert 0 < load_checkpoint(cut)["step"] < 20 * 7
     if sent == signal.SIGINT:
         assert process.returncode == 130
         assert "Continue with the same command and --resume" in stderr

@@ -18,8 +18,8 @@ from simclr_lib.models import SimCLR
 from simclr_lib.objectives import contrastive_objective
 from simclr_lib.training.run import Run, facts_of
 
-MONITOR_BANK = 2_000  # at most so many training images vote in the kNN monitor
-MONITOR_QUERIES = 1_000
+MONITOR_BANK = 1_000  # at most so many training images vote in the kNN monitor
+MONITOR_QUERIES = 500
 
 
 def pretrain(
