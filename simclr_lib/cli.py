@@ -1,4 +1,4 @@
-"""The command line: ``simclr demo | train | evaluate | embed | sweep | bench``."""
+"""The command line: ``simclr demo | train | evaluate | embed | sweep | plan | bench``."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import tyro
 from simclr_lib.commands.bench import BenchConfig, bench
 from simclr_lib.commands.demo import DemoConfig, demo
 from simclr_lib.commands.evaluate import EmbedConfig, EvaluateConfig, embed, evaluate
+from simclr_lib.commands.plan import PlanConfig, plan
 from simclr_lib.commands.sweep import SweepConfig, sweep
 from simclr_lib.commands.train import train
 from simclr_lib.config import TrainConfig
@@ -25,6 +26,7 @@ COMMANDS = {
     "evaluate": (EvaluateConfig, evaluate, "Table of a checkpoint: kNN, linear probe, few labels."),
     "embed": (EmbedConfig, embed, "Picture of a checkpoint's features in two dimensions."),
     "sweep": (SweepConfig, sweep, "Re-run a measured comparison, such as crop × colour."),
+    "plan": (PlanConfig, plan, "Time and memory that a pretraining run would take, here or on several processes."),
     "bench": (BenchConfig, bench, "This machine's throughput, beside other libraries'."),
 }
 

@@ -19,7 +19,7 @@ from simclr_lib.models import ProjectionHead, ResNet, SimCLR, Stem, resnet18, re
 from simclr_lib.optim import OptimizerName, default_lr
 
 # Settings that do not change what a run computes: they may differ when it is resumed.
-FREE_ON_RESUME = ("data_dir", "download", "device", "run_dir", "resume", "checkpoint_seconds", "tensorboard")
+FREE_ON_RESUME = ("data_dir", "download", "device", "run_dir", "resume", "checkpoint_seconds", "tensorboard", "timeout")
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,14 @@ class TrainConfig:
     epochs: int = 200
     """Passes over the training images."""
     batch_size: int = 512
-    """Images a step; SimCLR makes two views of each."""
+    """Images a step, of all processes together; SimCLR makes two views of each."""
+    micro_batch: int | None = None
+    """Take so many images of a process's part through the network at a time (gradient caching): memory for large
+    batches, at a third more time. Exact but for batch norm, which then sees a micro-batch. By default all at once."""
+    loss_chunk: int | None = None
+    """Compare so many embeddings with all others at a time; by default all, which takes memory with their square."""
+    global_negatives: bool = True
+    """With several processes (torchrun), the other processes' images are negatives, too."""
     optimizer: OptimizerName | None = None
     """adam (AdamW), sgd (Nesterov) or lars; by default lars for SimCLR, sgd with labels."""
     lr: float | None = None
@@ -96,6 +103,8 @@ class TrainConfig:
     """Epochs between two looks at the validation images; by default about ten looks a run."""
     precision: Precision = "auto"
     """bf16 or fp32; auto is bf16 where that is faster."""
+    compile: bool = False
+    """Compile the network for this machine first (torch.compile, with CUDA graphs on a GPU): minutes at the start."""
     device: str = "auto"
     """cpu, cuda or cuda:N; auto is the GPU if there is one."""
     run_dir: Path | None = None
@@ -104,6 +113,8 @@ class TrainConfig:
     """Continue the run in run_dir from its checkpoint."""
     checkpoint_seconds: float = 60.0
     """Save at least so often, in seconds, at whatever step that is."""
+    timeout: float = 600.0
+    """Seconds to wait for the other processes (torchrun) before giving up."""
     tensorboard: bool = False
     """Also write TensorBoard event files to the run's folder (needs the tensorboard package)."""
 
@@ -118,10 +129,17 @@ class TrainConfig:
             raise SimCLRError(f"validation is a share between 0 and 0.5, not {self.validation}.")
         if self.base_model not in (18, 34, 50):
             raise SimCLRError(f"base-model must be 18, 34 or 50, not {self.base_model}.")
-        for name in ("limit", "view_size", "monitor_every"):
+        if self.micro_batch is not None and self.micro_batch > self.batch_size:
+            raise SimCLRError(
+                f"a micro-batch of {self.micro_batch} is larger than the batch of {self.batch_size}: "
+                "leave it out, or make it smaller."
+            )
+        for name in ("limit", "view_size", "monitor_every", "micro_batch", "loss_chunk"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise SimCLRError(f"{name.replace('_', '-')} must be at least 1, not {value}.")
+        if not self.timeout > 0:
+            raise SimCLRError(f"timeout must be above 0 seconds, not {self.timeout:g}.")
         if self.lr is not None and not 0 < self.lr < math.inf:
             raise SimCLRError(f"lr must be above 0, not {self.lr}.")
         for name in ("weight_decay", "warmup_epochs"):

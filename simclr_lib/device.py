@@ -23,16 +23,22 @@ ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 
 def pick_device(name: str = "auto") -> torch.device:
-    """The named device; "auto" is the first CUDA GPU, or the CPU."""
+    """The named device; "auto" is a CUDA GPU, or the CPU. Processes of ``torchrun`` take one GPU each."""
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    local_rank = os.environ.get("LOCAL_RANK")  # set by torchrun
+    if name == "cuda" and local_rank is not None:
+        name = f"cuda:{local_rank}"
     if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
         raise SimCLRError(f"unknown device {name!r}: choose auto, cpu, cuda or cuda:0 …")
     device = torch.device(name)
     if device.type == "cuda" and not torch.cuda.is_available():
         raise SimCLRError("no CUDA GPU was found: use --device cpu, or install a CUDA build of PyTorch.")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise SimCLRError(f"there is no {name}: this machine has {torch.cuda.device_count()} CUDA GPUs.")
+        raise SimCLRError(
+            f"there is no {name}: this machine has {torch.cuda.device_count()} CUDA GPUs; "
+            "torchrun needs one for each of its --nproc-per-node."
+        )
     return device
 
 
@@ -59,6 +65,8 @@ def autocast(device: torch.device, precision: Precision = "auto") -> AbstractCon
     """The autocast context of a precision: "auto" is bfloat16 where that is faster."""
     if precision not in ("auto", "bf16", "fp32"):
         raise SimCLRError(f"unknown precision {precision!r}: choose auto, bf16 or fp32.")
+    if precision == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported():
+        raise SimCLRError("this GPU does not compute in bfloat16: use --precision fp32.")
     enabled = precision == "bf16" or (precision == "auto" and has_fast_bfloat16(device))
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)
 

@@ -20,6 +20,7 @@ from torch.optim import Optimizer
 from tqdm.auto import tqdm
 
 from simclr_lib.device import Precision, autocast
+from simclr_lib.distributed import average, world
 from simclr_lib.errors import SimCLRError
 from simclr_lib.optim import OptimizerName, build_optimizer, warmup_cosine
 
@@ -121,7 +122,8 @@ def fit(
 
     Args:
         model: what the optimiser updates; it is set to training mode.
-        batch_loss: from (indices, generator) to the scalar loss; computed under autocast.
+        batch_loss: from (indices, generator) to the scalar loss; computed under autocast. With several processes,
+            each is given the whole batch's indices and returns the loss of its part.
         num_examples: the indices run from 0 to num_examples − 1.
         config: see `LoopConfig`.
         observer: see `Observer`.
@@ -145,7 +147,7 @@ def fit(
     lrs: list[float] = []  # their learning rates
 
     def look_at_losses(done: int) -> None:
-        values = torch.stack(pending).tolist()
+        values = average(torch.stack(pending)).tolist()
         first = done - len(values)
         finite = list(itertools.takewhile(math.isfinite, values))
         history.extend(finite)
@@ -160,7 +162,15 @@ def fit(
         lrs.clear()
 
     model.train()
-    with tqdm(total=total_steps, initial=first_step, desc=description, unit="step", delay=2, leave=False) as bar:
+    with tqdm(
+        total=total_steps,
+        initial=first_step,
+        desc=description,
+        unit="step",
+        delay=2,
+        leave=False,
+        disable=not world().leads,
+    ) as bar:
         for step, indices in enumerate(batches(num_examples, config, first_step), first_step):
             lr = config.lr * warmup_cosine(step, total_steps, warmup_steps)
             for group in optimizer.param_groups:

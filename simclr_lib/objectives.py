@@ -2,52 +2,142 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from simclr_lib.augment import SimCLRAugment
 from simclr_lib.data import ImageDataset
+from simclr_lib.distributed import world
 from simclr_lib.errors import SimCLRError
 from simclr_lib.loop import BatchLoss
 from simclr_lib.losses import check_temperature, nt_xent
-from simclr_lib.models import Classifier, SimCLR
 
 
-def contrastive_objective(model: SimCLR, images: Tensor, augment: SimCLRAugment, temperature: float) -> BatchLoss:
+def contrastive_objective(
+    network: nn.Module,
+    images: Tensor,
+    augment: SimCLRAugment,
+    temperature: float,
+    micro_batch: int | None = None,
+    loss_chunk: int | None = None,
+    global_negatives: bool = True,
+) -> BatchLoss:
     """NT-Xent between two views of each image of a batch.
 
     Both views go through the encoder in one forward pass, as in the reference code: batch norm then takes its
     statistics over all 2B views, so that neither view can be told from its statistics.
 
     Args:
-        model: trained in place.
-        images: uint8 [N, 3, H, W], on the model's device.
+        network: a `SimCLR`, or what `distribute` made of it; trained in place.
+        images: uint8 [N, 3, H, W], on the network's device.
         augment: draws a view.
         temperature: τ.
+        micro_batch: images that go through the network at a time, see `cached_embeddings`; None is all.
+        loss_chunk: see ``chunk_size`` of `nt_xent`.
+        global_negatives: see `nt_xent`.
     """
     check_temperature(temperature)
 
     def batch_loss(indices: Tensor, generator: torch.Generator) -> Tensor:
-        batch = images[indices.to(images.device, non_blocking=True)]
-        views = torch.cat([augment(batch, generator), augment(batch, generator)])  # [2B, 3, S, S]
-        _, z = model(views.contiguous(memory_format=torch.channels_last))
+        views = torch.cat([own_views(augment, images, indices, generator) for _ in range(2)])  # [2n, 3, S, S]
+        views = views.contiguous(memory_format=torch.channels_last)
+        if micro_batch is None:
+            _, z = network(views)
+        else:
+            z = cached_embeddings(network, views, micro_batch)
         z_a, z_b = z.chunk(2)
-        return nt_xent(z_a, z_b, temperature)
+        return nt_xent(z_a, z_b, temperature, loss_chunk, global_negatives)
 
     return batch_loss
 
 
-def classification_objective(model: Classifier, dataset: ImageDataset, augment: SimCLRAugment | None) -> BatchLoss:
+def own_views(augment: SimCLRAugment, images: Tensor, indices: Tensor, generator: torch.Generator) -> Tensor:
+    """A view of each of this process's images of a batch.
+
+    Args:
+        augment: draws the views.
+        images: uint8 [N, 3, H, W].
+        indices: int64 [B]: the whole batch, the same in every process.
+        generator: the same in every process. Each draws all B views' parameters and takes its own, so that an image
+            gets the same view however many processes there are.
+
+    Returns:
+        float32 [B / W, 3, S, S].
+    """
+    mine = world().part(len(indices))
+    height, width = images.shape[-2:]
+    params = augment.sample(len(indices), height, width, generator)[mine]
+    return augment.apply(images[indices[mine].to(images.device, non_blocking=True)], params)
+
+
+def cached_embeddings(network: nn.Module, views: Tensor, micro_batch: int) -> Tensor:
+    """z of all views, with the memory that the network needs for a few (gradient caching, Gao et al. 2021).
+
+    A first pass keeps no activations, only z. When the loss's gradient with respect to z is there, a second pass
+    takes each micro-batch through the network again and on to its weights' gradients: a quarter more work or more,
+    for memory that no longer grows with the batch. Loss and gradients are exactly those of one pass if each z depends
+    on its own view only. Batch norm makes it depend on the batch; here, on its micro-batch.
+
+    Args:
+        network: views → (h, z), in training mode.
+        views: float [2n, 3, S, S]: first views, then second views of the same images.
+        micro_batch: images a pass, at most n; both views of an image are in the same pass.
+
+    Returns:
+        float [2n, D]. Its backward pass is the second pass.
+    """
+    n = len(views) // 2
+    if not 1 <= micro_batch <= n:
+        raise SimCLRError(f"a micro-batch of {micro_batch} must be between 1 and the {n} images of a process's batch.")
+    parts = [
+        torch.cat([images, images + n]) for images in torch.arange(n, device=views.device).split(micro_batch)
+    ]  # rows of views
+    kind = views.device.type
+    dtype, enabled = torch.get_autocast_dtype(kind), torch.is_autocast_enabled(kind)
+    with torch.no_grad(), _statistics_kept(network):
+        z = torch.cat([network(views[rows])[1] for rows in parts])[torch.cat(parts).argsort()]
+
+    def second_pass(z_gradient: Tensor) -> None:
+        for rows in parts:
+            # Processes exchange gradients once a step, with the last part.
+            unsynced = nullcontext if rows is parts[-1] else getattr(network, "no_sync", nullcontext)
+            with torch.enable_grad(), torch.autocast(kind, dtype, enabled), unsynced():
+                _, part = network(views[rows])
+            part.backward(z_gradient[rows])
+
+    z.requires_grad_().register_hook(second_pass)
+    return z
+
+
+@contextmanager
+def _statistics_kept(network: nn.Module) -> Iterator[None]:
+    """Batch norm leaves its running statistics alone: they are to see each view once."""
+    layers = [layer for layer in network.modules() if getattr(layer, "track_running_stats", False)]
+    for layer in layers:
+        layer.track_running_stats = False  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.track_running_stats = True  # type: ignore[assignment]
+
+
+def classification_objective(network: nn.Module, dataset: ImageDataset, augment: SimCLRAugment | None) -> BatchLoss:
     """Cross-entropy of one view (or, without ``augment``, the plain image) of each image of a batch."""
     if (dataset.labels < 0).any():
         raise SimCLRError(f"{dataset.name} has images without labels: choose another split.")
 
     def batch_loss(indices: Tensor, generator: torch.Generator) -> Tensor:
-        indices = indices.to(dataset.images.device, non_blocking=True)
-        batch = dataset.images[indices]
-        views = batch.float() / 255 if augment is None else augment(batch, generator)
-        logits = model(views.contiguous(memory_format=torch.channels_last))
-        return F.cross_entropy(logits.float(), dataset.labels[indices])
+        own = indices[world().part(len(indices))].to(dataset.images.device, non_blocking=True)
+        if augment is None:
+            views = dataset.images[own].float() / 255
+        else:
+            views = own_views(augment, dataset.images, indices, generator)
+        logits = network(views.contiguous(memory_format=torch.channels_last))
+        return F.cross_entropy(logits.float(), dataset.labels[own])
 
     return batch_loss

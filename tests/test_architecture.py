@@ -16,6 +16,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = {  # a room may import from floors below its own
     "errors": 0,
     "device": 1,
+    "distributed": 1,
     "data": 2,
     "augment": 2,
     "models": 2,

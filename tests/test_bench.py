@@ -2,11 +2,13 @@
 
 import json
 import sys
+from multiprocessing import get_context
 
 import pytest
+import torch
 
 from simclr_lib.commands import bench as module
-from simclr_lib.commands.bench import BenchConfig, Row, Section, bench, compare, throughput, version
+from simclr_lib.commands.bench import BenchConfig, Peak, Row, Section, bench, compare, one_pass, throughput, version
 from simclr_lib.errors import SimCLRError
 
 
@@ -19,6 +21,8 @@ def tiny(monkeypatch):
         "LOSS_PAIRS": 16,
         "SECONDS": 0.01,
         "LOOP_SECONDS": 0.01,
+        "MANY_PAIRS": 64,
+        "CHUNK": 16,
     }.items():
         monkeypatch.setattr(module, name, value)
 
@@ -44,6 +48,8 @@ def test_quick_run_writes_ratios_that_agree_with_its_rows(tiny, tmp_path, capsys
         for row in section["rows"]:
             assert row["value"] > 0
             assert row["ratio"] == pytest.approx(ours["value"] / row["value"], rel=1e-2)
+            assert row["share"] is None or 0 < row["share"] < 1.5
+    assert results["peak"].keys() == {"training", "float32", "memory"}
     assert not any("ResNet-18, batch" in section["title"] for section in results["sections"])
 
 
@@ -105,3 +111,21 @@ def test_table_is_aligned():
 def test_repeats_below_one_are_refused():
     with pytest.raises(SimCLRError, match="--repeats must be at least 1"):
         bench(BenchConfig(repeats=0))
+
+
+def test_the_loss_of_many_pairs_is_measured_in_processes_of_their_own(tiny, capsys):
+    section = module.bench_chunks(torch.device("cpu"), Peak(1e9, 1e9, 1e9), repeats=1)
+    assert [row.name for row in section.rows] == ["chunks of 16", "in one piece"]
+    assert all(row.share > 0 for row in section.rows)
+    assert "64 pairs" in capsys.readouterr().out
+
+
+def test_a_pass_in_one_piece_takes_the_memory_of_all_similarities():
+    """In processes that do nothing else, so that their largest size is this pass's."""
+    with get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
+        (_, chunked), (_, whole) = (
+            pool.apply(one_pass, (4096, chunk, torch.device("cpu"), 2)) for chunk in (256, None)
+        )
+    matrix = 4 * 8192**2 / 1e9
+    assert whole > 2 * matrix
+    assert chunked < matrix / 2

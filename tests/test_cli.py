@@ -233,7 +233,7 @@ def test_python_m_is_the_same_command_line():
     assert wrong.returncode == 2
     assert wrong.stderr.strip().splitlines() == [
         "simclr: error: unknown command 'demmo': did you mean 'demo'? "
-        "Choose one of demo, train, evaluate, embed, sweep, bench."
+        "Choose one of demo, train, evaluate, embed, sweep, plan, bench."
     ]
 
 

@@ -230,3 +230,80 @@ def test_copies_of_an_encoder_do_not_share_weights():
     with torch.no_grad():
         twin.conv1.weight.zero_()
     assert encoder.conv1.weight.abs().sum() > 0
+
+
+# --- gradient caching
+
+
+def gradients(network, images, **options):
+    """Loss and gradients of one step on all images."""
+    network.zero_grad()
+    objective = contrastive_objective(network, images, SimCLRAugment(16), temperature=0.2, **options)
+    loss = objective(torch.arange(len(images)), seeded(0))
+    loss.backward()
+    return loss.detach(), [p.grad.clone() for p in network.parameters()]
+
+
+@pytest.mark.parametrize("micro_batch", [1, 3, 8])
+def test_gradient_caching_is_exact_for_networks_without_batch_statistics(micro_batch):
+    class Plain(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.encoder = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 5, stride=3), torch.nn.Tanh(), torch.nn.Flatten())
+            self.projector = torch.nn.Linear(64, 6)
+            self.double()
+
+        def forward(self, views):
+            h = self.encoder(views.double())
+            return h, self.projector(h)
+
+    network = Plain()
+    images = torch.randint(256, (8, 3, 16, 16), dtype=torch.uint8)
+    loss, expected = gradients(network, images)
+    cached_loss, cached = gradients(network, images, micro_batch=micro_batch)
+    torch.testing.assert_close(cached_loss, loss, rtol=1e-12, atol=0)
+    torch.testing.assert_close(cached, expected, rtol=1e-9, atol=1e-12)
+
+
+def test_gradient_caching_keeps_activations_of_one_micro_batch_only(simclr):
+    sizes = []
+    simclr.encoder.register_forward_hook(lambda _, inputs, __: sizes.append((len(inputs[0]), torch.is_grad_enabled())))
+    images = torch.randint(256, (8, 3, 16, 16), dtype=torch.uint8)
+    gradients(simclr, images, micro_batch=4)
+    assert sizes == [(8, False), (8, False), (8, True), (8, True)]  # both views of four images
+
+
+def test_gradient_caching_with_batch_norm_takes_the_statistics_of_a_micro_batch(simclr):
+    images = torch.randint(256, (8, 3, 16, 16), dtype=torch.uint8)
+    whole, _ = gradients(simclr, images)
+    all_at_once, _ = gradients(simclr, images, micro_batch=8)
+    halves, _ = gradients(simclr, images, micro_batch=4)
+    torch.testing.assert_close(all_at_once, whole, rtol=1e-5, atol=1e-6)
+    assert (halves - whole).abs() > 1e-4
+
+
+def test_gradient_caching_lets_running_statistics_see_each_view_once(simclr):
+    images = torch.randint(256, (8, 3, 16, 16), dtype=torch.uint8)
+    again = copy.deepcopy(simclr)
+    gradients(simclr, images)
+    gradients(again, images, micro_batch=8)
+    for (name, a), b in zip(simclr.named_buffers(), again.buffers(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6, msg=name)
+
+
+def test_gradient_caching_works_at_the_precision_of_the_first_pass(simclr):
+    seen = []
+    simclr.encoder.conv1.register_forward_hook(lambda _, __, output: seen.append(output.dtype))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        objective = contrastive_objective(
+            simclr, torch.zeros(4, 3, 16, 16, dtype=torch.uint8), SimCLRAugment(16), 0.5, micro_batch=2
+        )
+        loss = objective(torch.arange(4), seeded(0))
+    loss.backward()
+    assert seen == [torch.bfloat16] * 4
+
+
+@pytest.mark.parametrize("micro_batch", [0, 9])
+def test_a_micro_batch_is_a_part_of_the_batch(simclr, micro_batch):
+    with pytest.raises(SimCLRError, match="between 1 and the 8 images"):
+        gradients(simclr, torch.zeros(8, 3, 16, 16, dtype=torch.uint8), micro_batch=micro_batch)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from simclr_lib.errors import SimCLRError
 from simclr_lib.losses import nt_xent
@@ -229,3 +230,64 @@ def test_loss_is_lightlys(temperature):
     z_a, z_b = embeddings(12, dtype=torch.float32)
     expected = loss.NTXentLoss(temperature)(z_a, z_b)
     torch.testing.assert_close(nt_xent(z_a, z_b, temperature), expected, rtol=1e-5, atol=1e-6)
+
+
+# --- in chunks
+
+
+@given(
+    n=st.integers(1, 9),
+    chunk_size=st.integers(1, 20),
+    temperature=st.sampled_from(TEMPERATURES),
+    seed=st.integers(0, 99),
+)
+def test_chunks_change_neither_loss_nor_gradient(n, chunk_size, temperature, seed):
+    whole = [z.requires_grad_() for z in embeddings(n, seed=seed)]
+    parts = [z.detach().clone().requires_grad_() for z in whole]
+    loss, chunked = nt_xent(*whole, temperature), nt_xent(*parts, temperature, chunk_size=chunk_size)
+    torch.testing.assert_close(chunked, loss, rtol=1e-10, atol=1e-12)
+    (3 * loss).backward()
+    (3 * chunked).backward()
+    for a, b in zip(parts, whole, strict=True):
+        torch.testing.assert_close(a.grad, b.grad, rtol=1e-9, atol=1e-12)
+
+
+def test_the_gradient_of_chunks_is_that_of_finite_differences():
+    z_a, z_b = (z.requires_grad_() for z in embeddings(3, dim=4))
+    assert torch.autograd.gradcheck(lambda a, b: nt_xent(a, b, 0.3, chunk_size=2), (z_a, z_b))
+
+
+def test_chunks_need_memory_for_a_chunk_only():
+    """The largest tensor that is ever made has chunk × 2N numbers, where the whole has 2N × 2N."""
+
+    class Largest(TorchDispatchMode):
+        numbers = 0
+
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            result = func(*args, **(kwargs or {}))
+            for tensor in result if isinstance(result, tuple) else [result]:
+                if isinstance(tensor, torch.Tensor):
+                    self.numbers = max(self.numbers, tensor.untyped_storage().nbytes() // tensor.element_size())
+            return result
+
+    def largest(chunk_size):
+        z_a, z_b = (z.requires_grad_() for z in embeddings(512, dtype=torch.float32))
+        with Largest() as seen:
+            nt_xent(z_a, z_b, chunk_size=chunk_size).backward()
+        return seen.numbers
+
+    assert largest(None) == 1024 * 1024
+    assert largest(32) == 32 * 1024
+
+
+def test_chunks_compute_in_float32_under_autocast():
+    z_a, z_b = embeddings(8, dtype=torch.float32)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        chunked = nt_xent(z_a, z_b, 0.05, chunk_size=3)
+    assert chunked.dtype == torch.float32
+    torch.testing.assert_close(chunked, nt_xent(z_a, z_b, 0.05))
+
+
+def test_a_chunk_of_no_anchors_is_refused():
+    with pytest.raises(SimCLRError, match="chunk_size must be at least 1"):
+        nt_xent(*embeddings(2), chunk_size=0)

@@ -414,6 +414,17 @@ def test_a_run_that_was_killed_before_its_first_step_can_be_resumed(emblems, tmp
     assert len([m for m in read_metrics(tmp_path) if "loss" in m]) == 18
 
 
+def test_a_checkpoint_of_an_older_version_resumes_with_defaults_for_newer_settings(emblems, tmp_path):
+    pretrain(emblems, TINY, tmp_path)
+    state = load_checkpoint(tmp_path)
+    for name in ("micro_batch", "loss_chunk", "global_negatives"):
+        del state["config"][name]
+    save_checkpoint(tmp_path / "checkpoint.pt", state)
+    pretrain(emblems, dataclasses.replace(TINY, resume=True), tmp_path)
+    with pytest.raises(SimCLRError, match="micro-batch was None, is 4"):
+        pretrain(emblems, dataclasses.replace(TINY, resume=True, micro_batch=4), tmp_path)
+
+
 def test_resuming_on_other_classes_is_refused(emblems, tmp_path):
     pretrain(emblems, TINY, tmp_path)
     renamed = dataclasses.replace(emblems, classes=["cat", *emblems.classes[1:]])

@@ -10,6 +10,9 @@ competitor is started afresh, warms up for as long as it is then measured, and i
 A loop that is fed by worker processes is timed whole, waiting included. Its queue is empty when the loop
 starts. If the workers are the bottleneck it stays empty, otherwise the warm-up fills it: either way as many
 batches are made in the measured time as are used, and none comes free.
+
+Beside the ratio stands the share of what this machine's measured peak allows: of a large matrix product where
+work is arithmetic (training, loss), of copying memory where it is bytes that must be moved (augmentation, optimiser).
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +35,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, RandomSampler
+from torch.utils.flop_counter import FlopCounterMode
 from torchvision.transforms import v2
 
 from simclr_lib.augment import SimCLRAugment
@@ -52,6 +57,8 @@ INSTALL = "pip install 'simclr-lib[bench]'"
 IMAGES = 1024  # that training loops draw from
 BATCH_SIZE = 256
 LOSS_PAIRS = 512
+MANY_PAIRS = 16_384  # whose similarities in one piece are 4 GB, a few times over
+CHUNK = 1_024
 SECONDS = 0.5  # that one measurement takes, after as long a warm-up; at least one step
 LOOP_SECONDS = 4.0  # the same for a training loop
 LR = default_lr("adam", BATCH_SIZE)
@@ -66,18 +73,49 @@ class BenchConfig:
     repeats: int = 3
     """How often everybody is measured; the median counts."""
     quick: bool = False
-    """Leave out the full ResNet-18, whose steps take seconds on a CPU."""
+    """Leave out the full ResNet-18, whose steps take seconds on a CPU, and the loss of very many pairs, which takes
+    16 GB of memory in one piece."""
     device: str = "auto"
     """Where to train: cpu, cuda or cuda:N; auto is the GPU if there is one. Augmentation runs on one core."""
 
 
 @dataclass(frozen=True)
+class Peak:
+    """What this machine can do at best, measured.
+
+    Attributes:
+        training: floating-point operations per second of a large matrix product, at the training's precision.
+        float32: the same in float32.
+        memory: bytes per second that are read and written when memory is copied.
+    """
+
+    training: float
+    float32: float
+    memory: float
+
+
+@dataclass(frozen=True)
 class Row:
-    """One measurement: ``value`` in ``unit``; more is better."""
+    """One measurement.
+
+    Attributes:
+        name: who was measured.
+        value: in ``unit``; more is better.
+        unit: of the throughput.
+        share: of what the machine's peak allows, 0…1.
+        gigabytes: that it took at most.
+    """
 
     name: str
     value: float
     unit: str
+    share: float | None = None
+    gigabytes: float | None = None
+
+    def __str__(self) -> str:
+        share = "" if self.share is None else f"{self.share:>8.1%} of peak"
+        memory = "" if self.gigabytes is None else f"{self.gigabytes:>8.2f} GB"
+        return share + memory
 
 
 @dataclass(frozen=True)
@@ -105,7 +143,7 @@ class Section:
 
     def __str__(self) -> str:
         lines = [self.title]
-        lines += [f"  {r.name:<20}{r.value:>12,.1f} {r.unit:<10}{self.ratio(r):>8.1f} ×" for r in self.rows]
+        lines += [f"  {r.name:<20}{r.value:>12,.1f} {r.unit:<10}{self.ratio(r):>8.1f} ×{r}" for r in self.rows]
         lines += [f"  {name:<20}not installed: {INSTALL}" for name in self.missing]
         return "\n".join(lines)
 
@@ -121,12 +159,17 @@ def bench(config: BenchConfig) -> None:
     if not config.quick:
         encoders["ResNet-18"] = partial(resnet18, "cifar", 64)
 
-    print("median throughput, and ours / theirs")
+    peak = measure_peak(device)
+    print(
+        f"this machine's peak: {peak.training / 1e9:,.0f} GFLOP/s in training, {peak.float32 / 1e9:,.0f} in float32, "
+        f"{peak.memory / 1e9:,.1f} GB/s\nmedian throughput, and ours / theirs"
+    )
     sections = [
         bench_augmentation(images[:BATCH_SIZE], config.repeats),
-        *(bench_training(name, encoder, images, device, config.repeats) for name, encoder in encoders.items()),
-        bench_loss(device, config.repeats),
-        bench_lars(device, config.repeats),
+        *(bench_training(name, encoder, images, device, peak, config.repeats) for name, encoder in encoders.items()),
+        bench_loss(device, peak, config.repeats),
+        *([] if config.quick else [bench_chunks(device, peak, config.repeats)]),
+        bench_lars(device, peak, config.repeats),
         bench_import(config.repeats),
     ]
     if config.out:
@@ -139,6 +182,7 @@ def bench(config: BenchConfig) -> None:
                 "n": config.repeats,
                 "statistic": "median",
                 "seconds": clock.total,
+                "peak": vars(peak),
                 "sections": [section.to_dict() for section in sections],
             },
         )
@@ -148,7 +192,14 @@ def bench(config: BenchConfig) -> None:
 # How everything is measured.
 
 
-def compare(title: str, unit: str, competitors: Mapping[str, Competitor], repeats: int, seconds: float) -> Section:
+def compare(
+    title: str,
+    unit: str,
+    competitors: Mapping[str, Competitor],
+    repeats: int,
+    seconds: float,
+    limit: float | None = None,
+) -> Section:
     """Measure competitors in turns and print the medians.
 
     Args:
@@ -157,13 +208,15 @@ def compare(title: str, unit: str, competitors: Mapping[str, Competitor], repeat
         competitors: by name, ours first; one that is named like a library in `OPTIONAL` needs it.
         repeats: turns.
         seconds: of one measurement.
+        limit: throughput that the machine's peak allows.
     """
     missing = [name for name in competitors if name in OPTIONAL and version(name) is None]
     throughputs: dict[str, list[float]] = {name: [] for name in competitors if name not in missing}
     for _ in range(repeats):
         for name, values in throughputs.items():
             values.append(throughput(competitors[name](), seconds))
-    rows = [Row(name, statistics.median(values), unit) for name, values in throughputs.items()]
+    medians = {name: statistics.median(values) for name, values in throughputs.items()}
+    rows = [Row(name, value, unit, value / limit if limit else None) for name, value in medians.items()]
     section = Section(title, rows, missing)
     print(section, flush=True)
     return section
@@ -184,6 +237,27 @@ def work(steps: Iterator[int], seconds: float) -> tuple[int, float]:
     for number in range(torch.cuda.device_count()):
         torch.cuda.synchronize(number)  # a GPU may be behind
     return units, time.perf_counter() - start
+
+
+def measure_peak(device: torch.device) -> Peak:
+    """The best of a few large matrix products and copies."""
+    side = 8192 if device.type == "cuda" else 2048
+    a, b = torch.randn(2, side, side, device=device)
+    large = torch.zeros(2**26, device=device)  # 256 MB: far more than caches hold
+    target = torch.empty_like(large)
+
+    def best(step: Callable[[], object]) -> float:
+        def steps() -> Iterator[int]:
+            while True:
+                step()
+                yield 1
+
+        return max(throughput(steps(), SECONDS) for _ in range(3))
+
+    with autocast(device):
+        training = best(lambda: a @ b)
+    operations = 2 * side**3
+    return Peak(training * operations, best(lambda: a @ b) * operations, best(lambda: target.copy_(large)) * 2**29)
 
 
 def version(library: str) -> str | None:
@@ -223,8 +297,10 @@ def bench_augmentation(images: Tensor, repeats: int) -> Section:
         "lightly": lambda: lightly_views(pictures),
     }
     size = images.shape[-1]
+    moved = 3 * size**2 * (1 + 4)  # bytes of a view: uint8 in, float32 out
     with one_core():
-        return compare(f"Augmentation, {size}×{size}, one core", "views/s", competitors, repeats, SECONDS)
+        limit = measure_peak(torch.device("cpu")).memory / moved
+        return compare(f"Augmentation, {size}×{size}, one core", "views/s", competitors, repeats, SECONDS, limit)
 
 
 def our_views(images: Tensor) -> Iterator[int]:
@@ -282,7 +358,7 @@ def lightly_transform(size: int) -> Callable[[Image.Image], Any]:
 
 
 def bench_training(
-    name: str, encoder: Callable[[], ResNet], images: Tensor, device: torch.device, repeats: int
+    name: str, encoder: Callable[[], ResNet], images: Tensor, device: torch.device, peak: Peak, repeats: int
 ) -> Section:
     """Images per second of a training loop, with all cores."""
     competitors: dict[str, Competitor] = {
@@ -290,7 +366,10 @@ def bench_training(
         "lightly": lambda: lightly_training(encoder(), pil_images(images), device),
     }
     title = f"Pretraining, {name}, batch {BATCH_SIZE}, {device.type}"
-    return compare(title, "images/s", competitors, repeats, LOOP_SECONDS)
+    with FlopCounterMode(display=False) as counter:
+        next(our_training(encoder(), images.to(device)))
+    limit = peak.training * BATCH_SIZE / counter.get_total_flops()
+    return compare(title, "images/s", competitors, repeats, LOOP_SECONDS, limit)
 
 
 def our_training(encoder: ResNet, images: Tensor) -> Iterator[int]:
@@ -348,26 +427,77 @@ def lightly_training(encoder: ResNet, pictures: list[Image.Image], device: torch
 # Loss and optimiser.
 
 
-def bench_loss(device: torch.device, repeats: int) -> Section:
-    """Forward and backward passes of NT-Xent per second."""
+def loss_steps(loss: Callable[[Tensor, Tensor], Tensor], pairs: int, device: torch.device) -> Iterator[int]:
+    """Forward and backward passes of a contrastive loss."""
+    z_a, z_b = torch.randn(2, pairs, 128, device=device).requires_grad_().unbind()
+    while True:
+        torch.autograd.grad(loss(z_a, z_b), (z_a, z_b))
+        yield 1
 
-    def steps(loss: Callable[[Tensor, Tensor], Tensor]) -> Iterator[int]:
-        z_a, z_b = torch.randn(2, LOSS_PAIRS, 128, device=device).requires_grad_().unbind()
-        while True:
-            torch.autograd.grad(loss(z_a, z_b), (z_a, z_b))
-            yield 1
+
+def loss_limit(peak: Peak, pairs: int) -> float:
+    """Passes per second that the peak allows: three products of all similarities and the embeddings."""
+    return peak.float32 / (3 * 2 * (2 * pairs) ** 2 * 128)
+
+
+def bench_loss(device: torch.device, peak: Peak, repeats: int) -> Section:
+    """Forward and backward passes of NT-Xent per second."""
 
     def lightly_loss() -> Iterator[int]:
         from lightly.loss import NTXentLoss
 
-        return steps(NTXentLoss())
+        return loss_steps(NTXentLoss(), LOSS_PAIRS, device)
 
-    competitors: dict[str, Competitor] = {"simclr_lib": lambda: steps(nt_xent), "lightly": lightly_loss}
+    competitors: dict[str, Competitor] = {
+        "simclr_lib": lambda: loss_steps(nt_xent, LOSS_PAIRS, device),
+        "lightly": lightly_loss,
+    }
     title = f"NT-Xent, forward and backward, {LOSS_PAIRS} pairs, {device.type}"
-    return compare(title, "steps/s", competitors, repeats, SECONDS)
+    return compare(title, "steps/s", competitors, repeats, SECONDS, loss_limit(peak, LOSS_PAIRS))
 
 
-def bench_lars(device: torch.device, repeats: int) -> Section:
+def bench_chunks(device: torch.device, peak: Peak, repeats: int) -> Section:
+    """The loss of very many pairs, in one piece and in chunks: passes per second, and memory on top of the embeddings.
+
+    Each pass has a process of its own, whose largest size is the memory.
+    """
+    passes: dict[str, list[tuple[float, float]]] = {f"chunks of {CHUNK:,}": [], "in one piece": []}
+    with get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
+        for _ in range(repeats):
+            for name, values in passes.items():
+                chunk = None if name == "in one piece" else CHUNK
+                values.append(pool.apply(one_pass, (MANY_PAIRS, chunk, device, torch.get_num_threads())))
+    limit = loss_limit(peak, MANY_PAIRS)
+    rows = []
+    for name, values in passes.items():
+        speed = statistics.median(1 / seconds for seconds, _ in values)
+        rows.append(Row(name, speed, "steps/s", speed / limit, statistics.median(size for _, size in values) or None))
+    section = Section(f"NT-Xent, forward and backward, {MANY_PAIRS:,} pairs, {device.type}", rows, [])
+    print(section, flush=True)
+    return section
+
+
+def one_pass(pairs: int, chunk_size: int | None, device: torch.device, threads: int) -> tuple[float, float]:
+    """Seconds of a forward and backward pass of NT-Xent, and gigabytes that it took."""
+    torch.set_num_threads(threads)
+    loss = partial(nt_xent, chunk_size=chunk_size)
+    next(loss_steps(loss, 64, device))  # what is loaded and set up at the first call
+    steps = loss_steps(loss, pairs, device)
+    before = largest_size(device)
+    _, seconds = work(steps, 0.0)
+    return seconds, (largest_size(device) - before) / 1e9
+
+
+def largest_size(device: torch.device) -> int:
+    """Bytes that this process took at most so far: of the GPU's memory, or of the machine's (on Linux; else 0)."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    status = Path("/proc/self/status")
+    lines = status.read_text().splitlines() if status.exists() else []
+    return sum(1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
+
+
+def bench_lars(device: torch.device, peak: Peak, repeats: int) -> Section:
     """LARS steps per second over the parameters of a ResNet-18."""
 
     def steps(optimizer: Callable[..., torch.optim.Optimizer]) -> Iterator[int]:
@@ -385,7 +515,10 @@ def bench_lars(device: torch.device, repeats: int) -> Section:
         return steps(LightlyLARS)
 
     competitors: dict[str, Competitor] = {"simclr_lib": lambda: steps(LARS), "lightly": lightly_lars}
-    return compare(f"LARS step, ResNet-18, {device.type}", "steps/s", competitors, repeats, SECONDS)
+    # Weight, gradient and momentum are read, weight and momentum written.
+    moved = 5 * 4 * sum(p.numel() for p in resnet18().parameters())
+    title = f"LARS step, ResNet-18, {device.type}"
+    return compare(title, "steps/s", competitors, repeats, SECONDS, peak.memory / moved)
 
 
 # Starting up.

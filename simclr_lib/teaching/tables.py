@@ -83,7 +83,7 @@ def provenance(file: Mapping[str, Any]) -> str:
 def bench(file: Mapping[str, Any]) -> str:
     """The throughput table of ``simclr bench``, with how it was measured below."""
     rows = [
-        [section["title"], row["name"], f"{row['value']:,.0f} {row['unit']}", f"{row['ratio']:.1f} ×"]
+        [section["title"], row["name"], throughput(row), f"{row['ratio']:.1f} ×", share_of_peak(row)]
         for section in file["sections"]
         for row in section["rows"]
     ]
@@ -93,7 +93,23 @@ def bench(file: Mapping[str, Any]) -> str:
         f"`{where['command']}`: {file['statistic']} of {file['n']} on {where['device']} with {where['threads']} "
         f"threads, torch {where['torch']}, {versions}."
     )
-    return "\n\n".join([markdown(["what", "library", "throughput", "ours / theirs"], rows), how])
+    peak = file["peak"]
+    how += (
+        f" Peak, measured too: {peak['training'] / 1e9:,.0f} GFLOP/s in a large matrix product at the training's "
+        f"precision, {peak['float32'] / 1e9:,.0f} in float32, {peak['memory'] / 1e9:,.1f} GB/s in copying memory."
+    )
+    return "\n\n".join([markdown(["what", "library", "throughput", "ours / theirs", "of peak"], rows), how])
+
+
+def throughput(row: Mapping[str, Any]) -> str:
+    """Of a row of ``simclr bench``, with the memory where that was measured."""
+    value = f"{row['value']:,.0f}" if row["value"] >= 10 else f"{row['value']:.2g}"
+    return f"{value} {row['unit']}" + ("" if row["gigabytes"] is None else f", {row['gigabytes']:.2g} GB")
+
+
+def share_of_peak(row: Mapping[str, Any]) -> str:
+    """Of a row of ``simclr bench``, in per cent."""
+    return "–" if row["share"] is None else f"{100 * row['share']:.2g} %"
 
 
 BLOCKS: dict[str, tuple[list[str], Callable[..., str]]] = {

@@ -16,7 +16,7 @@ from simclr_lib.evaluation import extract_features, knn_accuracy
 from simclr_lib.loop import fit, initial_weights, seeded
 from simclr_lib.models import SimCLR
 from simclr_lib.objectives import contrastive_objective
-from simclr_lib.training.run import Run, facts_of
+from simclr_lib.training.run import Run, facts_of, prepare
 
 MONITOR_BANK = 1_000  # at most so many training images vote in the kNN monitor
 MONITOR_QUERIES = 500
@@ -50,6 +50,7 @@ def pretrain(
     device = pick_device(config.device)
     with initial_weights(config.seed):
         model = place(config.simclr(dataset.image_size), device)
+    network = prepare(model, config)
     run = Run(run_dir, config, facts_of("pretrain", dataset)) if run_dir else None
 
     if run:
@@ -72,7 +73,13 @@ def pretrain(
 
     # The rows are looked up batch by batch: a memory-mapped data set stays on the disk.
     objective = contrastive_objective(
-        model, dataset.images.to(device), config.augment(dataset.image_size), config.temperature
+        network,
+        dataset.images.to(device),
+        config.augment(dataset.image_size),
+        config.temperature,
+        config.micro_batch,
+        config.loss_chunk,
+        config.global_negatives,
     )
     with run or nullcontext():
         fit(model, lambda batch, views: objective(rows[batch], views), len(rows), config.loop(), run, "pretraining")

@@ -19,6 +19,7 @@ from torch.optim import Optimizer
 from simclr_lib.config import FREE_ON_RESUME, TrainConfig
 from simclr_lib.data import ImageDataset
 from simclr_lib.device import environment
+from simclr_lib.distributed import agree, distribute, from_leader, world
 from simclr_lib.errors import SimCLRError
 from simclr_lib.loop import DivergedError
 from simclr_lib.training.checkpoint import load_checkpoint, save_checkpoint, write_atomically
@@ -40,7 +41,7 @@ class Run:
     step (`simclr_lib.loop`), model, optimiser and step are all that it takes to continue bit for bit.
 
     Use it as a context manager around training: within it, Ctrl-C finishes the step, saves and raises `Interrupted`;
-    a second Ctrl-C stops at once.
+    a second Ctrl-C stops at once. With several processes, all call it, and the leading one writes.
 
     Args:
         path: the folder. It may hold a run only if ``config.resume``.
@@ -58,6 +59,17 @@ class Run:
         self.watch: Callable[[list[dict[str, float]]], None] | None = None
         self.frame: Callable[[], tuple[str, Tensor]] | None = None
         self.interrupted = False
+        self.leads = world().leads
+        if self.leads:  # the other processes go by what this one finds
+            self._check_folder()
+        self.resumed = load_checkpoint(self.checkpoint_path) if config.resume and self.leads else None
+        if self.resumed:
+            self._check_same_run(self.resumed)
+        self._summary_writer = _summary_writer() if config.tensorboard else None  # now: a missing package is said first
+        self._tensorboard: Any = None
+
+    def _check_folder(self) -> None:
+        config = self.config
         if self.checkpoint_path.exists() and not config.resume:
             raise SimCLRError(f"{self.path} already holds a run: continue it (--resume), or choose another folder.")
         in_the_way = [name for name in WRITTEN if (self.path / name).exists()]
@@ -67,16 +79,13 @@ class Run:
             )
         if config.resume and not self.checkpoint_path.exists():
             raise SimCLRError(f"there is no checkpoint in {self.path} to resume: leave out --resume to start there.")
-        self.resumed = load_checkpoint(self.checkpoint_path) if config.resume else None
-        if self.resumed:
-            self._check_same_run(self.resumed)
-        self._summary_writer = _summary_writer() if config.tensorboard else None  # now: a missing package is said first
-        self._tensorboard: Any = None
 
     def _check_same_run(self, state: dict[str, Any]) -> None:
         if not {"config", "facts", "step", "model", "optimizer"} <= state.keys():
             raise SimCLRError(f"{self.checkpoint_path} is not the checkpoint of a run: choose another folder.")
-        then, now = {**state["config"], **state["facts"]}, {**self.config.to_dict(), **self.facts}
+        # From an older version, settings that it did not have are as they are by default.
+        settings = TrainConfig.from_dict(state["config"]).to_dict()
+        then, now = {**settings, **state["facts"]}, {**self.config.to_dict(), **self.facts}
         changed = [
             f"{name.replace('_', '-')} was {then.get(name)!r:.60}, is {now.get(name)!r:.60}"
             for name in sorted(then.keys() | now.keys())
@@ -96,20 +105,29 @@ class Run:
         epochs_a_look = self.config.monitor_every or max(1, round(self.config.epochs / 10))
         self.steps_a_look = epochs_a_look * steps_per_epoch
         step = 0
-        if not self.resumed:
-            self._film(0)
-            self.save(0)  # from here on there is something to resume
-        else:
+        resumed = from_leader(self.resumed)
+        if resumed:
             try:
-                model.load_state_dict(self.resumed["model"])
-                optimizer.load_state_dict(self.resumed["optimizer"])
+                model.load_state_dict(resumed["model"])
+                optimizer.load_state_dict(resumed["optimizer"])
             except (RuntimeError, ValueError) as error:
                 raise SimCLRError(
                     f"the weights in {self.checkpoint_path} do not fit its settings: it is damaged. Use another copy."
                 ) from error
-            step = self.resumed["step"]
+            step = resumed["step"]
+        self.last_time = self.last_save = time.monotonic()
+        if not self.leads:
+            return step
+        if not resumed:
+            self._film(0)
+            self.save(0)  # from here on there is something to resume
         device = next(model.parameters()).device
-        about = {"config": self.config.to_dict(), **self.facts, "environment": environment(device)}
+        about = {
+            "config": self.config.to_dict(),
+            **self.facts,
+            "environment": environment(device),
+            "processes": world().size,
+        }
         write_atomically(self.path / "config.json", json.dumps(about, indent=2).encode())
         self._keep_metrics_before(step)
         for frame in (self.path / FILM).glob("*.pt"):
@@ -121,6 +139,8 @@ class Run:
         return step
 
     def losses(self, first_step: int, losses: list[float], lrs: list[float]) -> None:
+        if not self.leads:
+            return
         seconds = time.monotonic() - self.last_time
         self.last_time += seconds
         speed = round(len(losses) * self.config.batch_size / max(seconds, 1e-9), 1)
@@ -130,25 +150,25 @@ class Run:
         )
 
     def due(self, step: int) -> bool:
-        self._looking = (self.monitor or self.frame) is not None and (
+        looking = (self.monitor or self.frame) is not None and (
             (step + 1) % self.steps_a_look == 0 or step + 1 == self.total_steps
         )
-        self._saving = (
-            step + 1 == self.total_steps or time.monotonic() - self.last_save >= self.config.checkpoint_seconds
-        )
-        return self._looking or self._saving or self.interrupted
+        saving = step + 1 == self.total_steps or time.monotonic() - self.last_save >= self.config.checkpoint_seconds
+        self._looking, self._saving, self._stopping = agree(looking, saving and self.leads, self.interrupted)
+        return self._looking or self._saving or self._stopping
 
     def act(self, step: int) -> None:
-        if self._looking:
+        if self._looking and self.leads:
             self._film(step + 1)
-        if self._looking and self.monitor:
+        if self._looking and self.leads and self.monitor:
             self._log([{"step": step, "epoch": (step + 1) / self.steps_per_epoch, **self.monitor()}])
             if self.watch:
                 self.watch(read_metrics(self.path))
-        stop = self.interrupted  # asked for now: perhaps only while looking
-        if self._saving or stop:
+        (stop,) = agree(self._stopping or self.interrupted)  # perhaps only while looking
+        if (self._saving or stop) and self.leads:
             self.save(step + 1)
         if stop:
+            agree()  # none leaves before all is saved
             raise Interrupted(
                 f"stopped after step {step + 1} of {self.total_steps}; everything is saved. Continue with the "
                 f"same command and --resume --run-dir {self.path}"
@@ -209,9 +229,11 @@ class Run:
         return self
 
     def _on_interrupt(self, number: int, frame: FrameType | None) -> None:
-        if self.interrupted:
+        if self.interrupted and world().size == 1:  # torchrun passes on what the terminal sends as well
             raise KeyboardInterrupt
         self.interrupted = True
+        if not self.leads:
+            return
         print("\nsaving after this step … (Ctrl-C again stops at once)", file=sys.stderr, flush=True)
 
     def __exit__(
@@ -224,6 +246,15 @@ class Run:
         if isinstance(error, DivergedError):
             kept = f"The last good checkpoint is {self.checkpoint_path}." if self.checkpoint_path.exists() else ""
             raise DivergedError(f"{error} {kept}".rstrip()) from error
+
+
+def prepare(model: nn.Module, config: TrainConfig) -> nn.Module:
+    """The network to call in training: of all processes together, and compiled if the settings ask for it."""
+    network = distribute(model)
+    if config.compile:
+        on_gpu = next(model.parameters()).device.type == "cuda"
+        return torch.compile(network, mode="reduce-overhead" if on_gpu else "default")  # type: ignore[return-value]
+    return network
 
 
 def facts_of(task: str, dataset: ImageDataset) -> dict[str, object]:

@@ -12,7 +12,7 @@ from simclr_lib.errors import SimCLRError
 from simclr_lib.loop import fit, initial_weights
 from simclr_lib.models import Classifier, OutputHead
 from simclr_lib.objectives import classification_objective
-from simclr_lib.training.run import Run, facts_of
+from simclr_lib.training.run import Run, facts_of, prepare
 
 
 def train_supervised(dataset: ImageDataset, config: TrainConfig, run_dir: Path | None = None) -> Classifier:
@@ -33,7 +33,7 @@ def train_supervised(dataset: ImageDataset, config: TrainConfig, run_dir: Path |
     with initial_weights(config.seed):
         encoder = config.encoder(dataset.image_size)
         model = place(Classifier(encoder, OutputHead(encoder.feature_dim, len(dataset.classes))), device)
-    objective = classification_objective(model, dataset.to(device), config.augment(dataset.image_size))
+    objective = classification_objective(prepare(model, config), dataset.to(device), config.augment(dataset.image_size))
     run = Run(run_dir, config, facts_of("supervised", dataset)) if run_dir else None
     with run or nullcontext():
         fit(model, objective, len(dataset), config.loop(), run, "supervised")

@@ -1,0 +1,301 @@
+"""Training on several processes that ``torchrun`` started: which one this is, and what they tell each other.
+
+Each process holds the whole network and computes an equal part of every batch, so that W processes train exactly
+as one does on the whole batch. Four things cross between them: embeddings (`gathered`: everybody's are negatives),
+batch statistics (`SyncBatchNorm`), gradients (PyTorch's ``DistributedDataParallel``), and a few flags (`agree`).
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.parallel import DistributedDataParallel
+
+from simclr_lib.errors import SimCLRError
+
+T = TypeVar("T")
+
+SECONDS_TO_NOTICE = 2.0  # that the others have, after a time-out, to say that they saw it too
+
+
+@dataclass(frozen=True)
+class World:
+    """The processes of a run.
+
+    Attributes:
+        rank: this process's number, 0 … size − 1.
+        size: how many there are; 1 without ``torchrun``.
+    """
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def leads(self) -> bool:
+        """Whether this is the process that writes, prints and evaluates."""
+        return self.rank == 0
+
+    def part(self, n: int) -> slice:
+        """This process's rows of a batch of ``n``."""
+        if n % self.size:
+            fewer = n - n % self.size
+            nearest = f"{fewer} or {fewer + self.size}" if fewer else str(self.size)
+            raise SimCLRError(
+                f"a batch of {n} does not divide among {self.size} processes: use --batch-size {nearest}."
+            )
+        rows = n // self.size
+        return slice(self.rank * rows, (self.rank + 1) * rows)
+
+
+class LostProcessError(SimCLRError):
+    """Another process ended, or does not answer."""
+
+
+def world() -> World:
+    """The processes that this one trains with: those it has `joined`, or itself alone."""
+    if dist.is_available() and dist.is_initialized():
+        return World(dist.get_rank(), dist.get_world_size())
+    return World()
+
+
+@contextmanager
+def joined(device: torch.device, timeout: float = 600.0) -> Iterator[World]:
+    """Within it, this process works together with those that ``torchrun`` started beside it; alone, it changes nothing.
+
+    Args:
+        device: what the process computes on: gloo connects CPUs, NCCL connects GPUs.
+        timeout: seconds to wait for the others, at the start and in every exchange.
+
+    Raises:
+        LostProcessError: a process did not come, ended, or does not answer; says which where that can be known.
+    """
+    if int(os.environ.get("WORLD_SIZE", 1)) == 1 or dist.is_initialized():
+        yield world()
+        return
+    wait = timedelta(seconds=timeout)
+    me = World(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
+    store = _meeting_place(me, wait)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    # Flags travel between the hosts, so that no GPU has to wait for them.
+    backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+    dist.init_process_group(backend, store=store, rank=me.rank, world_size=me.size, timeout=wait)
+    try:
+        yield me
+    except RuntimeError as error:
+        if not _is_lost_connection(error):
+            raise
+        silent = _silent(store, me) if "timed out" in str(error).lower() else []
+        what = f"process {', '.join(silent)} did not answer for {timeout:g} s" if silent else "another one is gone"
+        raise LostProcessError(
+            f"process {me.rank} of 0…{me.size - 1} lost its connection: {what}. See what that printed; then go on with "
+            "--resume, or let torchrun do so with --max-restarts."
+        ) from error
+    finally:
+        with suppress(RuntimeError):
+            dist.destroy_process_group()
+
+
+def _meeting_place(me: World, wait: timedelta) -> dist.Store:
+    """Where the processes leave word for each other, once all are there. Names who does not come."""
+    torchrun_has_one = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+    host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    place = dist.TCPStore(host, port, me.size, me.leads and not torchrun_has_one, wait, wait_for_workers=False)
+    # What processes left there before a restart is not for us.
+    store = dist.PrefixStore(f"simclr/{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", place)
+    store.set(f"here/{me.rank}", "")
+    missing: list[str] = []
+    for rank in range(me.size):
+        try:
+            store.wait([f"here/{rank}"], timedelta(milliseconds=100) if missing else wait)
+        except RuntimeError:
+            missing.append(str(rank))
+    if missing:
+        raise LostProcessError(
+            f"process {', '.join(missing)} of 0…{me.size - 1} did not come within {wait.total_seconds():g} s: "
+            "start it, or start fewer (--nproc-per-node, --nnodes)."
+        )
+    return store
+
+
+def _silent(store: dist.Store, me: World) -> list[str]:
+    """The processes that do not notice the lost connection as this one does: it is them that do not answer."""
+    try:
+        store.set(f"noticed/{me.rank}", "")
+        time.sleep(SECONDS_TO_NOTICE + me.leads)  # the leading process keeps the store, so it leaves last
+        return [str(rank) for rank in range(me.size) if not store.check([f"noticed/{rank}"])]
+    except RuntimeError:  # the store is gone, too
+        return []
+
+
+def _is_lost_connection(error: RuntimeError) -> bool:
+    return isinstance(error, dist.DistError) or "gloo" in str(error).lower() or "connection" in str(error).lower()
+
+
+def restarted() -> bool:
+    """Whether ``torchrun --max-restarts`` has started this process again after one was lost."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0
+
+
+@contextmanager
+def leader_first() -> Iterator[None]:
+    """The leading process does it first, then all others: to download and decode once."""
+    me = world()
+    if me.leads:
+        yield
+    agree()
+    if not me.leads:
+        yield
+
+
+def agree(*flags: bool) -> list[bool]:
+    """For each flag, whether any process has raised it. All must call it together; none goes on before all have."""
+    if world().size == 1:
+        return list(flags)
+    raised = torch.tensor([0, *flags], dtype=torch.int32)
+    dist.all_reduce(raised, dist.ReduceOp.MAX)
+    return [bool(flag) for flag in raised[1:]]
+
+
+def from_leader(value: T) -> T:
+    """The leading process's value: tensors and plain values."""
+    if world().size == 1:
+        return value
+    box = [value]
+    dist.broadcast_object_list(box, src=0)
+    return box[0]
+
+
+def average(values: Tensor) -> Tensor:
+    """Mean over the processes, without gradient."""
+    if world().size == 1:
+        return values
+    values = values.clone()
+    dist.all_reduce(values)
+    return values / world().size
+
+
+def gathered(rows: Tensor) -> Tensor:
+    """Everybody's rows, in the order of the processes, with the exact gradient.
+
+    A process's rows enter the others' losses too. So their gradient is the sum of what all processes send back; the
+    usual ``all_gather`` sends nothing, and embeddings then learn only from their own process's loss.
+
+    Args:
+        rows: float [n, D], of the same n in every process.
+
+    Returns:
+        float [W · n, D].
+
+    Raises:
+        SimCLRError: the processes have different numbers of rows.
+    """
+    if world().size == 1:
+        return rows
+    counts = [torch.zeros(1, dtype=torch.int64) for _ in range(world().size)]
+    dist.all_gather(counts, torch.tensor([len(rows)]))
+    if len({int(count) for count in counts}) > 1:
+        raise SimCLRError(
+            f"the processes have batches of {', '.join(str(int(count)) for count in counts)} rows: they must be equal. "
+            "Drop the last, smaller batch (drop_last=True)."
+        )
+    # Each adds its rows to the others' zeros.
+    before, after = world().rank * len(rows), (world().size - 1 - world().rank) * len(rows)
+    return summed(F.pad(rows, (0, 0, before, after)))
+
+
+def summed(values: Tensor) -> Tensor:
+    """Sum over the processes, with the exact gradient: what comes back is the sum over the processes, too."""
+    return values if world().size == 1 else _Sum.apply(values)
+
+
+class _Sum(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        total = values.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return _Sum.apply(gradient)
+
+
+class SyncBatchNorm(nn.modules.batchnorm._BatchNorm):
+    """Batch norm with the mean and variance of all processes' batches, on any device.
+
+    (``torch.nn.SyncBatchNorm`` does so on GPUs only; there it is faster.)
+    """
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        if input.ndim < 2:
+            raise ValueError(f"expected at least 2 dimensions, not {input.ndim}")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """float [N, C, …] → the same shape."""
+        if not self.training or world().size == 1:
+            return super().forward(x)
+        over = [0, *range(2, x.ndim)]  # all but the channels
+        size = world().size
+        count = size * x.numel() // x.shape[1]
+        values = x.to(torch.promote_types(x.dtype, torch.float32))
+        mean = summed(values.mean(over, keepdim=True)) / size
+        centered = values - mean
+        variance = summed(centered.square().mean(over, keepdim=True)) / size
+        normalized = centered * (variance + self.eps).rsqrt()
+        if self.affine:
+            shape = mean.shape
+            normalized = normalized * self.weight.view(shape) + self.bias.view(shape)
+        if self.track_running_stats:
+            self._keep(mean.detach().flatten(), variance.detach().flatten() * count / max(1, count - 1))
+        return normalized.to(x.dtype)
+
+    def _keep(self, mean: Tensor, variance: Tensor) -> None:
+        """Let the running statistics follow those of a batch."""
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.num_batches_tracked is not None
+        self.num_batches_tracked += 1
+        rate = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
+        self.running_mean.lerp_(mean.to(self.running_mean.dtype), rate)
+        self.running_var.lerp_(variance.to(self.running_var.dtype), rate)
+
+
+def distribute(model: nn.Module) -> nn.Module:
+    """The network to call in training: the model itself, or, with several processes, one that keeps all copies equal.
+
+    The model's batch norms are exchanged, in place, for ones that share their statistics. Parameters stay the same
+    objects; names in the state dict, too.
+    """
+    if world().size == 1:
+        return model
+    device = next(model.parameters()).device
+    if device.type == "cuda":
+        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    else:
+        _exchange_batch_norm(model)
+    return DistributedDataParallel(
+        model,
+        device_ids=[device.index] if device.type == "cuda" else None,
+        gradient_as_bucket_view=True,
+    )
+
+
+def _exchange_batch_norm(module: nn.Module) -> None:
+    for name, child in module.named_children():
+        if isinstance(child, nn.BatchNorm1d | nn.BatchNorm2d):
+            synchronized = SyncBatchNorm(child.num_features, child.eps, child.momentum, child.affine)
+            synchronized.__dict__ = child.__dict__  # the same parameters and buffers
+            setattr(module, name, synchronized)
+        else:
+            _exchange_batch_norm(child)

@@ -1,0 +1,105 @@
+"""`simclr plan` estimates what `simclr train` then takes."""
+
+import json
+import math
+
+import pytest
+import torch
+
+from simclr_lib.cli import main
+from simclr_lib.commands.plan import Calibration, PlanConfig, bytes_kept, estimate, loss_work, size_of, stepper
+from simclr_lib.loop import LoopConfig
+
+TINY = PlanConfig(
+    dataset="emblems", stem="fast", width=4, projection_hidden=16, projection_dim=8, batch_size=64, optimizer="sgd"
+)
+HERE = Calibration(
+    fixed=0.5, per_image=0.01, loss_rate=1e9, kept=1e6, weights=4_000_000, norms=20, bandwidth=1e9, latency=1e-3
+)
+
+
+def test_one_process_exchanges_nothing_and_takes_all_images():
+    one = estimate(TINY, HERE, 32, 1000, 1)
+    assert one.exchange == 0
+    assert one.compute == pytest.approx(0.5 + 64 * 0.01)
+    assert one.loss == pytest.approx(3 * 2 * 128 * 128 * 8 / 1e9)
+
+
+def test_processes_share_the_images_and_each_sees_all_negatives():
+    one, four = estimate(TINY, HERE, 32, 1000, 1), estimate(TINY, HERE, 32, 1000, 4)
+    assert four.compute == pytest.approx(0.5 + 16 * 0.01)
+    assert four.loss == pytest.approx(one.loss / 4)
+    assert four.memory < one.memory
+
+
+def test_exchange_follows_the_stated_formula():
+    def all_reduce(size):
+        return 2 * 3 / 4 * size / 1e9 + 2 * 2 * 1e-3  # W = 4, log2 W = 2
+
+    expected = 2 * all_reduce(2 * 64 * 8 * 4) + all_reduce(4_000_000) + (4 * 20 + 3) * all_reduce(0)
+    assert estimate(TINY, HERE, 32, 1000, 4).exchange == pytest.approx(expected)
+
+
+def test_memory_counts_weights_optimizer_activations_similarities_and_images():
+    memory = estimate(TINY, HERE, 32, 1000, 1).memory
+    assert memory == 4_000_000 * 3 + 64 * 1e6 + 3 * 128 * 128 * 4 + 1000 * 3 * 32 * 32
+    chunked = estimate(PlanConfig(**{**vars(TINY), "loss_chunk": 8}), HERE, 32, 1000, 1).memory
+    assert memory - chunked == 3 * (128 - 8) * 128 * 4
+    cached = estimate(PlanConfig(**{**vars(TINY), "micro_batch": 16}), HERE, 32, 1000, 1)
+    assert memory - cached.memory == 48 * 1e6
+    assert cached.compute == pytest.approx(4 / 3 * (0.5 + 64 * 0.01))
+
+
+def test_the_loss_is_three_products_of_all_similarities():
+    assert loss_work(16, 64, 8) == 3 * 2 * 32 * 128 * 8
+
+
+def test_kept_bytes_grow_with_the_images():
+    def kept(images):
+        torch.manual_seed(0)
+        return bytes_kept(*stepper(TINY, 32, torch.device("cpu"), images))
+
+    few, more, many = kept(16), kept(32), kept(48)
+    assert 0 < few < more
+    # A number for each image, but for the similarities, which grow with the square.
+    similarities = [4 * (2 * images) ** 2 for images in (16, 32, 48)]
+    growth = (more - similarities[1]) - (few - similarities[0]), (many - similarities[2]) - (more - similarities[1])
+    assert growth[1] == pytest.approx(growth[0], rel=0.1)
+
+
+def test_known_data_sets_need_not_be_there():
+    assert size_of(PlanConfig(dataset="cifar10")) == (50_000, 32)
+    assert size_of(PlanConfig(dataset="stl10", limit=1000, image_size=64)) == (1000, 64)
+
+
+def test_the_plan_is_printed_and_measured_on_as_many_processes(tmp_path, capsys):
+    out = tmp_path / "plan.json"
+    options = ["--dataset", "emblems", "--stem", "fast", "--width", "4", "--projection-hidden", "16", "--epochs", "2"]
+    options += ["--batch-size", "64", "--processes", "1", "2", "--measure", "--device", "cpu", "--out", str(out)]
+    assert main(["plan", *options]) == 0
+    file = json.loads(out.read_text())
+    steps = 2 * (round(8192 * 0.95) // 64)
+    assert file["steps"] == steps == 2 * LoopConfig(2, 64, "sgd", 1.0).steps_per_epoch(round(8192 * 0.95))
+    assert f"{steps:,} steps of 64 images" in capsys.readouterr().out
+    for processes in (1, 2):
+        row = file["results"][f"{processes} processes"]
+        assert row["processes"] == processes
+        assert row["step"] == pytest.approx(row["compute"] + row["loss"] + row["exchange"], abs=1e-3)
+        assert 0 < row["measured"] < math.inf
+    assert file["results"]["1 processes"]["exchange"] == 0 < file["results"]["2 processes"]["exchange"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--processes", "0"], "--processes needs numbers of at least 1"),
+        (["--processes", "3"], "does not divide among 3 processes"),
+        (["--bandwidth", "0"], "--bandwidth must be above 0"),
+        (["--dataset", "imagefolder", "--data-dir", "nowhere"], "nowhere"),
+    ],
+)
+def test_what_cannot_be_planned_gets_one_line(capsys, options, message):
+    assert main(["plan", "--batch-size", "64", *options]) == 2
+    error = capsys.readouterr().err.strip()
+    assert message in error
+    assert "\n" not in error
