@@ -492,3 +492,16 @@ def test_simclr_learns_the_classes_of_emblems_without_labels():
         for name, e in encoders.items()
     }
     assert score["trained"] > score["random"] + 0.1, score
+
+
+def test_a_compiled_network_learns_the_same(emblems, tmp_path, monkeypatch):
+    """All but the code generation, which is PyTorch's and takes a minute."""
+    modes, real = [], torch.compile
+    monkeypatch.setattr(torch, "compile", lambda net, mode: modes.append(mode) or real(net, backend="eager"))
+    few = dataclasses.replace(TINY, epochs=1, lr=1e-5)
+    pretrain(emblems, few, tmp_path / "eager")
+    pretrain(emblems, dataclasses.replace(few, compile=True), tmp_path / "compiled")
+    assert modes == ["default"]
+    for a, b in zip(read_metrics(tmp_path / "eager"), read_metrics(tmp_path / "compiled"), strict=True):
+        assert a.get("loss") == pytest.approx(b.get("loss"), abs=1e-3)
+    assert list(weights(tmp_path / "compiled")) == list(weights(tmp_path / "eager"))
