@@ -76,6 +76,15 @@ def sweeps(base: TrainConfig) -> dict[str, Sweep]:
         "batch-size": pretrainings(
             {f"batch {b}": replace(base, batch_size=b, lr=0.4 * math.sqrt(b / 64)) for b in (16, 64, 256)}
         ),
+        # The same with as many steps whatever the batch: what is left of the difference when all learn as often?
+        "steps": pretrainings(
+            {
+                f"batch {b}": replace(
+                    base, batch_size=b, lr=0.4 * math.sqrt(b / 64), epochs=max(1, base.epochs * b // 64)
+                )
+                for b in (16, 64, 256)
+            }
+        ),
         # Figure 8: what is the projection head good for, and is h or z the better representation?
         "head": pretrainings(
             {
@@ -193,7 +202,7 @@ class SweepConfig:
     """Settings of ``simclr sweep``."""
 
     name: Annotated[str, tyro.conf.Positional]
-    """crop-color, temperature, batch-size, head, epochs, labels or shifts."""
+    """crop-color, temperature, batch-size, steps, head, epochs, labels or shifts."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """One run of each variant with each seed."""
     epochs: int = SHORT.epochs
