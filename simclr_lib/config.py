@@ -19,7 +19,10 @@ from simclr_lib.models import ProjectionHead, ResNet, SimCLR, Stem, resnet18, re
 from simclr_lib.optim import OptimizerName, default_lr
 
 # Settings that do not change what a run computes: they may differ when it is resumed.
-FREE_ON_RESUME = ("data_dir", "download", "device", "run_dir", "resume", "checkpoint_seconds", "tensorboard", "timeout")
+FREE_ON_RESUME = (
+    *("data_dir", "download", "device", "run_dir", "resume", "checkpoint_seconds", "tensorboard", "timeout"),
+    "loss_chunk",  # but for rounding
+)
 
 
 @dataclass(frozen=True)
@@ -79,8 +82,9 @@ class TrainConfig:
     batch_size: int = 512
     """Images a step, of all processes together; SimCLR makes two views of each."""
     micro_batch: int | None = None
-    """Take so many images of a process's part through the network at a time (gradient caching): memory for large
-    batches, at a third more time. Exact but for batch norm, which then sees a micro-batch. By default all at once."""
+    """Take so many images of a process's part through the network at a time (gradient caching): large batches with the
+    activations of a small one, at a third more time. Exact but for batch norm, which then sees a micro-batch. By
+    default all at once. Training with labels does not use it."""
     loss_chunk: int | None = None
     """Compare so many embeddings with all others at a time; by default all, which takes memory with their square."""
     global_negatives: bool = True

@@ -65,8 +65,8 @@ def autocast(device: torch.device, precision: Precision = "auto") -> AbstractCon
     """The autocast context of a precision: "auto" is bfloat16 where that is faster."""
     if precision not in ("auto", "bf16", "fp32"):
         raise SimCLRError(f"unknown precision {precision!r}: choose auto, bf16 or fp32.")
-    if precision == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported():
-        raise SimCLRError("this GPU does not compute in bfloat16: use --precision fp32.")
+    if precision == "bf16" and device.type == "cuda" and not has_fast_bfloat16(device):
+        raise SimCLRError("this GPU does not compute in bfloat16, it only imitates it: use --precision fp32.")
     enabled = precision == "bf16" or (precision == "auto" and has_fast_bfloat16(device))
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)
 

@@ -25,7 +25,9 @@ from simclr_lib.errors import SimCLRError
 
 T = TypeVar("T")
 
-SECONDS_TO_NOTICE = 2.0  # that the others have, after a time-out, to say that they saw it too
+SECONDS_TO_NOTICE = 5.0  # that the others have, after a time-out, to say that they saw it too
+
+_stores: list[dist.Store] = []  # while `joined`: of this start of the processes, of all of the job's
 
 
 @dataclass(frozen=True)
@@ -84,34 +86,45 @@ def joined(device: torch.device, timeout: float = 600.0) -> Iterator[World]:
         return
     wait = timedelta(seconds=timeout)
     me = World(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
-    store = _meeting_place(me, wait)
     if device.type == "cuda":
         torch.cuda.set_device(device)
     # Flags travel between the hosts, so that no GPU has to wait for them.
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-    dist.init_process_group(backend, store=store, rank=me.rank, world_size=me.size, timeout=wait)
     try:
+        _stores[:] = _meeting_place(me, wait)
+        dist.init_process_group(backend, store=_stores[0], rank=me.rank, world_size=me.size, timeout=wait)
         yield me
     except RuntimeError as error:
         if not _is_lost_connection(error):
             raise
-        silent = _silent(store, me) if "timed out" in str(error).lower() else []
+        silent = _silent(me, "timed out" in str(error).lower())
         what = f"process {', '.join(silent)} did not answer for {timeout:g} s" if silent else "another one is gone"
         raise LostProcessError(
             f"process {me.rank} of 0…{me.size - 1} lost its connection: {what}. See what that printed; then go on with "
             "--resume, or let torchrun do so with --max-restarts."
         ) from error
     finally:
-        with suppress(RuntimeError):
-            dist.destroy_process_group()
+        _stores.clear()
+        if dist.is_initialized():
+            with suppress(RuntimeError):
+                dist.destroy_process_group()
 
 
-def _meeting_place(me: World, wait: timedelta) -> dist.Store:
-    """Where the processes leave word for each other, once all are there. Names who does not come."""
+def _meeting_place(me: World, wait: timedelta) -> list[dist.Store]:
+    """Where the processes leave word for each other, once all are there, and where they do so across restarts.
+
+    Raises:
+        LostProcessError: names who does not come.
+    """
     torchrun_has_one = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
     host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-    place = dist.TCPStore(host, port, me.size, me.leads and not torchrun_has_one, wait, wait_for_workers=False)
-    # What processes left there before a restart is not for us.
+    try:
+        place = dist.TCPStore(host, port, me.size, me.leads and not torchrun_has_one, wait, wait_for_workers=False)
+    except RuntimeError as error:
+        raise LostProcessError(
+            f"process {me.rank} of 0…{me.size - 1} finds nobody at {host}:{port}: start process 0 there first."
+        ) from error
+    # What processes left there before a restart is not for us. (PyTorch's own meeting place goes by the same count.)
     store = dist.PrefixStore(f"simclr/{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", place)
     store.set(f"here/{me.rank}", "")
     missing: list[str] = []
@@ -125,16 +138,18 @@ def _meeting_place(me: World, wait: timedelta) -> dist.Store:
             f"process {', '.join(missing)} of 0…{me.size - 1} did not come within {wait.total_seconds():g} s: "
             "start it, or start fewer (--nproc-per-node, --nnodes)."
         )
-    return store
+    return [store, dist.PrefixStore("simclr/job", place)]
 
 
-def _silent(store: dist.Store, me: World) -> list[str]:
+def _silent(me: World, timed_out: bool) -> list[str]:
     """The processes that do not notice the lost connection as this one does: it is them that do not answer."""
     try:
-        store.set(f"noticed/{me.rank}", "")
+        _stores[0].set(f"noticed/{me.rank}", "")
+        if not timed_out:  # a process that ended is torchrun's to name
+            return []
         time.sleep(SECONDS_TO_NOTICE + me.leads)  # the leading process keeps the store, so it leaves last
-        return [str(rank) for rank in range(me.size) if not store.check([f"noticed/{rank}"])]
-    except RuntimeError:  # the store is gone, too
+        return [str(rank) for rank in range(me.size) if not _stores[0].check([f"noticed/{rank}"])]
+    except (RuntimeError, IndexError):  # the store is gone, too
         return []
 
 
@@ -142,20 +157,27 @@ def _is_lost_connection(error: RuntimeError) -> bool:
     return isinstance(error, dist.DistError) or "gloo" in str(error).lower() or "connection" in str(error).lower()
 
 
-def restarted() -> bool:
-    """Whether ``torchrun --max-restarts`` has started this process again after one was lost."""
-    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0
+def remember(name: str, value: str) -> None:
+    """Leave a word for this job's processes, also for those that ``torchrun --max-restarts`` starts later."""
+    if _stores:
+        _stores[1].set(name, value)
+
+
+def recall(name: str) -> str | None:
+    """What a process of this job said, before a restart or since; None if none has."""
+    return _stores[1].get(name).decode() if _stores and _stores[1].check([name]) else None
 
 
 @contextmanager
-def leader_first() -> Iterator[None]:
-    """The leading process does it first, then all others: to download and decode once."""
-    me = world()
-    if me.leads:
-        yield
-    agree()
-    if not me.leads:
-        yield
+def first_on_each_machine() -> Iterator[None]:
+    """One process of each machine does it before the others: to download and decode once. It may take its time."""
+    machine = f"ready on {os.environ.get('GROUP_RANK', 0)}"
+    first = int(os.environ.get("LOCAL_RANK", world().rank)) == 0
+    if _stores and not first:
+        _stores[0].wait([machine], timedelta(days=1))
+    yield
+    if _stores and first:
+        _stores[0].set(machine, "")
 
 
 def agree(*flags: bool) -> list[bool]:
@@ -209,7 +231,8 @@ def gathered(rows: Tensor) -> Tensor:
             f"the processes have batches of {', '.join(str(int(count)) for count in counts)} rows: they must be equal. "
             "Drop the last, smaller batch (drop_last=True)."
         )
-    # Each adds its rows to the others' zeros.
+    # Each adds its rows to the others' zeros: twice the bytes of an all-gather, which is little beside the gradients',
+    # and one exchange whose gradient is plain to see serves embeddings and statistics.
     before, after = world().rank * len(rows), (world().size - 1 - world().rank) * len(rows)
     return summed(F.pad(rows, (0, 0, before, after)))
 
@@ -245,20 +268,18 @@ class SyncBatchNorm(nn.modules.batchnorm._BatchNorm):
         """float [N, C, …] → the same shape."""
         if not self.training or world().size == 1:
             return super().forward(x)
-        over = [0, *range(2, x.ndim)]  # all but the channels
-        size = world().size
-        count = size * x.numel() // x.shape[1]
-        values = x.to(torch.promote_types(x.dtype, torch.float32))
-        mean = summed(values.mean(over, keepdim=True)) / size
-        centered = values - mean
-        variance = summed(centered.square().mean(over, keepdim=True)) / size
-        normalized = centered * (variance + self.eps).rsqrt()
-        if self.affine:
-            shape = mean.shape
-            normalized = normalized * self.weight.view(shape) + self.bias.view(shape)
-        if self.track_running_stats:
-            self._keep(mean.detach().flatten(), variance.detach().flatten() * count / max(1, count - 1))
-        return normalized.to(x.dtype)
+        with torch.no_grad():
+            # PyTorch's own batch norm is the fastest way to the statistics of this process's batch.
+            values = x.to(torch.promote_types(x.dtype, torch.float32))
+            _, mean, scale = torch.native_batch_norm(values, None, None, None, None, True, 0.0, self.eps)
+            variance = scale.pow(-2) - self.eps
+            means, variances = gathered(torch.cat([mean, variance])[None]).chunk(2, dim=1)  # [W, C] each
+            mean = means.mean(dim=0)
+            variance = (variances + (means - mean).square()).mean(dim=0)  # within the processes and between them
+            if self.track_running_stats:
+                count = world().size * x.numel() // x.shape[1]
+                self._keep(mean, variance * count / max(1, count - 1))
+        return _Normalize.apply(x, mean, variance, self.weight, self.bias, self.eps)
 
     def _keep(self, mean: Tensor, variance: Tensor) -> None:
         """Let the running statistics follow those of a batch."""
@@ -269,6 +290,42 @@ class SyncBatchNorm(nn.modules.batchnorm._BatchNorm):
         rate = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
         self.running_mean.lerp_(mean.to(self.running_mean.dtype), rate)
         self.running_var.lerp_(variance.to(self.running_var.dtype), rate)
+
+
+class _Normalize(torch.autograd.Function):
+    """(x − mean) / √(variance + ε) · weight + bias, differentiated through the statistics of all processes' batches.
+
+    With x̂ the normalised values, g the gradient that comes back, and means over all processes' batches, that is
+
+        weight / √(variance + ε) · (g − mean(g) − x̂ · mean(g x̂)).
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, mean: Tensor, variance: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
+    ) -> Tensor:
+        ctx.save_for_backward(x, mean, variance, weight)
+        ctx.eps = eps
+        return F.batch_norm(x.to(mean.dtype), mean, variance, weight, bias, training=False, eps=eps).to(x.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        x, mean, variance, weight = ctx.saved_tensors
+        values, g = x.to(mean.dtype), gradient.to(mean.dtype)
+        own = torch.ones_like(mean) if weight is None else weight
+        # With the statistics held fixed: weight / √(variance + ε) · g, Σ g x̂ and Σ g of this process's batch.
+        fixed, for_weight, for_bias = torch.ops.aten.native_batch_norm_backward(
+            g, values, own, mean, variance, None, None, False, ctx.eps, [True, True, True]
+        )
+        count = world().size * x.numel() // x.shape[1]
+        mean_g, mean_g_normalized = summed(torch.cat([for_bias, for_weight])).div(count).chunk(2)
+        scale = (variance + ctx.eps).rsqrt()
+        slope = own * scale.square() * mean_g_normalized  # mean(g x̂) x̂ and mean(g), as slope · x + offset
+        offset = own * scale * mean_g - slope * mean
+        shape = [1, -1] + [1] * (x.ndim - 2)
+        for_x = fixed.sub_(offset.view(shape)).addcmul_(values, slope.view(shape), value=-1).to(x.dtype)
+        # DDP takes the mean of the processes' gradients of the parameters, so each gives that of its own batch.
+        return for_x, None, None, *((None, None) if weight is None else (for_weight, for_bias)), None
 
 
 def distribute(model: nn.Module) -> nn.Module:
@@ -284,11 +341,10 @@ def distribute(model: nn.Module) -> nn.Module:
         model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
     else:
         _exchange_batch_norm(model)
-    return DistributedDataParallel(
-        model,
-        device_ids=[device.index] if device.type == "cuda" else None,
-        gradient_as_bucket_view=True,
-    )
+    ids = [device.index] if device.type == "cuda" else None
+    network = DistributedDataParallel(model, device_ids=ids, gradient_as_bucket_view=True)
+    network.broadcast_buffers = False  # they are equal everywhere; the argument's name changes between versions
+    return network
 
 
 def _exchange_batch_norm(module: nn.Module) -> None:

@@ -75,12 +75,13 @@ def own_views(augment: SimCLRAugment, images: Tensor, indices: Tensor, generator
 
 
 def cached_embeddings(network: nn.Module, views: Tensor, micro_batch: int) -> Tensor:
-    """z of all views, with the memory that the network needs for a few (gradient caching, Gao et al. 2021).
+    """z of all views, with the activations of a few (gradient caching, Gao et al. 2021).
 
     A first pass keeps no activations, only z. When the loss's gradient with respect to z is there, a second pass
-    takes each micro-batch through the network again and on to its weights' gradients: a quarter more work or more,
-    for memory that no longer grows with the batch. Loss and gradients are exactly those of one pass if each z depends
-    on its own view only. Batch norm makes it depend on the batch; here, on its micro-batch.
+    takes each micro-batch through the network again and on to its weights' gradients: a third more work, for
+    activations that no longer grow with the batch (the views themselves still do). Loss and gradients are exactly
+    those of one pass if each z depends on its own view only. Batch norm makes it depend on the batch; here, on its
+    micro-batch.
 
     Args:
         network: views → (h, z), in training mode.
@@ -91,15 +92,15 @@ def cached_embeddings(network: nn.Module, views: Tensor, micro_batch: int) -> Te
         float [2n, D]. Its backward pass is the second pass.
     """
     n = len(views) // 2
-    if not 1 <= micro_batch <= n:
-        raise SimCLRError(f"a micro-batch of {micro_batch} must be between 1 and the {n} images of a process's batch.")
+    check_micro_batch(micro_batch, n)
     parts = [
         torch.cat([images, images + n]) for images in torch.arange(n, device=views.device).split(micro_batch)
     ]  # rows of views
     kind = views.device.type
     dtype, enabled = torch.get_autocast_dtype(kind), torch.is_autocast_enabled(kind)
     with torch.no_grad(), _statistics_kept(network):
-        z = torch.cat([network(views[rows])[1] for rows in parts])[torch.cat(parts).argsort()]
+        # A compiled network may use an output's memory again in the next pass.
+        z = torch.cat([network(views[rows])[1].clone() for rows in parts])[torch.cat(parts).argsort()]
 
     def second_pass(z_gradient: Tensor) -> None:
         for rows in parts:
@@ -111,6 +112,14 @@ def cached_embeddings(network: nn.Module, views: Tensor, micro_batch: int) -> Te
 
     z.requires_grad_().register_hook(second_pass)
     return z
+
+
+def check_micro_batch(micro_batch: int | None, images: int) -> None:
+    """Raise `SimCLRError` unless a micro-batch is a part of a process's ``images`` of a step."""
+    if micro_batch is not None and not 1 <= micro_batch <= images:
+        raise SimCLRError(
+            f"a micro-batch of {micro_batch} must be between 1 and {images}, the images of a process in a step."
+        )
 
 
 @contextmanager

@@ -20,7 +20,7 @@ import torch
 from simclr_lib.data import load_dataset
 from simclr_lib.evaluation import make_film
 from simclr_lib.loop import seeded
-from simclr_lib.teaching.explorer import html_page, make_scene
+from simclr_lib.teaching.explorer import HERE, html_page, make_scene
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 FLAGS = [
@@ -451,3 +451,39 @@ def test_in_jupyterlab_a_selection_comes_back_to_python(chromium, lab):
     assert len(json.loads(output.inner_text().removeprefix("selected: "))) == count
     assert errors == []
     context.close()
+
+
+def test_drawn_before_it_is_on_the_page_it_takes_the_pages_colors_when_it_gets_there(chromium, address):
+    """As a notebook does when a cell is run again."""
+    code = (HERE / "explorer.js").read_text(encoding="utf-8")
+    with opened(chromium, address, color_scheme="light") as (page, errors):
+        page.evaluate(
+            """async (code) => {
+                const script = new Blob([code], { type: "text/javascript" });
+                const { default: widget } = await import(URL.createObjectURL(script));
+                const scene = JSON.parse(document.querySelector('script[type="application/json"]').textContent);
+                const get = (name) => name === "scene" ? scene : [];
+                const model = { get, set() {}, save_changes() {}, on() {}, off() {} };
+                const place = document.createElement("div");
+                widget.render({ model, el: place });
+                document.body.append(place);
+                place.id = "late";
+            }""",
+            code,
+        )
+        page.wait_for_timeout(500)
+        ground = page.evaluate(
+            "[...document.querySelector('#late .stage > canvas').getContext('2d').getImageData(2, 2, 1, 1).data]"
+        )
+        assert sum(ground[:3]) > 600
+        assert not page.evaluate("document.querySelector('#late > *').classList.contains('dark')")
+        assert errors == []
+
+
+def test_jupyter_notebook_leaves_the_keys_to_all_that_takes_them(chromium, address):
+    """Its shortcuts listen before anybody else does, but not on elements that say so (Lumino's attribute)."""
+    with opened(chromium, address) as (page, _):
+        focusable = page.locator(".simclr-explorer :is(canvas[tabindex], button, input, select)")
+        assert focusable.count() > 5
+        for element in focusable.all():
+            assert element.get_attribute("data-lm-suppress-shortcuts") == "true"

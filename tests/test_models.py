@@ -305,5 +305,5 @@ def test_gradient_caching_works_at_the_precision_of_the_first_pass(simclr):
 
 @pytest.mark.parametrize("micro_batch", [0, 9])
 def test_a_micro_batch_is_a_part_of_the_batch(simclr, micro_batch):
-    with pytest.raises(SimCLRError, match="between 1 and the 8 images"):
+    with pytest.raises(SimCLRError, match="between 1 and 8, the images"):
         gradients(simclr, torch.zeros(8, 3, 16, 16, dtype=torch.uint8), micro_batch=micro_batch)

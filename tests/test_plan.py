@@ -7,14 +7,32 @@ import pytest
 import torch
 
 from simclr_lib.cli import main
-from simclr_lib.commands.plan import Calibration, PlanConfig, bytes_kept, estimate, loss_work, size_of, stepper
+from simclr_lib.commands.plan import (
+    Calibration,
+    PlanConfig,
+    bytes_kept,
+    calibrate,
+    estimate,
+    loss_work,
+    seconds_of,
+    size_of,
+    stepper,
+)
 from simclr_lib.loop import LoopConfig
 
 TINY = PlanConfig(
     dataset="emblems", stem="fast", width=4, projection_hidden=16, projection_dim=8, batch_size=64, optimizer="sgd"
 )
 HERE = Calibration(
-    fixed=0.5, per_image=0.01, loss_rate=1e9, kept=1e6, weights=4_000_000, norms=20, bandwidth=1e9, latency=1e-3
+    fixed=0.5,
+    per_image=0.01,
+    loss_rate=1e9,
+    kept=5e5,
+    kept_per_image=1e6,
+    weights=4_000_000,
+    norms=20,
+    bandwidth=1e9,
+    latency=1e-3,
 )
 
 
@@ -36,18 +54,32 @@ def test_exchange_follows_the_stated_formula():
     def all_reduce(size):
         return 2 * 3 / 4 * size / 1e9 + 2 * 2 * 1e-3  # W = 4, log2 W = 2
 
-    expected = 2 * all_reduce(2 * 64 * 8 * 4) + all_reduce(4_000_000) + (4 * 20 + 3) * all_reduce(0)
+    expected = 2 * all_reduce(2 * 64 * 8 * 4) + all_reduce(4_000_000) + (2 * 20 + 2) * all_reduce(0)
     assert estimate(TINY, HERE, 32, 1000, 4).exchange == pytest.approx(expected)
 
 
 def test_memory_counts_weights_optimizer_activations_similarities_and_images():
     memory = estimate(TINY, HERE, 32, 1000, 1).memory
-    assert memory == 4_000_000 * 3 + 64 * 1e6 + 3 * 128 * 128 * 4 + 1000 * 3 * 32 * 32
+    assert memory == 4_000_000 * 3 + 5e5 + 64 * 1e6 + 3 * 128 * 128 * 4 + 1000 * 3 * 32 * 32
     chunked = estimate(PlanConfig(**{**vars(TINY), "loss_chunk": 8}), HERE, 32, 1000, 1).memory
     assert memory - chunked == 3 * (128 - 8) * 128 * 4
     cached = estimate(PlanConfig(**{**vars(TINY), "micro_batch": 16}), HERE, 32, 1000, 1)
-    assert memory - cached.memory == 48 * 1e6
-    assert cached.compute == pytest.approx(4 / 3 * (0.5 + 64 * 0.01))
+    assert memory - cached.memory == 48 * 1e6 - 2 * 64 * 3 * 32 * 32 * 4  # the views are now kept apart
+
+
+def test_local_negatives_compare_less_and_exchange_no_embeddings():
+    local = PlanConfig(**{**vars(TINY), "global_negatives": False})
+    ours, theirs = estimate(local, HERE, 32, 1000, 4), estimate(TINY, HERE, 32, 1000, 4)
+    assert ours.loss == pytest.approx(theirs.loss / 4)
+    assert ours.exchange < theirs.exchange
+
+
+@pytest.mark.parametrize("micro_batch", [None, 16])
+def test_calibration_foretells_steps_on_this_machine(micro_batch):
+    config = PlanConfig(**{**vars(TINY), "width": 16, "micro_batch": micro_batch})
+    cpu = torch.device("cpu")
+    expected = estimate(config, calibrate(config, 32, cpu), 32, 64, 1).step
+    assert seconds_of(stepper(config, 32, cpu, 64)[0], cpu) == pytest.approx(expected, rel=0.6)  # on a shared machine
 
 
 def test_the_loss_is_three_products_of_all_similarities():
@@ -68,8 +100,8 @@ def test_kept_bytes_grow_with_the_images():
 
 
 def test_known_data_sets_need_not_be_there():
-    assert size_of(PlanConfig(dataset="cifar10")) == (50_000, 32)
-    assert size_of(PlanConfig(dataset="stl10", limit=1000, image_size=64)) == (1000, 64)
+    assert size_of(PlanConfig(dataset="cifar10")) == (47_500, 32)  # 5 % are kept out to watch
+    assert size_of(PlanConfig(dataset="stl10", limit=1000, image_size=64)) == (1000, 64)  # those have no labels
 
 
 def test_the_plan_is_printed_and_measured_on_as_many_processes(tmp_path, capsys):
@@ -86,6 +118,7 @@ def test_the_plan_is_printed_and_measured_on_as_many_processes(tmp_path, capsys)
         assert row["processes"] == processes
         assert row["step"] == pytest.approx(row["compute"] + row["loss"] + row["exchange"], abs=1e-3)
         assert 0 < row["measured"] < math.inf
+        assert row["measured_memory"] >= 0
     assert file["results"]["1 processes"]["exchange"] == 0 < file["results"]["2 processes"]["exchange"]
 
 
@@ -94,6 +127,8 @@ def test_the_plan_is_printed_and_measured_on_as_many_processes(tmp_path, capsys)
     [
         (["--processes", "0"], "--processes needs numbers of at least 1"),
         (["--processes", "3"], "does not divide among 3 processes"),
+        (["--no-contrastive"], "plan is for pretraining"),
+        (["--micro-batch", "64", "--processes", "2"], "between 1 and 32, the images of a process"),
         (["--bandwidth", "0"], "--bandwidth must be above 0"),
         (["--dataset", "imagefolder", "--data-dir", "nowhere"], "nowhere"),
     ],

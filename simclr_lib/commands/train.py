@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from pathlib import Path
 
 from simclr_lib.commands.common import (
     FILMED,
@@ -17,10 +18,11 @@ from simclr_lib.commands.common import (
 )
 from simclr_lib.config import TrainConfig
 from simclr_lib.data import ImageDataset, load_dataset
-from simclr_lib.device import environment, pick_device
-from simclr_lib.distributed import from_leader, joined, leader_first, restarted
+from simclr_lib.device import autocast, environment, pick_device
+from simclr_lib.distributed import first_on_each_machine, from_leader, joined, recall, remember
 from simclr_lib.errors import SimCLRError
 from simclr_lib.evaluation import accuracy, summary
+from simclr_lib.objectives import check_micro_batch
 from simclr_lib.training import pretrain, save_checkpoint, train_supervised
 
 
@@ -32,8 +34,6 @@ def train(config: TrainConfig) -> None:
     config.check()
     if config.resume and config.run_dir is None:
         raise SimCLRError("--resume needs --run-dir: name the folder of the run to continue.")
-    if restarted() and config.run_dir is None:
-        raise SimCLRError("a restart goes on from the run's folder: name it (--run-dir).")
     device = pick_device(config.device)
     clock = Stopwatch()
 
@@ -41,8 +41,11 @@ def train(config: TrainConfig) -> None:
         return load_dataset(config.dataset, split, config.data_dir, config.download, limit, config.image_size)
 
     with joined(device, config.timeout) as processes:
-        processes.part(config.batch_size)  # before anything is written: an error if it does not divide
-        with leader_first():
+        # Errors that are to be found before anything is written.
+        autocast(device, config.precision)
+        mine = processes.part(config.batch_size)
+        check_micro_batch(config.micro_batch, mine.stop - mine.start)
+        with first_on_each_machine():
             training_images, test_images = load("train", config.limit), load("test")
             # STL-10 has a part without labels, made for this.
             unlabeled = load("unlabeled", config.limit) if config.dataset == "stl10" and config.contrastive else None
@@ -50,8 +53,12 @@ def train(config: TrainConfig) -> None:
 
         method = "simclr" if config.contrastive else "supervised"
         name = f"{config.dataset}-resnet{config.base_model}-{method}-{time.strftime('%Y%m%d-%H%M%S')}"
-        run_dir = from_leader(config.run_dir or new_folder(name))
-        go_on = from_leader(config.resume or (restarted() and (run_dir / "checkpoint.pt").exists()))
+        before_restart = from_leader(recall("run folder"))  # by torchrun, after it has lost a process
+        run_dir = from_leader(Path(before_restart) if before_restart else config.run_dir or new_folder(name))
+        begun = from_leader((run_dir / "checkpoint.pt").exists())
+        go_on = config.resume or (begun and before_restart is not None)
+        if go_on or not begun:  # else it is somebody else's folder, and stays so however often we start
+            remember("run folder", str(run_dir))
         config = dataclasses.replace(config, run_dir=run_dir, resume=go_on)
         num_pretrain = len(unlabeled or training_images)
         if processes.leads:

@@ -95,6 +95,8 @@ function make(tag, attributes = {}, ...children) {
     else if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
     else if (value !== false && value != null) element.setAttribute(name, value === true ? "" : value);
   }
+  // Jupyter Notebook would take the keys for itself before they come here; it lets those alone that carry this.
+  if (["canvas", "button", "input", "select"].includes(tag)) element.setAttribute("data-lm-suppress-shortcuts", "true");
   element.append(...children);
   return element;
 }
@@ -235,6 +237,7 @@ export function mount(root, encoded, onSelect = () => {}) {
     page.classList.remove("dark"); // which would decide what is read next
     const style = getComputedStyle(page);
     const probe = make("canvas", { width: 1, height: 1 }).getContext("2d", { willReadFrequently: true });
+    probe.fillStyle = "#ffffff"; // stays where there is no style yet: in a page that is not on the screen
     probe.fillStyle = style.backgroundColor;
     probe.fillRect(0, 0, 1, 1);
     const ground = [...probe.getImageData(0, 0, 1, 1).data];
@@ -678,7 +681,7 @@ export function mount(root, encoded, onSelect = () => {}) {
     drawLegend();
     redraw();
   };
-  const watcher = new ResizeObserver(resize);
+  const watcher = new ResizeObserver(() => { recolor(); resize(); }); // also when it comes onto the screen
   watcher.observe(stage);
   const themes = new MutationObserver(recolor); // JupyterLab and VS Code name their theme in these
   for (const element of [document.body, document.documentElement]) {

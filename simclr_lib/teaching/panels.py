@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -84,7 +85,7 @@ def augmentation_panel(dataset: ImageDataset) -> Panel:
         color_prob=widgets.FloatSlider(defaults.color_prob, **step),
         gray_prob=widgets.FloatSlider(defaults.gray_prob, **step),
         blur_prob=widgets.FloatSlider(defaults.blur_prob, **step),
-        blur_sigma=widgets.FloatRangeSlider(value=defaults.blur_sigma, min=0.01, max=3.0, step=0.1),
+        blur_sigma=widgets.FloatRangeSlider(value=defaults.blur_sigma, min=0.01, max=3.0, step=0.01),
         same_randomness=widgets.Checkbox(True, indent=False),
         resample=widgets.BoundedIntText(0, 0, 999),
     )
@@ -147,7 +148,10 @@ def temperature_panel(embeddings: Tensor, sweep: Mapping[str, Any]) -> Panel:
         "Left: similarities of an anchor's negatives and of its partner. Middle: the share of the negatives' push that "
         "the most similar ones have. Right: measured accuracy against temperature, with the chosen one marked.",
         anchor=widgets.IntSlider(5, 0, n - 1),
-        temperature=widgets.FloatLogSlider(value=0.2, base=10, min=-2, max=0.5, step=0.05, readout_format=".3g"),
+        # From 0.02 to 2, twenty steps for each factor of ten, so that 0.2 is one of them.
+        temperature=widgets.FloatLogSlider(
+            value=0.2, base=10, min=math.log10(0.02), max=math.log10(2), step=0.05, readout_format=".3g"
+        ),
     )
 
 

@@ -179,8 +179,7 @@ def plot_variants(results: Mapping[str, Mapping[str, Mapping]], column: str, lab
         )
         axes.annotate(f"{figures['mean']:.1%}", (1.01, i), xycoords=("axes fraction", "data"), va="center", fontsize=9)
     axes.set_yticks(range(len(rows)), list(rows))
-    axes.invert_yaxis()
-    axes.set(xlim=(0, 1), xlabel=label)
+    axes.set(xlim=(0, 1), ylim=(len(rows) - 0.5, -0.5), xlabel=label)  # the first row on top
     tidy(axes)
     return figure
 

@@ -40,8 +40,9 @@ class Run:
     some images, a file a look) and, at the end, ``results.json``. Since every random choice is a function of seed and
     step (`simclr_lib.loop`), model, optimiser and step are all that it takes to continue bit for bit.
 
-    Use it as a context manager around training: within it, Ctrl-C finishes the step, saves and raises `Interrupted`;
-    a second Ctrl-C stops at once. With several processes, all call it, and the leading one writes.
+    Use it as a context manager around training: within it, Ctrl-C (or the SIGTERM of a job scheduler) finishes the
+    step, saves and raises `Interrupted`; a second Ctrl-C stops at once. With several processes, all call it, and the
+    leading one writes; ``torchrun`` gives them 30 seconds to do so before it kills them.
 
     Args:
         path: the folder. It may hold a run only if ``config.resume``.
@@ -91,6 +92,9 @@ class Run:
             for name in sorted(then.keys() | now.keys())
             if then.get(name) != now.get(name) and name not in FREE_ON_RESUME
         ]
+        by, here = state.get("processes", 1), world().size
+        if by != here and (self.config.micro_batch or not self.config.global_negatives):
+            changed.append(f"processes were {by}, are {here}: local negatives and micro-batches depend on them")
         if changed:
             raise SimCLRError(
                 f"{self.checkpoint_path} is from another configuration ({'; '.join(changed)}): "
@@ -171,7 +175,7 @@ class Run:
             agree()  # none leaves before all is saved
             raise Interrupted(
                 f"stopped after step {step + 1} of {self.total_steps}; everything is saved. Continue with the "
-                f"same command and --resume --run-dir {self.path}"
+                f"same command and --resume --run-dir {self.path} (in a notebook: run the cell again)"
             )
         self.last_time = time.monotonic()  # looking and saving are not training time
 
@@ -184,6 +188,7 @@ class Run:
             "config": self.config.to_dict(),
             "facts": self.facts,
             "step": steps_done,
+            "processes": world().size,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             **extra,
@@ -223,24 +228,26 @@ class Run:
     # Signals.
 
     def __enter__(self) -> Run:
-        self._old_handler = None
+        self._old_handlers = {}
         if threading.current_thread() is threading.main_thread():
-            self._old_handler = signal.signal(signal.SIGINT, self._on_interrupt)
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._old_handlers[number] = signal.signal(number, self._on_interrupt)
         return self
 
     def _on_interrupt(self, number: int, frame: FrameType | None) -> None:
-        if self.interrupted and world().size == 1:  # torchrun passes on what the terminal sends as well
+        # A lost process makes torchrun send SIGTERM to the others: they are to say what happened rather than just end.
+        if self.interrupted and number == signal.SIGINT:
             raise KeyboardInterrupt
-        self.interrupted = True
-        if not self.leads:
+        already, self.interrupted = self.interrupted, True
+        if already or not self.leads:
             return
         print("\nsaving after this step … (Ctrl-C again stops at once)", file=sys.stderr, flush=True)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._old_handler is not None:
-            signal.signal(signal.SIGINT, self._old_handler)
+        for number, handler in self._old_handlers.items():
+            signal.signal(number, handler)
         if self._tensorboard:
             self._tensorboard.close()
         if isinstance(error, DivergedError):
