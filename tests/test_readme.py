@@ -150,3 +150,17 @@ def test_importing_costs_little_more_than_torch_and_torchvision():
     _, theirs = sections["Import, in a new process"]
     assert theirs["name"] == "torch, torchvision"
     assert theirs["ratio"] >= 1 / 1.3
+
+
+def test_chunks_take_the_loss_of_many_pairs_a_fraction_of_the_memory_and_no_more_time():
+    sections = {s["title"]: s["rows"] for s in json.loads((RESULTS / "bench-cpu.json").read_text())["sections"]}
+    chunked, whole = sections["NT-Xent, forward and backward, 16,384 pairs, cpu"]
+    assert (chunked["name"], whole["name"]) == ("chunks of 1,024", "in one piece")
+    assert chunked["gigabytes"] <= 0.25 * whole["gigabytes"]
+    assert chunked["value"] >= whole["value"] / 1.3
+
+
+def test_the_plan_foretells_what_was_measured():
+    for row in json.loads((RESULTS / "plan-cpu.json").read_text())["results"].values():
+        assert row["step"] == pytest.approx(row["measured"], rel=0.3)
+        assert row["memory"] == pytest.approx(row["measured_memory"], rel=0.3)

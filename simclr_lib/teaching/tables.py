@@ -112,12 +112,35 @@ def share_of_peak(row: Mapping[str, Any]) -> str:
     return "–" if row["share"] is None else f"{100 * row['share']:.2g} %"
 
 
+def plan(file: Mapping[str, Any]) -> str:
+    """What ``simclr plan --measure`` foretold beside what it took, with how below."""
+    rows = [
+        [
+            str(row["processes"]),
+            " + ".join(f"{1000 * row[part]:,.0f}" for part in ("compute", "loss", "exchange")),
+            f"{1000 * row['step']:,.0f}",
+            f"{1000 * row['measured']:,.0f}",
+            f"{row['memory'] / 1e9:.2f}",
+            f"{row['measured_memory'] / 1e9:.2f}",
+        ]
+        for row in file["results"].values()
+    ]
+    where = file["environment"]
+    head = ["processes", "compute + loss + exchange, ms", "step, ms", "measured, ms", "memory each, GB", "measured, GB"]
+    how = (
+        f"`{where['command']}`: {file['config']['batch_size']} images a step, median of 5 on {where['device']} with "
+        f"{where['threads']} threads, which the processes share; torch {where['torch']}."
+    )
+    return "\n\n".join([markdown(head, rows), how])
+
+
 BLOCKS: dict[str, tuple[list[str], Callable[..., str]]] = {
     "demo": (["demo"], demo),
     "crop-color": (["crop-color"], accuracies),
     "cifar10-jpeg": (["cifar10-jpeg-simclr", "cifar10-jpeg-supervised"], accuracies),
     "tinyimagenet-20": (["tinyimagenet-20"], accuracies),
     "bench": (["bench-cpu"], bench),
+    "plan": (["plan-cpu"], plan),
 }
 
 
