@@ -333,26 +333,38 @@ def test_two_hundred_toggles_leave_no_memory_behind(chromium, address):
         assert errors == []
 
 
-def test_ten_thousand_points_are_drawn_fast_enough_to_zoom_smoothly(chromium, tmp_path):
-    dataset = load_dataset("emblems", "test", limit=10_000)
-    h = clusters(10_000)
+@pytest.fixture(scope="module")
+def many(tmp_path_factory):
+    """A page with 10,000 points."""
     points = torch.randn(10_000, 2, generator=seeded(3)) / 3
-    (tmp_path / "many.html").write_text(html_page(make_scene(dataset, {"h": h}, {"h": points})))
-    zoom = """() => new Promise((done) => {
+    scene = make_scene(load_dataset("emblems", "test", limit=10_000), {"h": clusters(10_000)}, {"h": points})
+    path = tmp_path_factory.mktemp("many") / "many.html"
+    path.write_text(html_page(scene))
+    return path.as_uri()
+
+
+@pytest.mark.parametrize("move", ["zooming", "panning"])
+def test_ten_thousand_points_are_drawn_fast_enough_to_move_smoothly(chromium, many, move):
+    frames = """(panning) => new Promise((done) => {
         const canvas = document.querySelector('.stage > canvas'), box = canvas.getBoundingClientRect(), times = [];
         const step = (now) => {
             times.push(now);
             if (times.length > 90) return done((times.length - 1) / (times.at(-1) - times[0]) * 1000);
-            canvas.dispatchEvent(new WheelEvent('wheel', { deltaY: times.length % 40 < 20 ? -30 : 30,
-                clientX: box.x + box.width / 2, clientY: box.y + box.height / 2, cancelable: true }));
+            const back = times.length % 40 < 20;
+            canvas.dispatchEvent(panning ?
+                new KeyboardEvent('keydown', { key: back ? 'ArrowLeft' : 'ArrowRight', shiftKey: true }) :
+                new WheelEvent('wheel', { deltaY: back ? -30 : 30,
+                    clientX: box.x + box.width / 2, clientY: box.y + box.height / 2, cancelable: true }));
             requestAnimationFrame(step);
         };
         requestAnimationFrame(step);
     })"""
-    with opened(chromium, (tmp_path / "many.html").as_uri()) as (page, errors):
+    with opened(chromium, many) as (page, errors):
         page.wait_for_timeout(500)
-        rate = page.evaluate(zoom)
-        print(f"{rate:.0f} frames a second with 10,000 points")
+        before = drawn(page)
+        rate = page.evaluate(frames, move == "panning")
+        print(f"{rate:.0f} frames a second with 10,000 points, {move}")
+        assert drawn(page) != before
         assert rate > 25  # a busy machine without a GPU; a quiet one reaches 60
         assert errors == []
 
