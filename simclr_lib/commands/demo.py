@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 SUPERVISED_EPOCHS = 5
 FEW_LABEL_STEPS = 300
 BUDGETS = (10, 100)  # labels per class
+LOOK_EVERY = 2  # epochs between two looks at the features: each costs a second, and another as a frame of the film
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,7 @@ def _run_demo(config: DemoConfig, out: Path, device: torch.device) -> None:
         run_dir = out / f"seed-{seed}"
         begun = (run_dir / "checkpoint.pt").exists()
         settings = replace(EMBLEMS, seed=seed, epochs=config.epochs, device=config.device, resume=begun)
+        settings = replace(settings, monitor_every=LOOK_EVERY)
         first = seed == config.seeds[0]
         print(f"seed {seed}: pretraining on {len(train):,} emblems for {config.epochs} epochs, without labels …")
         model = pretrain(train, settings, run_dir, filmed=shown if first else None)
