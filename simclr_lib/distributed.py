@@ -47,16 +47,19 @@ class World:
         """Whether this is the process that writes, prints and evaluates."""
         return self.rank == 0
 
-    def part(self, n: int) -> slice:
-        """This process's rows of a batch of ``n``."""
+    def rows(self, n: int) -> int:
+        """How many rows of a batch of ``n`` each process takes."""
         if n % self.size:
             fewer = n - n % self.size
             nearest = f"{fewer} or {fewer + self.size}" if fewer else str(self.size)
             raise SimCLRError(
                 f"a batch of {n} does not divide among {self.size} processes: use --batch-size {nearest}."
             )
-        rows = n // self.size
-        return slice(self.rank * rows, (self.rank + 1) * rows)
+        return n // self.size
+
+    def part(self, n: int) -> slice:
+        """This process's rows of a batch of ``n``."""
+        return slice(self.rank * self.rows(n), (self.rank + 1) * self.rows(n))
 
 
 class LostProcessError(SimCLRError):
@@ -231,6 +234,11 @@ def gathered(rows: Tensor) -> Tensor:
             f"the processes have batches of {', '.join(str(int(count)) for count in counts)} rows: they must be equal. "
             "Drop the last, smaller batch (drop_last=True)."
         )
+    return _stacked(rows)
+
+
+def _stacked(rows: Tensor) -> Tensor:
+    """`gathered` for what is known to be of the same size everywhere."""
     # Each adds its rows to the others' zeros: twice the bytes of an all-gather, which is little beside the gradients',
     # and one exchange whose gradient is plain to see serves embeddings and statistics.
     before, after = world().rank * len(rows), (world().size - 1 - world().rank) * len(rows)
@@ -273,7 +281,7 @@ class SyncBatchNorm(nn.modules.batchnorm._BatchNorm):
             values = x.to(torch.promote_types(x.dtype, torch.float32))
             _, mean, scale = torch.native_batch_norm(values, None, None, None, None, True, 0.0, self.eps)
             variance = scale.pow(-2) - self.eps
-            means, variances = gathered(torch.cat([mean, variance])[None]).chunk(2, dim=1)  # [W, C] each
+            means, variances = _stacked(torch.cat([mean, variance])[None]).chunk(2, dim=1)  # [W, C] each
             mean = means.mean(dim=0)
             variance = (variances + (means - mean).square()).mean(dim=0)  # within the processes and between them
             if self.track_running_stats:

@@ -243,22 +243,29 @@ def measure_peak(device: torch.device) -> Peak:
     """The best of a few large matrix products and copies."""
     side = 8192 if device.type == "cuda" else 2048
     a, b = torch.randn(2, side, side, device=device)
-    large = torch.zeros(2**26, device=device)  # 256 MB: far more than caches hold
-    target = torch.empty_like(large)
-
-    def best(step: Callable[[], object]) -> float:
-        def steps() -> Iterator[int]:
-            while True:
-                step()
-                yield 1
-
-        return max(throughput(steps(), SECONDS) for _ in range(3))
-
     with autocast(device):
         low_a, low_b = a.to((a[:1] @ b).dtype), b.to((a[:1] @ b).dtype)  # not cast again in every product
-    training = best(lambda: low_a @ low_b)
     operations = 2 * side**3
-    return Peak(training * operations, best(lambda: a @ b) * operations, best(lambda: target.copy_(large)) * 2**29)
+    training = best(lambda: low_a @ low_b) * operations
+    return Peak(training, best(lambda: a @ b) * operations, copying_speed(device))
+
+
+def copying_speed(device: torch.device) -> float:
+    """Bytes per second that are read and written when memory is copied, at best."""
+    large = torch.zeros(2**26, device=device)  # 256 MB: far more than caches hold
+    target = torch.empty_like(large)
+    return best(lambda: target.copy_(large)) * 2 * large.nbytes
+
+
+def best(step: Callable[[], object]) -> float:
+    """Calls per second, the best of a few measurements."""
+
+    def steps() -> Iterator[int]:
+        while True:
+            step()
+            yield 1
+
+    return max(throughput(steps(), SECONDS) for _ in range(3))
 
 
 def version(library: str) -> str | None:
@@ -300,7 +307,7 @@ def bench_augmentation(images: Tensor, repeats: int) -> Section:
     size = images.shape[-1]
     moved = 3 * size**2 * (1 + 4)  # bytes of a view: uint8 in, float32 out
     with one_core():
-        limit = measure_peak(torch.device("cpu")).memory / moved
+        limit = copying_speed(torch.device("cpu")) / moved
         return compare(f"Augmentation, {size}×{size}, one core", "views/s", competitors, repeats, SECONDS, limit)
 
 
@@ -428,17 +435,19 @@ def lightly_training(encoder: ResNet, pictures: list[Image.Image], device: torch
 # Loss and optimiser.
 
 
-def loss_steps(loss: Callable[[Tensor, Tensor], Tensor], pairs: int, device: torch.device) -> Iterator[int]:
+def loss_steps(
+    loss: Callable[[Tensor, Tensor], Tensor], pairs: int, device: torch.device, dim: int = 128
+) -> Iterator[int]:
     """Forward and backward passes of a contrastive loss."""
-    z_a, z_b = torch.randn(2, pairs, 128, device=device).requires_grad_().unbind()
+    z_a, z_b = torch.randn(2, pairs, dim, device=device).requires_grad_().unbind()
     while True:
         torch.autograd.grad(loss(z_a, z_b), (z_a, z_b))
         yield 1
 
 
-def loss_limit(peak: Peak, pairs: int) -> float:
-    """Passes per second that the peak allows: three products of all similarities and the embeddings."""
-    return peak.float32 / (3 * 2 * (2 * pairs) ** 2 * 128)
+def loss_work(anchors: int, others: int, dim: int = 128) -> float:
+    """Multiplications and additions of NT-Xent's three matrix products, for so many of all pairs."""
+    return 3 * 2 * (2 * anchors) * (2 * others) * dim
 
 
 def bench_loss(device: torch.device, peak: Peak, repeats: int) -> Section:
@@ -454,7 +463,7 @@ def bench_loss(device: torch.device, peak: Peak, repeats: int) -> Section:
         "lightly": lightly_loss,
     }
     title = f"NT-Xent, forward and backward, {LOSS_PAIRS} pairs, {device.type}"
-    return compare(title, "steps/s", competitors, repeats, SECONDS, loss_limit(peak, LOSS_PAIRS))
+    return compare(title, "steps/s", competitors, repeats, SECONDS, peak.float32 / loss_work(LOSS_PAIRS, LOSS_PAIRS))
 
 
 def bench_chunks(device: torch.device, peak: Peak, repeats: int) -> Section:
@@ -468,7 +477,7 @@ def bench_chunks(device: torch.device, peak: Peak, repeats: int) -> Section:
             for name, values in passes.items():
                 chunk = None if name == "in one piece" else CHUNK
                 values.append(pool.apply(one_pass, (MANY_PAIRS, chunk, device, torch.get_num_threads())))
-    limit = loss_limit(peak, MANY_PAIRS)
+    limit = peak.float32 / loss_work(MANY_PAIRS, MANY_PAIRS)
     rows = []
     for name, values in passes.items():
         speed = statistics.median(1 / seconds for seconds, _ in values)

@@ -99,8 +99,14 @@ def _run_demo(config: DemoConfig, out: Path, device: torch.device) -> None:
     for seed in config.seeds:
         run_dir = out / f"seed-{seed}"
         begun = (run_dir / "checkpoint.pt").exists()
-        settings = replace(EMBLEMS, seed=seed, epochs=config.epochs, device=config.device, resume=begun)
-        settings = replace(settings, monitor_every=LOOK_EVERY)
+        settings = replace(
+            EMBLEMS,
+            seed=seed,
+            epochs=config.epochs,
+            device=config.device,
+            resume=begun,
+            monitor_every=LOOK_EVERY,
+        )
         first = seed == config.seeds[0]
         print(f"seed {seed}: pretraining on {len(train):,} emblems for {config.epochs} epochs, without labels …")
         model = pretrain(train, settings, run_dir, filmed=shown if first else None)

@@ -21,12 +21,13 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from simclr_lib.commands.bench import largest_size
+from simclr_lib.commands.bench import largest_size, loss_steps, loss_work
 from simclr_lib.commands.common import write_results
 from simclr_lib.config import TrainConfig
 from simclr_lib.data import load_dataset
@@ -129,7 +130,7 @@ def plan(config: PlanConfig) -> None:
     if not config.bandwidth > 0 or not config.latency >= 0:
         raise SimCLRError("--bandwidth must be above 0 GB/s and --latency at least 0 microseconds.")
     for processes in config.processes:
-        check_micro_batch(config.micro_batch, rows_of(World(0, processes), config.batch_size))
+        check_micro_batch(config.micro_batch, World(0, processes).rows(config.batch_size))
     device = pick_device(config.device)
     num_images, size = size_of(config)
     steps = config.loop().steps_per_epoch(num_images) * config.epochs
@@ -141,7 +142,7 @@ def plan(config: PlanConfig) -> None:
     for processes in config.processes:
         if config.measure and (device.type == "cpu" or processes <= torch.cuda.device_count()):
             print(f"training with {processes} …", flush=True)
-            rows.append(measured_estimate(config, size, num_images, device, processes, threads))
+            rows.append(measured_estimate(config, here, size, num_images, device, processes, threads))
         else:
             rows.append(estimate(config, here, size, num_images, processes))
     print(table(rows, steps, config))
@@ -159,12 +160,6 @@ def plan(config: PlanConfig) -> None:
             },
         )
         print(f"results: {config.out}")
-
-
-def rows_of(processes: World, batch_size: int) -> int:
-    """Images of a step that each process takes; an error if the batch does not divide."""
-    mine = processes.part(batch_size)
-    return mine.stop - mine.start
 
 
 def size_of(config: TrainConfig) -> tuple[int, int]:
@@ -234,15 +229,13 @@ def calibrate(config: PlanConfig, size: int, device: torch.device) -> Calibratio
     kept_per_image = (kept[1] - similarities[1] - kept[0] + similarities[0]) / FIRST_IMAGES
 
     pairs = min(config.batch_size, MOST_PAIRS)
-    z_a, z_b = torch.randn(2, pairs, config.projection_dim, device=device).requires_grad_().unbind()
-
-    def loss_step() -> None:
-        torch.autograd.grad(nt_xent(z_a, z_b, config.temperature, config.loss_chunk), (z_a, z_b))
+    loss = partial(nt_xent, temperature=config.temperature, chunk_size=config.loss_chunk)
+    losses = loss_steps(loss, pairs, device, config.projection_dim)
 
     return Calibration(
         fixed=max(0.0, seconds[0] - per_image * few),
         per_image=per_image,
-        loss_rate=loss_work(pairs, pairs, config.projection_dim) / seconds_of(loss_step, device),
+        loss_rate=loss_work(pairs, pairs, config.projection_dim) / seconds_of(lambda: next(losses), device),
         kept=max(0.0, kept[0] - similarities[0] - kept_per_image * FIRST_IMAGES),
         kept_per_image=kept_per_image,
         weights=sum(p.numel() * p.element_size() for p in model.parameters()),
@@ -280,24 +273,17 @@ def bytes_kept(step: Callable[[], None], model: nn.Module) -> int:
     return sum(kept.values())
 
 
-def loss_work(anchors: int, others: int, dim: int) -> float:
-    """Multiplications and additions of NT-Xent's three matrix products, for so many of all pairs."""
-    return 3 * 2 * (2 * anchors) * (2 * others) * dim
-
-
 # The model.
 
 
 def estimate(config: TrainConfig, here: Calibration, size: int, num_images: int, processes: int) -> Estimate:
     """A step of so many processes, from what one said."""
-    mine = rows_of(World(0, processes), config.batch_size)
+    mine = World(0, processes).rows(config.batch_size)
     everyone = config.batch_size if config.global_negatives else mine
 
     def all_reduce(size: float, times: int = 1) -> float:
-        if processes == 1:
-            return 0.0
-        messages = 2 * math.ceil(math.log2(processes))
-        return times * (2 * (processes - 1) / processes * size / here.bandwidth + messages * here.latency)
+        sent, messages = all_reduce_needs(processes)
+        return times * (sent * size / here.bandwidth + messages * here.latency)
 
     embeddings = 2 * everyone * config.projection_dim * 4 if config.global_negatives else 0
     # Forward and backward: embeddings, and the statistics of each norm. Once: gradients, and two exchanges of flags.
@@ -319,6 +305,11 @@ def estimate(config: TrainConfig, here: Calibration, size: int, num_images: int,
     return Estimate(processes, compute, loss, exchange, memory)
 
 
+def all_reduce_needs(processes: int) -> tuple[float, int]:
+    """What summing over so many processes takes: times its bytes that each sends, and messages one after the other."""
+    return 2 * (processes - 1) / processes, 2 * math.ceil(math.log2(processes))
+
+
 def table(rows: list[Estimate], steps: int, config: PlanConfig) -> str:
     """The estimates as aligned lines."""
     head = "processes   step, ms  = compute + loss + exchange   speed-up   hours   GB each"
@@ -337,15 +328,22 @@ def table(rows: list[Estimate], steps: int, config: PlanConfig) -> str:
 
 
 def measured_estimate(
-    config: PlanConfig, size: int, num_images: int, device: torch.device, processes: int, threads: int
+    config: PlanConfig,
+    here: Calibration,
+    size: int,
+    num_images: int,
+    device: torch.device,
+    processes: int,
+    threads: int,
 ) -> Estimate:
     """The estimate for so many processes on this machine, each with its share of the threads, and what it took."""
     share = max(1, threads // processes)
-    torch.set_num_threads(share)
-    try:
-        here = calibrate(config, size, device)
-    finally:
-        torch.set_num_threads(threads)
+    if share != threads:  # else ``here`` says it
+        torch.set_num_threads(share)
+        try:
+            here = calibrate(config, size, device)
+        finally:
+            torch.set_num_threads(threads)
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
@@ -353,9 +351,8 @@ def measured_estimate(
     torch.multiprocessing.spawn(_measure, (processes, port, share, config, size, num_images, results), nprocs=processes)
     seconds, memory, large, small = results.tolist()
     if processes > 1:
-        messages = 2 * math.ceil(math.log2(processes))
-        moved = 2 * (processes - 1) / processes * here.weights
-        here = replace(here, latency=small / messages, bandwidth=moved / max(1e-9, large - small))
+        sent, messages = all_reduce_needs(processes)
+        here = replace(here, latency=small / messages, bandwidth=sent * here.weights / max(1e-9, large - small))
     guess = estimate(config, here, size, num_images, processes)
     return replace(guess, measured=seconds, measured_memory=memory)
 

@@ -43,8 +43,7 @@ def train(config: TrainConfig) -> None:
     with joined(device, config.timeout) as processes:
         # Errors that are to be found before anything is written.
         autocast(device, config.precision)
-        mine = processes.part(config.batch_size)
-        check_micro_batch(config.micro_batch, mine.stop - mine.start)
+        check_micro_batch(config.micro_batch, processes.rows(config.batch_size))
         with first_on_each_machine():
             training_images, test_images = load("train", config.limit), load("test")
             # STL-10 has a part without labels, made for this.
