@@ -8,8 +8,9 @@ batch statistics (`SyncBatchNorm`), gradients (PyTorch's ``DistributedDataParall
 from __future__ import annotations
 
 import os
+import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -17,6 +18,7 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
+import torch.multiprocessing
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
@@ -111,6 +113,31 @@ def joined(device: torch.device, timeout: float = 600.0) -> Iterator[World]:
         if dist.is_initialized():
             with suppress(RuntimeError):
                 dist.destroy_process_group()
+
+
+def on_this_machine(work: Callable[..., None], processes: int, *arguments: object) -> None:
+    """Call ``work(*arguments)`` in so many new processes, as ``torchrun`` would start them on this machine.
+
+    Args:
+        work: a function of a module (not of a notebook: a new process must find it); within `joined`, its processes
+            work together.
+        processes: how many.
+        arguments: are pickled; tensors in shared memory stay shared.
+    """
+    torch.multiprocessing.spawn(_as_one_of, (processes, free_port(), work, arguments), nprocs=processes)
+
+
+def _as_one_of(rank: int, processes: int, port: int, work: Callable[..., None], arguments: tuple[object, ...]) -> None:
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(processes)}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    work(*arguments)
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return int(s.getsockname()[1])
 
 
 def _meeting_place(me: World, wait: timedelta) -> list[dist.Store]:

@@ -181,6 +181,17 @@ def test_the_head_sweep_measures_z_too(tmp_path, monkeypatch):
     assert rows["SimCLR, two layers"] != rows["SimCLR, two layers, z"]
 
 
+def test_a_part_of_the_batch_as_negatives_is_all_that_the_negatives_sweep_changes(tmp_path, monkeypatch):
+    monkeypatch.setattr("simclr_lib.commands.sweep.TEST_IMAGES", 100)
+    rows = {}
+    for name in ("negatives", "batch-size"):
+        options = ["--images", "256", "--epochs", "1", "--seeds", "0", "--out", str(tmp_path / name)]
+        assert main(["sweep", name, *options]) == 0
+        rows |= json.loads((tmp_path / name / "results.json").read_text())["results"]
+    assert rows["SimCLR, 510 negatives"] == rows["SimCLR, batch 256"]
+    assert rows["SimCLR, 126 negatives"] != rows["SimCLR, 30 negatives"] != rows["SimCLR, 510 negatives"]
+
+
 def test_a_sweep_needs_a_batch_of_images(capsys):
     assert "--images must be at least 64" in fails(capsys, "sweep", "crop-color", "--images", "50")
 

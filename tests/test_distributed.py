@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,7 +12,6 @@ from pathlib import Path
 
 import pytest
 import torch
-import torch.multiprocessing
 from torch import Tensor, nn
 
 from simclr_lib import SimCLRAugment, SimCLRError, TrainConfig, load_dataset, nt_xent, pretrain, train_supervised
@@ -24,9 +22,11 @@ from simclr_lib.distributed import (
     agree,
     average,
     distribute,
+    free_port,
     from_leader,
     gathered,
     joined,
+    on_this_machine,
     world,
 )
 from simclr_lib.loop import LoopConfig, fit, initial_weights, seeded
@@ -140,10 +140,10 @@ def measure() -> dict[str, dict[str, Tensor]]:
     }
 
 
-def work(rank: int, size: int, port: int, other_port: int, folder: Path) -> None:
+def work(other_port: int, folder: Path) -> None:
     """What each of the processes does."""
     torch.set_num_threads(1)
-    os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     with joined(CPU, timeout=60) as me:
         assert me == world() == World(rank, size)
         results = measure()
@@ -172,12 +172,6 @@ def agree_late(seconds: float) -> None:
     agree()
 
 
-def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
     """Results and folder of one process."""
@@ -192,7 +186,7 @@ def alone(tmp_path_factory):
 def together(request, tmp_path_factory):
     """Results, a list of one for each process, and folder of several."""
     folder = tmp_path_factory.mktemp("together")
-    torch.multiprocessing.spawn(work, (request.param, free_port(), free_port(), folder), nprocs=request.param)
+    on_this_machine(work, request.param, free_port(), folder)
     return [torch.load(folder / f"{rank}.pt") for rank in range(request.param)], folder
 
 

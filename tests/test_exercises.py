@@ -12,12 +12,13 @@ from simclr_lib.teaching.exercises import (
     linear_probe,
     nt_xent,
     pretraining,
+    scaling_up,
     supervised_comparison,
 )
 
 ALL = {
     f"{module.__name__.rpartition('.')[2]}.{name}": exercise
-    for module in (augmentations, nt_xent, pretraining, linear_probe, supervised_comparison, embeddings)
+    for module in (augmentations, nt_xent, pretraining, linear_probe, supervised_comparison, embeddings, scaling_up)
     for name, exercise in module.EXERCISES.items()
 }
 MISTAKES = [

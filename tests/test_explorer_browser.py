@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ import pytest
 import torch
 
 from simclr_lib.data import load_dataset
+from simclr_lib.distributed import free_port
 from simclr_lib.evaluation import make_film
 from simclr_lib.loop import seeded
 from simclr_lib.teaching.explorer import HERE, html_page, make_scene
@@ -391,9 +391,7 @@ def lab(tmp_path_factory):
     ]
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}}
     nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), folder / "explorer.ipynb")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = [
         sys.executable,
         "-m",

@@ -3,8 +3,11 @@
 import ipywidgets as widgets
 import matplotlib.pyplot as plt
 import pytest
+import torch
 
 from simclr_lib.errors import SimCLRError
+from simclr_lib.losses import nt_xent
+from simclr_lib.teaching.memory import peak_bytes
 from simclr_lib.teaching.notebook import LivePicture, Panel, load_results, run_folder, show
 from simclr_lib.teaching.plots import new_figure
 
@@ -96,3 +99,25 @@ def test_where_nothing_may_be_written_a_run_goes_elsewhere_and_says_so(tmp_path,
     assert folder.is_dir()
     assert tmp_path not in folder.parents
     assert str(folder) in capsys.readouterr().out
+
+
+def test_the_peak_is_what_is_held_at_one_time():
+    x = torch.zeros(1000)  # 4,000 bytes, made before
+
+    def one_after_the_other():
+        for number in range(5):
+            y = x + number
+            del y
+
+    assert peak_bytes(lambda: x + 1) == 4_000
+    assert peak_bytes(lambda: (x + 1) + 2) == 8_000
+    assert peak_bytes(one_after_the_other) == 4_000
+    assert peak_bytes(lambda: [x + number for number in range(5)]) == 20_000
+    assert peak_bytes(lambda: x[1:].add_(1).view(-1, 3)) == 0  # views, and what is changed in place
+
+
+def test_what_autograd_keeps_counts_until_it_lets_go():
+    z = torch.randn(2, 64, 8, requires_grad=True)
+    similarities = 4 * 128 * 128
+    assert peak_bytes(lambda: nt_xent(z[0], z[1])) > 2 * similarities
+    assert peak_bytes(lambda: nt_xent(z[0], z[1], chunk_size=16).backward()) < similarities

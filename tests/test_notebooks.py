@@ -26,6 +26,7 @@ EXERCISES = {  # notebook → module of its exercises
     "04_linear_probe": "linear_probe",
     "05_supervised_comparison": "supervised_comparison",
     "06_embeddings": "embeddings",
+    "07_scaling_up": "scaling_up",
 }
 # Shares that are part of a definition, of the paper or of arithmetic, not measured: they may stand in prose.
 DEFINITIONS = {
@@ -35,6 +36,7 @@ DEFINITIONS = {
     "04_linear_probe": set(),
     "05_supervised_comparison": {"1"},
     "06_embeddings": set(),
+    "07_scaling_up": set(),
 }
 
 every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from simclr_lib.data import load_dataset
 from simclr_lib.loop import seeded
 from simclr_lib.teaching.notebook import load_results
-from simclr_lib.teaching.panels import augmentation_panel, labels_panel, temperature_panel
+from simclr_lib.teaching.panels import augmentation_panel, labels_panel, scaling_panel, temperature_panel
 
 PANELS = {
     "augmentation": lambda: augmentation_panel(load_dataset("emblems", "test", limit=20)),
@@ -18,6 +18,13 @@ PANELS = {
         F.normalize(torch.randn(32, 8, generator=seeded(0)), dim=1), load_results("temperature")
     ),
     "labels": lambda: labels_panel(load_results("labels")),
+    "scaling": lambda: scaling_panel(
+        lambda processes, images, speed, bandwidth, latency: {
+            "compute": images / processes / speed,
+            "loss": images / 1000 / speed,
+            "exchange": (processes - 1) / bandwidth + processes.bit_length() * latency / 1e4,
+        }
+    ),
 }
 
 
@@ -77,3 +84,11 @@ def test_a_snapshot_leaves_the_panel_as_it_was(capsys):
     assert "mean crop" in capsys.readouterr().out
     assert panel.controls["color_strength"].value == 1.0
     assert bytes(panel.picture.value) == before
+
+
+def test_exchange_that_takes_long_makes_fewer_processes_the_fastest():
+    panel = PANELS["scaling"]()
+    panel.controls["bandwidth"].value = 1000
+    assert "The fastest is 256" in panel.text
+    panel.controls["bandwidth"].value = 0.1
+    assert "The fastest is 16, " in panel.text

@@ -19,7 +19,8 @@ from simclr_lib.teaching.tables import BLOCKS, fill, seconds_of_one_seed
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 RESULTS = ROOT / "notebooks" / "results"
-MEASURED_SWEEPS = ("crop-color", "temperature", "batch-size", "head", "epochs", "labels", "shifts")
+PRETRAININGS = ("crop-color", "temperature", "batch-size", "steps", "large-batch", "head", "epochs")
+MEASURED_SWEEPS = (*PRETRAININGS, "negatives", "labels", "shifts")
 
 
 def test_the_tables_are_those_of_the_results_files():
@@ -119,7 +120,7 @@ def test_a_sweep_was_measured_as_it_is_defined_today(name):
     assert all(len(figure["values"]) == len(file["seeds"]) for figure in figures)
 
 
-@pytest.mark.parametrize("name", ["crop-color", "temperature", "batch-size", "head", "epochs"])
+@pytest.mark.parametrize("name", PRETRAININGS)
 def test_a_sweep_of_pretrainings_has_a_row_for_each_variant(name):
     file = json.loads((RESULTS / f"{name}.json").read_text())
     assert {f"SimCLR, {variant}" for variant in file["variants"]} <= set(file["results"])

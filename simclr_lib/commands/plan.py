@@ -15,8 +15,6 @@ those between the processes here.
 from __future__ import annotations
 
 import math
-import os
-import socket
 import statistics
 import time
 from collections.abc import Callable
@@ -32,7 +30,7 @@ from simclr_lib.commands.common import write_results
 from simclr_lib.config import TrainConfig
 from simclr_lib.data import load_dataset
 from simclr_lib.device import autocast, environment, pick_device, place
-from simclr_lib.distributed import World, agree, joined, summed
+from simclr_lib.distributed import World, agree, joined, on_this_machine, summed
 from simclr_lib.errors import SimCLRError
 from simclr_lib.loop import seeded
 from simclr_lib.losses import nt_xent
@@ -344,11 +342,8 @@ def measured_estimate(
             here = calibrate(config, size, device)
         finally:
             torch.set_num_threads(threads)
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
     results = torch.zeros(4, dtype=torch.float64).share_memory_()
-    torch.multiprocessing.spawn(_measure, (processes, port, share, config, size, num_images, results), nprocs=processes)
+    on_this_machine(_measure, processes, share, config, size, num_images, results)
     seconds, memory, large, small = results.tolist()
     if processes > 1:
         sent, messages = all_reduce_needs(processes)
@@ -357,23 +352,12 @@ def measured_estimate(
     return replace(guess, measured=seconds, measured_memory=memory)
 
 
-def _measure(
-    rank: int,
-    processes: int,
-    port: int,
-    threads: int,
-    config: TrainConfig,
-    size: int,
-    num_images: int,
-    results: Tensor,
-) -> None:
+def _measure(threads: int, config: TrainConfig, size: int, num_images: int, results: Tensor) -> None:
     """Train for some steps; the leading process writes down seconds, bytes, and what summing over all takes."""
-    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(processes)}
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     torch.set_num_threads(threads)
     device = pick_device(config.device)
     with joined(device, config.timeout) as world:
-        tiny = replace(config, batch_size=2 * processes, micro_batch=None)
+        tiny = replace(config, batch_size=2 * world.size, micro_batch=None)
         stepper(tiny, size, device, tiny.batch_size)[0]()  # what is loaded and set up at the first step
         before = largest_size(device)
         step, model = stepper(config, size, device, config.batch_size, num_images)

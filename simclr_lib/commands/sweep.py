@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
+import torch
 import tyro
-from torch import nn
+from torch import Tensor, nn
 
 from simclr_lib.commands.common import (
     Results,
@@ -26,10 +27,14 @@ from simclr_lib.commands.common import (
 from simclr_lib.commands.demo import FEW_LABEL_STEPS, supervised_row
 from simclr_lib.config import TrainConfig
 from simclr_lib.data import ImageDataset, load_dataset
-from simclr_lib.device import environment, pick_device
+from simclr_lib.device import environment, pick_device, place
 from simclr_lib.errors import SimCLRError, unknown_name
 from simclr_lib.evaluation import SHIFTS, accuracy, extract_features, fine_tune, linear_probe, shifted, summary
-from simclr_lib.models import Classifier
+from simclr_lib.loop import fit, initial_weights
+from simclr_lib.losses import nt_xent
+from simclr_lib.models import Classifier, SimCLR
+from simclr_lib.objectives import own_views
+from simclr_lib.optim import OptimizerName
 from simclr_lib.teaching.profiles import EMBLEMS, EMBLEMS_SUPERVISED
 from simclr_lib.training import pretrain, train_supervised
 
@@ -37,6 +42,7 @@ SHORT = replace(EMBLEMS, epochs=12, validation=0.0)  # enough to tell variants a
 TEST_IMAGES = 1024
 LABEL_BUDGETS = (10, 20, 50, 100)
 FINE_TUNING_STEPS, FINE_TUNING_LR = 150, 0.05  # chosen on training images held out
+LR: dict[OptimizerName, float] = {"sgd": 0.4, "lars": 4.0}  # at a batch of 64, likewise
 CROPS_AND_FLIPS = replace(EMBLEMS_SUPERVISED, color_prob=0.0, gray_prob=0.0, blur_prob=0.0)  # as most people train
 
 Measure = Callable[[TrainConfig, ImageDataset, ImageDataset], Results]
@@ -85,6 +91,10 @@ def sweeps(base: TrainConfig) -> dict[str, Sweep]:
                 for b in (16, 64, 256)
             }
         ),
+        # B.1: how must the learning rate grow with the batch, and is it LARS that makes large ones possible?
+        "large-batch": pretrainings(large_batches(replace(base, epochs=2 * base.epochs))),
+        # What a large batch gives besides steps that are surer: how much of it is the negatives?
+        "negatives": parts_of_batches(replace(base, batch_size=256, lr=0.4 * math.sqrt(256 / 64))),
         # Figure 8: what is the projection head good for, and is h or z the better representation?
         "head": pretrainings(
             {
@@ -127,6 +137,55 @@ def pretrainings(variants: dict[str, TrainConfig], baselines: bool = False, also
         return rows
 
     return Sweep(variants, measure)
+
+
+def large_batches(base: TrainConfig) -> dict[str, TrainConfig]:
+    """SGD and LARS, each from its best rate at the batch size of ``base``, at batches of 256 and 1,024.
+
+    The rate grows in proportion to the batch, or to its square root. Every run sees as many images.
+    """
+    variants = {}
+    for optimizer, lr in LR.items():
+        variants[f"{optimizer.upper()}, batch {base.batch_size}"] = replace(base, optimizer=optimizer, lr=lr)
+        for batch_size in (256, 1024):
+            growth = batch_size / base.batch_size
+            for rule, factor in {"linear": growth, "square root": math.sqrt(growth)}.items():
+                variants[f"{optimizer.upper()}, batch {batch_size}, {rule}"] = replace(
+                    base, optimizer=optimizer, batch_size=batch_size, lr=lr * factor
+                )
+    return variants
+
+
+def parts_of_batches(config: TrainConfig) -> Sweep:
+    """The same steps on the same batches, of which each image sees all, a quarter or a sixteenth as negatives.
+
+    That is what processes do that keep their embeddings to themselves (``--no-global-negatives``), and share gradients
+    and batch statistics. One process can play them all: the loss is the mean of theirs.
+    """
+
+    def measure(settings: TrainConfig, train: ImageDataset, test: ImageDataset) -> Results:
+        rows: Results = {}
+        device = pick_device(settings.device)
+        images, augment = train.images.to(device), config.augment(train.image_size)
+        for parts in (1, 4, 16):
+            name = f"{2 * config.batch_size // parts - 2} negatives"
+            print(f"seed {settings.seed}: {name} …", flush=True)
+            with initial_weights(settings.seed):
+                model = place(config.simclr(train.image_size), device)
+
+            def batch_loss(
+                batch: Tensor, generator: torch.Generator, model: SimCLR = model, parts: int = parts
+            ) -> Tensor:
+                views = torch.cat([own_views(augment, images, batch, generator) for _ in range(2)])  # [2B, 3, S, S]
+                _, z = model(views.contiguous(memory_format=torch.channels_last))
+                pairs = zip(*(half.chunk(parts) for half in z.chunk(2)), strict=True)
+                return torch.stack([nt_xent(a, b, config.temperature) for a, b in pairs]).mean()
+
+            fit(model, batch_loss, len(train), replace(config, seed=settings.seed).loop(), description="pretraining")
+            rows[f"SimCLR, {name}"], *_ = evaluate_encoder(model.eval().encoder, settings, train, test)
+        return rows
+
+    return Sweep({f"batch {config.batch_size}": config}, measure)
 
 
 def measure_label_budgets(settings: TrainConfig, train: ImageDataset, test: ImageDataset) -> Results:
@@ -202,7 +261,7 @@ class SweepConfig:
     """Settings of ``simclr sweep``."""
 
     name: Annotated[str, tyro.conf.Positional]
-    """crop-color, temperature, batch-size, steps, head, epochs, labels or shifts."""
+    """crop-color, temperature, batch-size, steps, large-batch, negatives, head, epochs, labels or shifts."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """One run of each variant with each seed."""
     epochs: int = SHORT.epochs

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import ipywidgets as widgets
@@ -206,4 +206,57 @@ def labels_panel(sweep: Mapping[str, Any]) -> Panel:
         "Test accuracy against labels per class for each way of training, the target as a line; where a curve crosses "
         "it there is a ring.",
         target=widgets.FloatSlider(0.9, min=0.2, max=0.99, step=0.01, readout_format=".0%"),
+    )
+
+
+def scaling_panel(step: Callable[[int, int, float, float, float], Mapping[str, float]]) -> Panel:
+    """How long a training step takes on 1 to 256 processes, by a model, and what it spends that time on.
+
+    Args:
+        step: from (processes, images a step, speed of a process's device, GB/s, microseconds a message) to the seconds
+            of each part of a step.
+    """
+    numbers = [2**k for k in range(9)]
+    styles = {"compute": ("blue", ""), "loss": ("bluish green", ".."), "exchange": ("vermillion", "//")}
+
+    def draw(log2_batch: int, device_speed: float, bandwidth: float, latency: float) -> tuple[Figure, str]:
+        batch_size = 2**log2_batch
+        parts = [step(processes, batch_size, device_speed, bandwidth, latency) for processes in numbers]
+        seconds = [sum(part.values()) for part in parts]
+        figure, (left, right) = new_figure(9, 3.3, 1, 2)
+        below = torch.zeros(len(numbers))
+        for name, (color, hatch) in styles.items():
+            share = torch.tensor([part[name] / total for part, total in zip(parts, seconds, strict=True)])
+            left.bar(
+                range(len(numbers)), share, bottom=below, color=OKABE_ITO[color], hatch=hatch, ec="white", label=name
+            )
+            below = below + share
+        left.set_xticks(range(len(numbers)), [str(n) for n in numbers])
+        left.set(xlabel="processes", ylabel="share of a step's time", ylim=(0, 1))
+        left.legend(frameon=False, fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3)
+        speed = [batch_size / total for total in seconds]
+        right.plot(numbers, speed, color=OKABE_ITO["blue"], marker="o", label="by the model")
+        right.plot(numbers, [speed[0] * n for n in numbers], color=OKABE_ITO["black"], ls=":", label="if it were free")
+        right.set(xscale="log", yscale="log", xlabel="processes", ylabel="images per second")
+        right.set_xticks(numbers[::2], [str(n) for n in numbers[::2]])
+        right.minorticks_off()
+        right.legend(frameon=False, fontsize=8)
+        for axes in (left, right):
+            tidy(axes)
+        best = max(range(len(numbers)), key=speed.__getitem__)
+        text = (
+            f"{batch_size:,} images a step: {1000 * seconds[0]:,.3g} ms on one process; {1000 * seconds[-1]:,.3g} ms "
+            f"on {numbers[-1]}, of which {parts[-1]['exchange'] / seconds[-1]:.0%} is exchange. The fastest is "
+            f"{numbers[best]}, {speed[best] / speed[0]:.3g} times one."
+        )
+        return figure, text
+
+    return Panel(
+        draw,
+        "Left: shares of a step's time for computing, the loss, and exchange, from 1 to 256 processes. Right: images "
+        "per second against the number of processes, beside a line for exchange that costs nothing.",
+        log2_batch=widgets.IntSlider(12, 8, 15),
+        device_speed=widgets.FloatLogSlider(value=1, base=10, min=0, max=3, step=0.25, readout_format=".3g"),
+        bandwidth=widgets.FloatLogSlider(value=10, base=10, min=-1, max=3, step=0.25, readout_format=".3g"),
+        latency=widgets.FloatLogSlider(value=30, base=10, min=0, max=3, step=0.25, readout_format=".3g"),
     )

@@ -1,0 +1,180 @@
+"""Exercises of notebook 07: batch and learning rate, negatives of several processes, chunks, micro-batches, a ring."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from simclr_lib.losses import nt_xent
+from simclr_lib.teaching.exercises.exercise import Exercise
+
+
+def _normal(*shape: int, seed: int) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+# 1. How many negatives has an anchor?
+
+num_negatives = Exercise(
+    solution=lambda batch, processes, shared: 2 * (batch if shared else batch // processes) - 2,
+    cases=[(64, 1, True), (512, 8, True), (512, 8, False), (4096, 32, False)],
+    misconceptions={
+        "The batch is what all processes take together: if they share, each anchor sees all of it.": (
+            lambda batch, processes, shared: 2 * (batch // processes) - 2
+        ),
+        "If the processes do not share, an anchor sees only the images of its own process.": (
+            lambda batch, processes, shared: 2 * batch - 2
+        ),
+        "Each image has two views, and both views of another image are negatives.": (
+            lambda batch, processes, shared: (batch if shared else batch // processes) - 1
+        ),
+        "You counted the partner. Of the 2N − 1 candidates one is the right answer.": (
+            lambda batch, processes, shared: 2 * (batch if shared else batch // processes) - 1
+        ),
+        "The batch is what all processes take together, not what each of them takes.": (
+            lambda batch, processes, shared: 2 * batch * (processes if shared else 1) - 2
+        ),
+    },
+)
+
+# 2. NT-Xent, a few anchors at a time
+
+
+def _whole(z: Tensor, tau: float) -> Tensor:
+    z_a, z_b = z.chunk(2)
+    return nt_xent(z_a, z_b, tau)
+
+
+def _chunked(
+    z: Tensor,
+    tau: float,
+    chunk: int,
+    shift: bool = True,
+    mask: bool = True,
+    mean_of_means: bool = False,
+    partner_of_row: bool = False,
+    normalize: bool = True,
+) -> Tensor:
+    z = F.normalize(z, dim=1) if normalize else z
+    total = z.new_zeros(())
+    means: list[Tensor] = []
+    for start in range(0, len(z), chunk):
+        rows = torch.arange(start, min(start + chunk, len(z)))
+        logits = z[rows] @ z.T / tau
+        if mask:
+            logits[torch.arange(len(rows)), rows if shift else rows - start] = -torch.inf
+        anchors = rows - start if partner_of_row else rows
+        losses = F.cross_entropy(logits, (anchors + len(z) // 2) % len(z), reduction="none")
+        total += losses.sum()
+        means.append(losses.mean())
+    return torch.stack(means).mean() if mean_of_means else total / len(z)
+
+
+chunked_loss = Exercise(
+    solution=lambda z, tau, chunk: _whole(z, tau),
+    cases=[(_normal(10, 4, seed=0), 0.5, 4), (_normal(12, 3, seed=1), 0.2, 5), (_normal(6, 3, seed=2), 1.0, 6)],
+    misconceptions={
+        "You masked the diagonal of each chunk. Row r of the chunk from s on is anchor s + r: mask column s + r.": (
+            lambda z, tau, chunk: _chunked(z, tau, chunk, shift=False)
+        ),
+        "An anchor is among its own candidates: its similarity to itself, 1, must be masked.": (
+            lambda z, tau, chunk: _chunked(z, tau, chunk, mask=False)
+        ),
+        "You took the mean of the chunks' means. The last chunk is smaller: add up, and divide by 2N.": (
+            lambda z, tau, chunk: _chunked(z, tau, chunk, mean_of_means=True)
+        ),
+        "Your partners are counted from the beginning of the chunk. Anchor i's partner is i + N, modulo 2N.": (
+            lambda z, tau, chunk: _chunked(z, tau, chunk, partner_of_row=True)
+        ),
+        "The embeddings are not normalised: cosine similarities are meant.": (
+            lambda z, tau, chunk: _chunked(z, tau, chunk, normalize=False)
+        ),
+    },
+)
+
+# 3. Gradient caching: from the gradient of z to that of the weights
+
+
+def _cached(x: Tensor, w: Tensor, tau: float, micro: int, gradient_of: str = "all") -> Tensor:
+    z = (x @ w).requires_grad_()
+    (for_z,) = torch.autograd.grad(_whole(z, tau), z)
+    if gradient_of == "mean":
+        return x.T @ for_z / math.ceil(len(x) / micro)
+    if gradient_of == "last":
+        last = micro * ((len(x) - 1) // micro)
+        return x[last:].T @ for_z[last:]
+    return x.T @ for_z
+
+
+def _accumulated(x: Tensor, w: Tensor, tau: float, micro: int) -> Tensor:
+    """Usual gradient accumulation: each micro-batch has a loss of its own."""
+    n = len(x) // 2
+    total = torch.zeros_like(w)
+    parts = torch.arange(n).split(micro // 2)
+    for images in parts:
+        weights = w.detach().clone().requires_grad_()
+        a, b = x[images] @ weights, x[images + n] @ weights
+        total += torch.autograd.grad(nt_xent(a, b, tau), weights)[0] / len(parts)
+    return total
+
+
+cached_gradient = Exercise(
+    solution=_cached,
+    cases=[
+        (_normal(8, 5, seed=3), _normal(5, 4, seed=4), 0.5, 4),
+        (_normal(12, 3, seed=5), _normal(3, 6, seed=6), 0.2, 4),
+    ],
+    misconceptions={
+        "That is gradient accumulation: each micro-batch had a loss of its own, with few negatives. Take the loss of "
+        "all z first, then its gradient with respect to z.": _accumulated,
+        "You averaged over the micro-batches. z is one loss's input: the parts of its gradient add up.": (
+            lambda x, w, tau, micro: _cached(x, w, tau, micro, "mean")
+        ),
+        "You kept only the last micro-batch's gradient. They add up.": (
+            lambda x, w, tau, micro: _cached(x, w, tau, micro, "last")
+        ),
+    },
+)
+
+# 4. How long does it take to sum gradients over processes?
+
+
+def _ring(
+    megabytes: float, processes: int, bandwidth: float, twice: bool = True, share: bool = True, bits: bool = False
+) -> float:
+    sent = megabytes * 1e6 * (2 if twice else 1) * ((processes - 1) / processes if share else processes - 1)
+    return sent / (bandwidth * 1e9) * (8 if bits else 1)
+
+
+ring_seconds = Exercise(
+    solution=_ring,
+    cases=[(45.0, 1, 10.0), (45.0, 8, 10.0), (94.0, 64, 1.25)],
+    misconceptions={
+        "Twice around: once to add up, once to hand the sums out.": (
+            lambda megabytes, processes, bandwidth: _ring(megabytes, processes, bandwidth, twice=False)
+        ),
+        "In a ring nobody sends everything to everybody: in each of the W − 1 steps a process passes on 1 / W of it.": (
+            lambda megabytes, processes, bandwidth: _ring(megabytes, processes, bandwidth, share=False)
+        ),
+        "Bandwidth is in gigabytes a second here, not in gigabits: no factor 8.": (
+            lambda megabytes, processes, bandwidth: _ring(megabytes, processes, bandwidth, bits=True)
+        ),
+        "A single process has nothing to send: (W − 1) / W, not 1.": (
+            lambda megabytes, processes, bandwidth: 2 * megabytes * 1e6 / (bandwidth * 1e9)
+        ),
+        "Megabytes over gigabytes: 10⁶ / 10⁹.": (
+            lambda megabytes, processes, bandwidth: 1e3 * _ring(megabytes, processes, bandwidth)
+        ),
+    },
+    tolerance=1e-6,
+)
+
+EXERCISES = {
+    "num_negatives": num_negatives,
+    "chunked_loss": chunked_loss,
+    "cached_gradient": cached_gradient,
+    "ring_seconds": ring_seconds,
+}
