@@ -140,19 +140,19 @@ def pretrainings(variants: dict[str, TrainConfig], baselines: bool = False, also
 
 
 def large_batches(base: TrainConfig) -> dict[str, TrainConfig]:
-    """SGD and LARS, each from its best rate at the batch size of ``base``, at batches of 256 and 1,024.
+    """SGD and LARS, each from its best rate at the batch size of ``base``, at eight times the batch.
 
     The rate grows in proportion to the batch, or to its square root. Every run sees as many images.
     """
     variants = {}
     for optimizer, lr in LR.items():
-        variants[f"{optimizer.upper()}, batch {base.batch_size}"] = replace(base, optimizer=optimizer, lr=lr)
-        for batch_size in (256, 1024):
-            growth = batch_size / base.batch_size
-            for rule, factor in {"linear": growth, "square root": math.sqrt(growth)}.items():
-                variants[f"{optimizer.upper()}, batch {batch_size}, {rule}"] = replace(
-                    base, optimizer=optimizer, batch_size=batch_size, lr=lr * factor
-                )
+        small = replace(base, optimizer=optimizer, lr=lr)
+        large = replace(small, batch_size=8 * base.batch_size)
+        variants |= {
+            f"{optimizer.upper()}, batch {small.batch_size}": small,
+            f"{optimizer.upper()}, batch {large.batch_size}, linear": replace(large, lr=8 * lr),
+            f"{optimizer.upper()}, batch {large.batch_size}, square root": replace(large, lr=math.sqrt(8) * lr),
+        }
     return variants
 
 
