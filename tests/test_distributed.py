@@ -318,15 +318,6 @@ def workers(process: subprocess.Popen) -> dict[int, int]:
     return found
 
 
-def wait_for_steps(folder: Path, process: subprocess.Popen, steps: int) -> None:
-    for _ in range(1200):
-        if len(read_metrics(folder)) >= steps:
-            return
-        assert process.poll() is None, process.communicate()[0]
-        time.sleep(0.05)
-    raise AssertionError("the run did not start")
-
-
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """The folder of a run by one process that nobody disturbed."""
@@ -349,7 +340,7 @@ linux = pytest.mark.skipif(not Path("/proc").exists(), reason="finds torchrun's 
 
 
 @linux
-def test_a_killed_process_ends_the_job_with_a_checkpoint_that_any_number_can_resume(whole, tmp_path):
+def test_a_killed_process_ends_the_job_with_a_checkpoint_that_any_number_can_resume(whole, tmp_path, wait_for_steps):
     process = torchrun(tmp_path / "cut", *SUPERVISED)
     wait_for_steps(tmp_path / "cut", process, 5)
     os.kill(workers(process)[1], signal.SIGKILL)
@@ -369,7 +360,7 @@ def test_a_killed_process_ends_the_job_with_a_checkpoint_that_any_number_can_res
 
 
 @linux
-def test_torchrun_restarts_from_the_checkpoint(whole, tmp_path):
+def test_torchrun_restarts_from_the_checkpoint(whole, tmp_path, wait_for_steps):
     process = torchrun(tmp_path / "cut", *SUPERVISED, restarts=1)
     wait_for_steps(tmp_path / "cut", process, 5)
     os.kill(workers(process)[1], signal.SIGKILL)
@@ -397,7 +388,7 @@ def test_a_batch_that_does_not_divide_is_refused_before_anything_is_written(tmp_
 
 
 @linux
-def test_ctrl_c_saves_and_ends_all_processes(tmp_path):
+def test_ctrl_c_saves_and_ends_all_processes(tmp_path, wait_for_steps):
     process = torchrun(tmp_path / "run", *OPTIONS, "--checkpoint-seconds", "600")
     wait_for_steps(tmp_path / "run", process, 5)
     started = workers(process)

@@ -11,7 +11,6 @@ import pickle
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -112,15 +111,6 @@ COMMAND = [
 ]
 
 
-def wait_for_steps(path: Path, process: subprocess.Popen, steps: int) -> None:
-    for _ in range(1200):
-        if len(read_metrics(path)) >= steps:
-            return
-        assert process.poll() is None, "the run ended before it could be stopped"
-        time.sleep(0.05)
-    raise AssertionError("the run did not start")
-
-
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """The folder of a run of `COMMAND` that nobody interrupted."""
@@ -130,7 +120,7 @@ def whole(tmp_path_factory):
 
 
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT])
-def test_kill_or_ctrl_c_and_resume_gives_the_same_run(whole, tmp_path, sent):
+def test_kill_or_ctrl_c_and_resume_gives_the_same_run(whole, tmp_path, sent, wait_for_steps):
     cut = tmp_path / "cut"
     process = subprocess.Popen([*COMMAND, "--run-dir", cut], stderr=subprocess.PIPE, text=True)
     wait_for_steps(cut, process, 5)

@@ -144,7 +144,7 @@ def large_batches(base: TrainConfig) -> dict[str, TrainConfig]:
 
     The rate grows in proportion to the batch, or to its square root. Every run sees as many images.
     """
-    variants = {}
+    variants: dict[str, TrainConfig] = {}
     for optimizer, lr in LR.items():
         small = replace(base, optimizer=optimizer, lr=lr)
         large = replace(small, batch_size=8 * base.batch_size)
