@@ -2,6 +2,7 @@
 
 import json
 import sys
+from functools import partial
 from multiprocessing import get_context
 
 import pytest
@@ -9,7 +10,9 @@ import torch
 
 from simclr_lib.commands import bench as module
 from simclr_lib.commands.bench import BenchConfig, Peak, Row, Section, bench, compare, one_pass, throughput, version
+from simclr_lib.data import load_dataset
 from simclr_lib.errors import SimCLRError
+from simclr_lib.models import resnet18
 
 
 @pytest.fixture
@@ -17,7 +20,7 @@ def tiny(monkeypatch):
     """A bench of seconds: few images, single steps."""
     for name, value in {
         "IMAGES": 16,
-        "BATCH_SIZE": 8,
+        "AT_ONCE": 8,
         "LOSS_PAIRS": 16,
         "SECONDS": 0.01,
         "LOOP_SECONDS": 0.01,
@@ -36,7 +39,7 @@ def alone(monkeypatch):
 
 def test_quick_run_writes_ratios_that_agree_with_its_rows(tiny, tmp_path, capsys):
     out = tmp_path / "bench.json"
-    bench(BenchConfig(out=out, repeats=1, quick=True, device="cpu"))
+    bench(BenchConfig(out=out, repeats=1, quick=True, batch_size=8, device="cpu"))
     results = json.loads(out.read_text())
     printed = capsys.readouterr().out
     assert results["n"] == 1
@@ -55,13 +58,26 @@ def test_quick_run_writes_ratios_that_agree_with_its_rows(tiny, tmp_path, capsys
 
 def test_libraries_that_are_not_installed_are_named_with_a_remedy(tiny, alone, tmp_path, capsys):
     out = tmp_path / "bench.json"
-    bench(BenchConfig(out=out, repeats=1, quick=True, device="cpu"))
+    bench(BenchConfig(out=out, repeats=1, quick=True, batch_size=8, device="cpu"))
     results = json.loads(out.read_text())
     augmentation = results["sections"][0]
     assert augmentation["missing"] == ["kornia", "lightly"]
     assert [row["name"] for row in augmentation["rows"]] == ["simclr_lib", "torchvision v2"]
     assert results["versions"]["lightly"] is None
     assert "not installed: pip install 'simclr-lib[bench]'" in capsys.readouterr().out
+
+
+def test_what_is_measured_on_a_gpu_only_trains_on_a_cpu_too(monkeypatch):
+    pytest.importorskip("kornia")
+    compiled = []
+    monkeypatch.setattr(torch, "compile", lambda net, mode: compiled.append(net) or net)
+    images = load_dataset("emblems", "train", limit=16).images
+    for start in (partial(module.our_training, compiled=True), module.kornia_training):
+        encoder = resnet18("fast", 4)
+        before = encoder.conv1.weight.clone()
+        assert next(start(encoder, images, 8)) == 8
+        assert not torch.equal(encoder.conv1.weight, before)
+    assert len(compiled) == 1
 
 
 def test_version_of_a_missing_library_is_none(alone):

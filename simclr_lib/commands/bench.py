@@ -40,13 +40,16 @@ from torchvision.transforms import v2
 
 from simclr_lib.augment import SimCLRAugment
 from simclr_lib.commands.common import Stopwatch, write_results
+from simclr_lib.config import TrainConfig
 from simclr_lib.data import load_dataset
-from simclr_lib.device import autocast, environment, pick_device
+from simclr_lib.device import autocast, environment, pick_device, place
 from simclr_lib.errors import SimCLRError
+from simclr_lib.loop import BatchLoss
 from simclr_lib.losses import nt_xent
 from simclr_lib.models import ProjectionHead, ResNet, SimCLR, resnet18
 from simclr_lib.objectives import contrastive_objective
 from simclr_lib.optim import LARS, build_optimizer, default_lr
+from simclr_lib.training.run import prepare
 
 Competitor = Callable[[], Iterator[int]]
 """Starts an endless iterator of steps; an item is the units of work that the step did."""
@@ -55,13 +58,12 @@ OPTIONAL = ("kornia", "lightly")
 INSTALL = "pip install 'simclr-lib[bench]'"
 
 IMAGES = 1024  # that training loops draw from
-BATCH_SIZE = 256
+AT_ONCE = 256  # that are augmented
 LOSS_PAIRS = 512
 MANY_PAIRS = 16_384  # whose similarities in one piece are 4 GB, a few times over
 CHUNK = 1_024
 SECONDS = 0.5  # that one measurement takes, after as long a warm-up; at least one step
 LOOP_SECONDS = 4.0  # the same for a training loop
-LR = default_lr("adam", BATCH_SIZE)
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,8 @@ class BenchConfig:
     """Results file; by default the tables are only printed."""
     repeats: int = 3
     """How often everybody is measured; the median counts."""
+    batch_size: int = 256
+    """Images a step of training."""
     quick: bool = False
     """Leave out the full ResNet-18, whose steps take seconds on a CPU, and the loss of very many pairs, which takes
     16 GB of memory in one piece."""
@@ -152,6 +156,8 @@ def bench(config: BenchConfig) -> None:
     """Run ``simclr bench``: prints a table per kind of work and, with ``--out``, writes the results file."""
     if config.repeats < 1:
         raise SimCLRError(f"--repeats must be at least 1, not {config.repeats}.")
+    if config.batch_size < 2:
+        raise SimCLRError(f"--batch-size must be at least 2, not {config.batch_size}.")
     device = pick_device(config.device)
     clock = Stopwatch()
     images = load_dataset("emblems", "train", limit=IMAGES).images
@@ -165,8 +171,8 @@ def bench(config: BenchConfig) -> None:
         f"{peak.memory / 1e9:,.1f} GB/s\nmedian throughput, and ours / theirs"
     )
     sections = [
-        bench_augmentation(images[:BATCH_SIZE], config.repeats),
-        *(bench_training(name, encoder, images, device, peak, config.repeats) for name, encoder in encoders.items()),
+        bench_augmentation(images[:AT_ONCE], config.repeats),
+        *(bench_training(name, encoder, images, device, peak, config) for name, encoder in encoders.items()),
         bench_loss(device, peak, config.repeats),
         *([] if config.quick else [bench_chunks(device, peak, config.repeats)]),
         bench_lars(device, peak, config.repeats),
@@ -318,17 +324,22 @@ def our_views(images: Tensor) -> Iterator[int]:
 
 
 def kornia_views(images: Tensor) -> Iterator[int]:
+    transform = kornia_transform(images.shape[-1])
+    while True:
+        yield len(transform(images.float() / 255))
+
+
+def kornia_transform(size: int) -> Callable[[Tensor], Tensor]:
+    """These operations, on a batch."""
     from kornia import augmentation as K
 
-    augment = K.AugmentationSequential(
-        K.RandomResizedCrop((images.shape[-2], images.shape[-1]), scale=(0.08, 1.0)),
+    return K.AugmentationSequential(
+        K.RandomResizedCrop((size, size), scale=(0.08, 1.0)),
         K.RandomHorizontalFlip(),
         K.ColorJitter(0.4, 0.4, 0.4, 0.1, p=0.8),
         K.RandomGrayscale(p=0.2),
         data_keys=["input"],
     )
-    while True:
-        yield len(augment(images.float() / 255))
 
 
 def torchvision_views(pictures: list[Image.Image]) -> Iterator[int]:
@@ -366,36 +377,71 @@ def lightly_transform(size: int) -> Callable[[Image.Image], Any]:
 
 
 def bench_training(
-    name: str, encoder: Callable[[], ResNet], images: Tensor, device: torch.device, peak: Peak, repeats: int
+    name: str, encoder: Callable[[], ResNet], images: Tensor, device: torch.device, peak: Peak, config: BenchConfig
 ) -> Section:
-    """Images per second of a training loop, with all cores."""
+    """Images per second of a training loop, with all cores; on a GPU also compiled, and with kornia's views there."""
+    batch_size = config.batch_size
     competitors: dict[str, Competitor] = {
-        "simclr_lib": lambda: our_training(encoder(), images.to(device)),
-        "lightly": lambda: lightly_training(encoder(), pil_images(images), device),
+        "simclr_lib": lambda: our_training(encoder(), images.to(device), batch_size),
+        "lightly": lambda: lightly_training(encoder(), pil_images(images), device, batch_size),
     }
-    title = f"Pretraining, {name}, batch {BATCH_SIZE}, {device.type}"
+    if device.type == "cuda":  # a CPU compiles for minutes and gains little
+        competitors |= {
+            "simclr_lib, compiled": lambda: our_training(encoder(), images.to(device), batch_size, compiled=True),
+            "kornia": lambda: kornia_training(encoder(), images.to(device), batch_size),
+        }
+    title = f"Pretraining, {name}, batch {batch_size}, {device.type}"
     with FlopCounterMode(display=False) as counter:
-        next(our_training(encoder(), images.to(device)))
-    limit = peak.training * BATCH_SIZE / counter.get_total_flops()
-    return compare(title, "images/s", competitors, repeats, LOOP_SECONDS, limit)
+        next(our_training(encoder(), images.to(device), batch_size))
+    limit = peak.training * batch_size / counter.get_total_flops()
+    return compare(title, "images/s", competitors, config.repeats, LOOP_SECONDS, limit)
 
 
-def our_training(encoder: ResNet, images: Tensor) -> Iterator[int]:
+def our_training(encoder: ResNet, images: Tensor, batch_size: int, compiled: bool = False) -> Iterator[int]:
     """What `simclr_lib.training.pretrain` does, without its logs."""
-    model = SimCLR(encoder, ProjectionHead(encoder.feature_dim, 512))
-    model.to(images.device).to(memory_format=torch.channels_last)
-    optimizer = build_optimizer("adam", model, LR, weight_decay=1e-4)
+    model = new_model(encoder, images.device)
+    network = prepare(model, TrainConfig(compile=compiled))
     augment = SimCLRAugment(images.shape[-1], color_strength=0.5, blur_prob=0.0)
-    objective = contrastive_objective(model, images, augment, temperature=0.5)
+    objective = contrastive_objective(network, images, augment, temperature=0.5)
+    steps = training_steps(model, objective, images, batch_size)
+    for _ in range(3 if compiled else 0):  # CUDA graphs are recorded in the second
+        next(steps)
+    return steps
+
+
+def kornia_training(encoder: ResNet, images: Tensor, batch_size: int) -> Iterator[int]:
+    """The same, but for who makes the views."""
+    model = new_model(encoder, images.device)
+    transform = kornia_transform(images.shape[-1])
+
+    def objective(indices: Tensor, generator: torch.Generator) -> Tensor:
+        batch = images[indices.to(images.device, non_blocking=True)].float() / 255
+        with torch.autocast(images.device.type, enabled=False):
+            views = torch.cat([transform(batch), transform(batch)])
+        _, z = model(views.contiguous(memory_format=torch.channels_last))
+        z_a, z_b = z.chunk(2)
+        return nt_xent(z_a, z_b, temperature=0.5)
+
+    return training_steps(model, objective, images, batch_size)
+
+
+def new_model(encoder: ResNet, device: torch.device) -> SimCLR:
+    """An encoder with a projection head of 512 units."""
+    return place(SimCLR(encoder, ProjectionHead(encoder.feature_dim, 512)), device)
+
+
+def training_steps(model: SimCLR, objective: BatchLoss, images: Tensor, batch_size: int) -> Iterator[int]:
+    """Steps of AdamW on random batches."""
+    optimizer = build_optimizer("adam", model, default_lr("adam", batch_size), weight_decay=1e-4)
     generator = torch.Generator()
     while True:
-        indices = torch.randint(len(images), (BATCH_SIZE,), generator=generator)
+        indices = torch.randint(len(images), (batch_size,), generator=generator)
         with autocast(images.device):
             loss = objective(indices, generator)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        yield BATCH_SIZE
+        yield batch_size
 
 
 class TwoViews(Dataset[list[Tensor]]):
@@ -412,24 +458,26 @@ class TwoViews(Dataset[list[Tensor]]):
         return self.transform(self.pictures[index])
 
 
-def lightly_training(encoder: ResNet, pictures: list[Image.Image], device: torch.device) -> Iterator[int]:
+def lightly_training(
+    encoder: ResNet, pictures: list[Image.Image], device: torch.device, batch_size: int
+) -> Iterator[int]:
     """The loop of lightly's documentation, with a worker per core, our encoder and AdamW."""
     from lightly.loss import NTXentLoss
     from lightly.models.modules import SimCLRProjectionHead
 
     model = nn.Sequential(encoder, SimCLRProjectionHead(encoder.feature_dim, 512, 128)).to(device)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=LR, weight_decay=1e-4)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=default_lr("adam", batch_size), weight_decay=1e-4)
     criterion = NTXentLoss()
     dataset = TwoViews(pictures)
     endless = RandomSampler(dataset, replacement=True, num_samples=2**40)
-    for view_a, view_b in DataLoader(dataset, BATCH_SIZE, sampler=endless, num_workers=os.cpu_count() or 1):
+    for view_a, view_b in DataLoader(dataset, batch_size, sampler=endless, num_workers=os.cpu_count() or 1):
         z_a = model(view_a.to(device))
         z_b = model(view_b.to(device))
         loss = criterion(z_a, z_b)
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
-        yield BATCH_SIZE
+        yield batch_size
 
 
 # Loss and optimiser.
