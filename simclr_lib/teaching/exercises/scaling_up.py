@@ -1,4 +1,4 @@
-"""Exercises of notebook 07: batch and learning rate, negatives of several processes, chunks, micro-batches, a ring."""
+"""Exercises of notebook 07: negatives of several processes, the loss in chunks, gradient caching, speed-up."""
 
 from __future__ import annotations
 
@@ -139,34 +139,54 @@ cached_gradient = Exercise(
     },
 )
 
-# 4. How long does it take to sum gradients over processes?
+# 4. How much faster are several processes?
 
 
-def _ring(
-    megabytes: float, processes: int, bandwidth: float, twice: bool = True, share: bool = True, bits: bool = False
+def _speed_up(
+    compute: float,
+    megabytes: float,
+    processes: int,
+    bandwidth: float,
+    around: int = 2,
+    share: bool = True,
+    bits: bool = False,
 ) -> float:
-    sent = megabytes * 1e6 * (2 if twice else 1) * ((processes - 1) / processes if share else processes - 1)
-    return sent / (bandwidth * 1e9) * (8 if bits else 1)
+    sent = megabytes * 1e6 * around * ((processes - 1) / processes if share else processes - 1)
+    return compute / (compute / processes + sent / (bandwidth * 1e9) * (8 if bits else 1))
 
 
-ring_seconds = Exercise(
-    solution=_ring,
-    cases=[(45.0, 1, 10.0), (45.0, 8, 10.0), (94.0, 64, 1.25)],
+speed_up = Exercise(
+    solution=_speed_up,
+    cases=[(0.5, 45.0, 1, 10.0), (0.5, 45.0, 8, 10.0), (0.2, 94.0, 64, 1.25)],
     misconceptions={
-        "Twice around: once to add up, once to hand the sums out.": (
-            lambda megabytes, processes, bandwidth: _ring(megabytes, processes, bandwidth, twice=False)
+        "That is the speed-up if exchange were free.": lambda compute, megabytes, processes, bandwidth: processes,
+        "Once around to add up, and once more to hand the sums out.": (
+            lambda compute, megabytes, processes, bandwidth: _speed_up(compute, megabytes, processes, bandwidth, 1)
         ),
-        "In a ring nobody sends everything to everybody: in each of the W − 1 steps a process passes on 1 / W of it.": (
-            lambda megabytes, processes, bandwidth: _ring(megabytes, processes, bandwidth, share=False)
+        "In a ring nobody sends everything to everybody: in each of its steps a process passes on 1 / W of the data.": (
+            lambda compute, megabytes, processes, bandwidth: _speed_up(
+                compute, megabytes, processes, bandwidth, share=False
+            )
         ),
         "Bandwidth is in gigabytes a second here, not in gigabits: no factor 8.": (
-            lambda megabytes, processes, bandwidth: _ring(megabytes, processes, bandwidth, bits=True)
+            lambda compute, megabytes, processes, bandwidth: _speed_up(
+                compute, megabytes, processes, bandwidth, bits=True
+            )
         ),
-        "A single process has nothing to send: (W − 1) / W, not 1.": (
-            lambda megabytes, processes, bandwidth: 2 * megabytes * 1e6 / (bandwidth * 1e9)
+        "Each process computes its share of the batch only: compute / W.": (
+            lambda compute, megabytes, processes, bandwidth: (
+                compute / (compute + 2 * (processes - 1) / processes * megabytes / 1e3 / bandwidth)
+            )
         ),
-        "Megabytes over gigabytes: 10⁶ / 10⁹.": (
-            lambda megabytes, processes, bandwidth: 1e3 * _ring(megabytes, processes, bandwidth)
+        "Those are seconds. The speed-up is one process's seconds by theirs.": (
+            lambda compute, megabytes, processes, bandwidth: (
+                compute / _speed_up(compute, megabytes, processes, bandwidth)
+            )
+        ),
+        "You divided by the number of processes: that is the efficiency.": (
+            lambda compute, megabytes, processes, bandwidth: (
+                _speed_up(compute, megabytes, processes, bandwidth) / processes
+            )
         ),
     },
     tolerance=1e-6,
@@ -176,5 +196,5 @@ EXERCISES = {
     "num_negatives": num_negatives,
     "chunked_loss": chunked_loss,
     "cached_gradient": cached_gradient,
-    "ring_seconds": ring_seconds,
+    "speed_up": speed_up,
 }
