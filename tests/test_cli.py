@@ -7,12 +7,14 @@ import re
 import subprocess
 import sys
 import urllib.error
+from dataclasses import replace
 
 import pytest
 import torch
 from PIL import Image
 
 from simclr_lib.cli import check_options, main, spell_out_booleans
+from simclr_lib.commands.sweep import SHORT
 from simclr_lib.config import TrainConfig
 from simclr_lib.data import ImageDataset, load_dataset
 from simclr_lib.evaluation import SHIFTS
@@ -192,8 +194,27 @@ def test_a_part_of_the_batch_as_negatives_is_all_that_the_negatives_sweep_change
     assert rows["SimCLR, 126 negatives"] != rows["SimCLR, 30 negatives"] != rows["SimCLR, 510 negatives"]
 
 
+def test_a_sweep_runs_on_a_folder_of_images_too(tmp_path, capsys, monkeypatch):
+    for split in ("train", "test"):
+        part = load_dataset("emblems", split, limit=60)
+        for number, (image, label) in enumerate(zip(part.images, part.labels, strict=True)):
+            folder = tmp_path / "images" / split / part.classes[label]
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image.permute(1, 2, 0).numpy()).save(folder / f"{number}.png")
+    options = ["--dataset", "imagefolder", "--data-dir", str(tmp_path / "images"), "--seeds", "0", "--epochs", "1"]
+    assert "leave out --dataset" in fails(capsys, "sweep", "labels", *options)
+    assert "needs at least 512 training images, one batch, not 60" in fails(capsys, "sweep", "temperature", *options)
+    monkeypatch.setattr("simclr_lib.commands.sweep.TrainConfig", lambda: replace(SHORT, batch_size=16))
+    assert main(["sweep", "temperature", *options, "--out", str(tmp_path / "out")]) == 0
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert (results["num_train"], results["num_test"], results["config"]["dataset"]) == (60, 60, "imagefolder")
+    assert {"SimCLR, τ = 0.05", "SimCLR, τ = 1"} <= set(results["results"])
+
+
 def test_a_sweep_needs_a_batch_of_images(capsys):
-    assert "--images must be at least 64" in fails(capsys, "sweep", "crop-color", "--images", "50")
+    assert "needs at least 64 training images, one batch, not 50" in fails(
+        capsys, "sweep", "crop-color", "--images", "50"
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,7 @@
-"""``simclr sweep``: measured comparisons on emblems, each into one results file that anyone can make again."""
+"""``simclr sweep``: measured comparisons, each into one results file that anyone can make again.
+
+On emblems by default, in minutes on a CPU; those that only pretrain also on other data sets, with a GPU.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,7 @@ from simclr_lib.loop import fit, initial_weights
 from simclr_lib.losses import nt_xent
 from simclr_lib.models import Classifier, SimCLR
 from simclr_lib.objectives import own_views
-from simclr_lib.optim import OptimizerName
+from simclr_lib.optim import OptimizerName, default_lr
 from simclr_lib.teaching.profiles import EMBLEMS, EMBLEMS_SUPERVISED
 from simclr_lib.training import pretrain, train_supervised
 
@@ -44,6 +47,8 @@ LABEL_BUDGETS = (10, 20, 50, 100)
 FINE_TUNING_STEPS, FINE_TUNING_LR = 150, 0.05  # chosen on training images held out
 LR: dict[OptimizerName, float] = {"sgd": 0.4, "lars": 4.0}  # at a batch of 64, likewise
 CROPS_AND_FLIPS = replace(EMBLEMS_SUPERVISED, color_prob=0.0, gray_prob=0.0, blur_prob=0.0)  # as most people train
+
+ON_EMBLEMS = ("labels", "shifts")
 
 Measure = Callable[[TrainConfig, ImageDataset, ImageDataset], Results]
 """From (settings with the seed, training images, test images) to that seed's results."""
@@ -66,6 +71,11 @@ def sweeps(base: TrainConfig) -> dict[str, Sweep]:
     """Every sweep by its name, around the settings ``base``."""
     no_crop, no_color = {"crop_min": 1.0}, {"color_prob": 0.0, "gray_prob": 0.0}
     lengths = [max(1, base.epochs * quarters // 4) for quarters in (1, 2, 4, 8)]
+    # The learning rate grows with the root of the batch size (B.1).
+    quarter, whole, four = (
+        replace(base, batch_size=base.batch_size * times // 4, lr=base.loop().lr * math.sqrt(times / 4))
+        for times in (1, 4, 16)
+    )
     return {
         # The paper's figure 5: which augmentations must come together?
         "crop-color": pretrainings(
@@ -78,23 +88,21 @@ def sweeps(base: TrainConfig) -> dict[str, Sweep]:
         ),
         # Table 5: how sharply should the softmax look at the hardest negatives?
         "temperature": pretrainings({f"τ = {t:g}": replace(base, temperature=t) for t in (0.05, 0.1, 0.2, 0.5, 1.0)}),
-        # Figure 9: how many negatives? The learning rate grows with the root of the batch size (B.1).
-        "batch-size": pretrainings(
-            {f"batch {b}": replace(base, batch_size=b, lr=0.4 * math.sqrt(b / 64)) for b in (16, 64, 256)}
-        ),
+        # Figure 9: what does a large batch buy?
+        "batch-size": pretrainings({f"batch {variant.batch_size}": variant for variant in (quarter, whole, four)}),
         # The same with as many steps whatever the batch: what is left of the difference when all learn as often?
         "steps": pretrainings(
             {
-                f"batch {b}": replace(
-                    base, batch_size=b, lr=0.4 * math.sqrt(b / 64), epochs=max(1, base.epochs * b // 64)
+                f"batch {variant.batch_size}": replace(
+                    variant, epochs=max(1, base.epochs * variant.batch_size // base.batch_size)
                 )
-                for b in (16, 64, 256)
+                for variant in (quarter, whole, four)
             }
         ),
         # B.1: how must the learning rate grow with the batch, and is it LARS that makes large ones possible?
         "large-batch": pretrainings(large_batches(replace(base, epochs=2 * base.epochs))),
         # What a large batch gives besides steps that are surer: how much of it is the negatives?
-        "negatives": parts_of_batches(replace(base, batch_size=256, lr=0.4 * math.sqrt(256 / 64))),
+        "negatives": parts_of_batches(four),
         # Figure 8: what is the projection head good for, and is h or z the better representation?
         "head": pretrainings(
             {
@@ -145,7 +153,8 @@ def large_batches(base: TrainConfig) -> dict[str, TrainConfig]:
     The rate grows in proportion to the batch, or to its square root. Every run sees as many images.
     """
     variants: dict[str, TrainConfig] = {}
-    for optimizer, lr in LR.items():
+    rates = LR if base.dataset == "emblems" else {name: default_lr(name, base.batch_size) for name in LR}
+    for optimizer, lr in rates.items():
         small = replace(base, optimizer=optimizer, lr=lr)
         large = replace(small, batch_size=8 * base.batch_size)
         variants |= {
@@ -266,8 +275,12 @@ class SweepConfig:
     """One run of each variant with each seed."""
     epochs: int = SHORT.epochs
     """Epochs of pretraining."""
-    images: int = 4096
-    """Training images."""
+    images: int | None = None
+    """Training images; by default 4,096 emblems, or all of another data set."""
+    dataset: str = "emblems"
+    """emblems, or another data set, which is trained on with the settings that `simclr train` has by default."""
+    data_dir: Path | None = None
+    """Where the data set lies, or is downloaded to; ./data by default."""
     out: Path | None = None
     """Folder for results.json; a new one below ./runs by default."""
     device: str = "auto"
@@ -278,29 +291,36 @@ def sweep(config: SweepConfig) -> None:
     """Run ``simclr sweep``: prints the table and writes the results file."""
     if not config.seeds:
         raise SimCLRError("--seeds needs at least one number.")
-    base = replace(SHORT, epochs=config.epochs, device=config.device)
+    recipe = SHORT if config.dataset == "emblems" else replace(TrainConfig(), dataset=config.dataset, validation=0.0)
+    recipe = replace(recipe, epochs=config.epochs)
+    base = replace(recipe, device=config.device)
     known = sweeps(base)
     if config.name not in known:
         raise unknown_name("sweep", config.name, known)
+    if config.dataset != "emblems" and config.name in ON_EMBLEMS:
+        raise SimCLRError(f"{config.name} compares recipes that were chosen for emblems: leave out --dataset.")
     chosen = known[config.name]
-    largest_batch = max(variant.batch_size for variant in chosen.variants.values())
-    if config.images < largest_batch:
-        raise SimCLRError(f"--images must be at least {largest_batch}, one batch, not {config.images}.")
     out = (config.out or new_folder(config.name)) / "results.json"
     if out.exists():
         raise SimCLRError(f"{out.parent} already holds results: choose another --out.")
     clock = Stopwatch()
-    train = load_dataset("emblems", "train", limit=config.images)
-    test = load_dataset("emblems", "test", limit=TEST_IMAGES)
+    limits = (config.images or 4096, TEST_IMAGES) if config.dataset == "emblems" else (config.images, None)
+    train, test = (
+        load_dataset(config.dataset, split, config.data_dir, download=True, limit=limit)
+        for split, limit in zip(("train", "test"), limits, strict=True)
+    )
+    largest_batch = max(variant.batch_size for variant in chosen.variants.values())
+    if len(train) < largest_batch:
+        raise SimCLRError(f"{config.name} needs at least {largest_batch} training images, one batch, not {len(train)}.")
     results = merge_seeds([chosen.measure(replace(base, seed=seed), train, test) for seed in config.seeds])
     print(text_table(results))
     common = base.to_dict()
     write_results(
         out,
         {
-            "what": f"{config.name} on emblems; test accuracy after the last epoch",
+            "what": f"{config.name} on {config.dataset}; test accuracy after the last epoch",
             "environment": environment(pick_device(config.device)),
-            "config": replace(SHORT, epochs=config.epochs).to_dict(),
+            "config": recipe.to_dict(),
             "variants": {
                 name: {key: value for key, value in variant.to_dict().items() if value != common[key]}
                 for name, variant in chosen.variants.items()
