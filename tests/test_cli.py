@@ -78,8 +78,11 @@ def test_evaluate_and_embed_read_the_checkpoint(tmp_path, capsys):
     run = tmp_path / "run"
     main(["train", "--dataset", "emblems", *TINY, "--run-dir", str(run)])
     capsys.readouterr()
-    assert main(["evaluate", str(run / "checkpoint.pt"), "--limit", "120", "--fine-tune"]) == 0
-    assert "fine-tuned" in capsys.readouterr().out
+    options = ["--limit", "120", "--fine-tune", "--budgets", "3", "10"]
+    assert main(["evaluate", str(run / "checkpoint.pt"), *options]) == 0
+    printed = capsys.readouterr().out
+    assert "fine-tuned" in printed
+    assert "3 per class" in printed
     assert json.loads((run / "evaluation.json").read_text())["num_train"] == 120
     assert main(["embed", str(run), "--method", "pca", "--limit", "60", "--out", str(tmp_path / "e")]) == 0
     saved = torch.load(tmp_path / "e" / "embedding.pt", weights_only=True)
@@ -276,6 +279,7 @@ def test_mistakes_get_one_line(tmp_path, capsys):
     assert "no checkpoint at" in fails(capsys, "evaluate", str(tmp_path / "nothing.pt"))
     save_checkpoint(tmp_path / "output_head.pt", {"head": {}})
     assert "is not the checkpoint of a run" in fails(capsys, "evaluate", str(tmp_path / "output_head.pt"))
+    assert "--budgets needs numbers" in fails(capsys, "evaluate", str(tmp_path / "nothing.pt"), "--budgets", "0")
     assert "--resume needs --run-dir" in fails(capsys, "train", "--resume")
     big = ["--dataset", "emblems", "--limit", "100", "--batch-size", "512", "--run-dir", str(tmp_path / "r")]
     assert "larger than the" in fails(capsys, "train", *big)

@@ -22,15 +22,6 @@ from simclr_lib.training import write_atomically
 
 BUDGETS = (10, 50, 100)
 FILMED = 1_000  # test images in an explorer: enough to see clusters, few enough for UMAP to take seconds
-COLUMNS = {
-    "knn": "kNN, k = 20",
-    "knn_200": "kNN, k = 200",
-    **{f"labels_{budget}": f"{budget} per class" for budget in (10, 20, 50, 100)},
-    "labels_all": "all labels",
-    "labels_all_sgd": "all, SGD",
-    **{shift: shift.replace("_", " ") for shift in ("unchanged", *SHIFTS)},
-}
-
 Results = dict[str, dict[str, dict]]
 """source of features → column → figure, as `simclr_lib.evaluation.summary` gives it."""
 
@@ -144,6 +135,21 @@ def merge_seeds(runs: Sequence[Results]) -> Results:
     }
 
 
+def columns(results: Mapping[str, Mapping[str, Mapping]]) -> dict[str, str]:
+    """The measures that results have, in the order in which to read them, and their names."""
+    measured = {key for row in results.values() for key in row}
+    budgets = sorted(int(key.removeprefix("labels_")) for key in measured if key.removeprefix("labels_").isdecimal())
+    names = {
+        "knn": "kNN, k = 20",
+        "knn_200": "kNN, k = 200",
+        **{f"labels_{budget}": f"{budget} per class" for budget in budgets},
+        "labels_all": "all labels",
+        "labels_all_sgd": "all, SGD",
+        **{shift: shift.replace("_", " ") for shift in ("unchanged", *SHIFTS)},
+    }
+    return {key: name for key, name in names.items() if key in measured}
+
+
 def text_table(results: Mapping[str, Mapping[str, Mapping]]) -> str:
     """The results as aligned lines of per cents: a line a measure and a column a source, to fit a terminal."""
     heads = {source: _in_two_lines(source) for source in results}
@@ -152,9 +158,7 @@ def text_table(results: Mapping[str, Mapping[str, Mapping]]) -> str:
         "".join([f"{name:<16}", *(f"{heads[source][i]:>{widths[source]}}" for source in results)])
         for i, name in enumerate(("", "test accuracy, %"))
     ]
-    for key, name in COLUMNS.items():
-        if not any(key in row for row in results.values()):
-            continue
+    for key, name in columns(results).items():
         cells = [f"{name:<16}"]
         for source, row in results.items():
             text = per_cent(row[key]) if key in row else "–"

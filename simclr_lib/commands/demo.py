@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from simclr_lib.commands.common import (
-    COLUMNS,
     FILMED,
     Results,
     Stopwatch,
+    columns,
     compare_encoder,
     epochs_for,
     evenly,
@@ -300,7 +300,7 @@ def write_report(
             (
                 "Every source of features, every budget of labels",
                 "Linear output heads on frozen features; “supervised” is the whole network trained with labels.",
-                accuracy_table(results, COLUMNS),
+                accuracy_table(results, columns(results)),
             ),
             (
                 "Touch the features",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
@@ -23,6 +24,7 @@ from simclr_lib.commands.common import (
 from simclr_lib.config import TrainConfig
 from simclr_lib.data import ImageDataset, load_dataset
 from simclr_lib.device import environment, pick_device
+from simclr_lib.errors import SimCLRError
 from simclr_lib.evaluation import (
     ProjectionMethod,
     extract_features,
@@ -62,6 +64,8 @@ class EvaluateConfig(CheckpointConfig):
 
     fine_tune: bool = False
     """Also train the whole network on, at every budget of labels: slow, since it is training."""
+    budgets: tuple[int, ...] = BUDGETS
+    """Labels per class to compare with, beside all of them. 1 % of CIFAR-10's labels are 50 per class."""
 
 
 @dataclass(frozen=True)
@@ -93,10 +97,12 @@ def _prepare(config: CheckpointConfig) -> tuple[SimCLR, TrainConfig, ImageDatase
 
 def evaluate(config: EvaluateConfig) -> None:
     """Run ``simclr evaluate``: prints the kNN / linear / few-label table and writes evaluation.json."""
+    if min(config.budgets, default=0) < 1:
+        raise SimCLRError("--budgets needs numbers of labels of at least 1, such as --budgets 10 100.")
     model, settings, train, test, out = _prepare(config)
-    results, *_ = compare_encoder(model.encoder, settings, train, test)
+    results, *_ = compare_encoder(model.encoder, settings, train, test, budgets=config.budgets)
     if config.fine_tune:
-        results["SimCLR, fine-tuned"] = fine_tuned_row(model.encoder, train, test, settings)
+        results["SimCLR, fine-tuned"] = fine_tuned_row(model.encoder, train, test, settings, config.budgets)
     print(text_table(results))
     file = out / ("evaluation.json" if config.dataset is None else f"evaluation-{test.name}.json")
     write_results(
@@ -113,10 +119,10 @@ def evaluate(config: EvaluateConfig) -> None:
 
 
 def fine_tuned_row(
-    encoder: nn.Module, train: ImageDataset, test: ImageDataset, settings: TrainConfig
+    encoder: nn.Module, train: ImageDataset, test: ImageDataset, settings: TrainConfig, budgets: Sequence[int]
 ) -> dict[str, dict]:
     """Test accuracy of the whole network, trained on from ``encoder`` at every budget of labels."""
-    parts = {**few_label_parts(train, BUDGETS, settings.seed), "labels_all": train}
+    parts = {**few_label_parts(train, budgets, settings.seed), "labels_all": train}
     crop_scale = settings.crop_min, settings.crop_max  # as in pretraining
 
     def fine_tuned(part: ImageDataset) -> float:
