@@ -251,12 +251,18 @@ def scaling_panel(step: Callable[[int, int, float, float, float], Mapping[str, f
         )
         return figure, text
 
+    def slider(description: str, value: float, lowest: int) -> widgets.FloatLogSlider:
+        """From 10 to the power of ``lowest`` to 1,000."""
+        return widgets.FloatLogSlider(
+            description=description, value=value, base=10, min=lowest, max=3, step=0.25, readout_format=".3g"
+        )
+
     return Panel(
         draw,
         "Left: shares of a step's time for computing, the loss, and exchange, from 1 to 256 processes. Right: images "
         "per second against the number of processes, beside a line for exchange that costs nothing.",
-        log2_batch=widgets.IntSlider(12, 8, 15),
-        device_speed=widgets.FloatLogSlider(value=1, base=10, min=0, max=3, step=0.25, readout_format=".3g"),
-        bandwidth=widgets.FloatLogSlider(value=10, base=10, min=-1, max=3, step=0.25, readout_format=".3g"),
-        latency=widgets.FloatLogSlider(value=30, base=10, min=0, max=3, step=0.25, readout_format=".3g"),
+        log2_batch=widgets.IntSlider(12, 8, 15, description="log₂ of the batch"),
+        device_speed=slider("speed, × this CPU", 1, 0),
+        bandwidth=slider("bandwidth, GB/s", 10, -1),
+        latency=slider("latency, µs", 30, 0),
     )
