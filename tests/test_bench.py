@@ -67,17 +67,19 @@ def test_libraries_that_are_not_installed_are_named_with_a_remedy(tiny, alone, t
     assert "not installed: pip install 'simclr-lib[bench]'" in capsys.readouterr().out
 
 
-def test_what_is_measured_on_a_gpu_only_trains_on_a_cpu_too(monkeypatch):
-    pytest.importorskip("kornia")
+@pytest.mark.parametrize("rival", ["compiled", "kornia"])
+def test_what_is_measured_on_a_gpu_only_trains_on_a_cpu_too(monkeypatch, rival):
+    if rival == "kornia":
+        pytest.importorskip("kornia")
     compiled = []
     monkeypatch.setattr(torch, "compile", lambda net, mode: compiled.append(net) or net)
     images = load_dataset("emblems", "train", limit=16).images
-    for start in (partial(module.our_training, compiled=True), module.kornia_training):
-        encoder = resnet18("fast", 4)
-        before = encoder.conv1.weight.clone()
-        assert next(start(encoder, images, 8)) == 8
-        assert not torch.equal(encoder.conv1.weight, before)
-    assert len(compiled) == 1
+    start = {"compiled": partial(module.our_training, compiled=True), "kornia": module.kornia_training}[rival]
+    encoder = resnet18("fast", 4)
+    before = encoder.conv1.weight.clone()
+    assert next(start(encoder, images, 8)) == 8
+    assert not torch.equal(encoder.conv1.weight, before)
+    assert len(compiled) == (rival == "compiled")
 
 
 def test_version_of_a_missing_library_is_none(alone):

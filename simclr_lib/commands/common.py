@@ -178,15 +178,16 @@ def _in_two_lines(text: str) -> tuple[str, str]:
 
 def write_results(path: Path, results: Mapping[str, object]) -> None:
     """Write a results file: JSON with the accuracies rounded to four digits."""
-    content = json.dumps(_rounded(results), indent=1, ensure_ascii=False)
+    content = json.dumps(rounded(results), indent=1, ensure_ascii=False)
     write_atomically(path, (content + "\n").encode())
 
 
-def _rounded(value: object) -> object:
+def rounded(value: object) -> object:
+    """As results files have it: at most four decimals, small numbers whole."""
     if isinstance(value, Mapping):
-        return {str(key): _rounded(item) for key, item in value.items()}
+        return {str(key): rounded(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_rounded(item) for item in value]
+        return [rounded(item) for item in value]
     return round(value, 4) if isinstance(value, float) and abs(value) >= 0.01 else value
 
 

@@ -15,6 +15,7 @@ import torch
 import tyro
 from torch import Tensor, nn
 
+from simclr_lib.augment import SimCLRAugment
 from simclr_lib.commands.common import (
     Results,
     Stopwatch,
@@ -33,7 +34,7 @@ from simclr_lib.data import ImageDataset, load_dataset
 from simclr_lib.device import environment, pick_device, place
 from simclr_lib.errors import SimCLRError, unknown_name
 from simclr_lib.evaluation import SHIFTS, accuracy, extract_features, fine_tune, linear_probe, shifted, summary
-from simclr_lib.loop import fit, initial_weights
+from simclr_lib.loop import BatchLoss, fit, initial_weights
 from simclr_lib.losses import nt_xent
 from simclr_lib.models import Classifier, SimCLR
 from simclr_lib.objectives import own_views
@@ -101,7 +102,7 @@ def sweeps(base: TrainConfig) -> dict[str, Sweep]:
         ),
         # B.1: how must the learning rate grow with the batch, and is it LARS that makes large ones possible?
         "large-batch": pretrainings(large_batches(replace(base, epochs=2 * base.epochs))),
-        # What a large batch gives besides steps that are surer: how much of it is the negatives?
+        # What a large batch gives besides less noisy steps: how much of it is the negatives?
         "negatives": parts_of_batches(four),
         # Figure 8: what is the projection head good for, and is h or z the better representation?
         "head": pretrainings(
@@ -182,19 +183,26 @@ def parts_of_batches(config: TrainConfig) -> Sweep:
             with initial_weights(settings.seed):
                 model = place(config.simclr(train.image_size), device)
 
-            def batch_loss(
-                batch: Tensor, generator: torch.Generator, model: SimCLR = model, parts: int = parts
-            ) -> Tensor:
-                views = torch.cat([own_views(augment, images, batch, generator) for _ in range(2)])  # [2B, 3, S, S]
-                _, z = model(views.contiguous(memory_format=torch.channels_last))
-                pairs = zip(*(half.chunk(parts) for half in z.chunk(2)), strict=True)
-                return torch.stack([nt_xent(a, b, config.temperature) for a, b in pairs]).mean()
-
-            fit(model, batch_loss, len(train), replace(config, seed=settings.seed).loop(), description="pretraining")
+            objective = objective_of_parts(model, images, augment, config.temperature, parts)
+            fit(model, objective, len(train), replace(config, seed=settings.seed).loop(), description="pretraining")
             rows[f"SimCLR, {name}"], *_ = evaluate_encoder(model.eval().encoder, settings, train, test)
         return rows
 
     return Sweep({f"batch {config.batch_size}": config}, measure)
+
+
+def objective_of_parts(
+    model: SimCLR, images: Tensor, augment: SimCLRAugment, temperature: float, parts: int
+) -> BatchLoss:
+    """NT-Xent within each of so many parts of a batch, and the mean of that."""
+
+    def batch_loss(indices: Tensor, generator: torch.Generator) -> Tensor:
+        views = torch.cat([own_views(augment, images, indices, generator) for _ in range(2)])  # [2B, 3, S, S]
+        _, z = model(views.contiguous(memory_format=torch.channels_last))
+        pairs = zip(*(half.chunk(parts) for half in z.chunk(2)), strict=True)
+        return torch.stack([nt_xent(a, b, temperature) for a, b in pairs]).mean()
+
+    return batch_loss
 
 
 def measure_label_budgets(settings: TrainConfig, train: ImageDataset, test: ImageDataset) -> Results:

@@ -23,7 +23,7 @@ class _Watch(TorchDispatchMode):
         output = func(*args, **(kwargs or {}))
         before = {storage.data_ptr() for storage in _storages((args, kwargs))}  # views, and what is changed in place
         for storage in _storages(output):
-            if storage.data_ptr() not in self.known | before:
+            if storage.data_ptr() not in before and storage.data_ptr() not in self.known:
                 self._count(storage)
         return output
 
