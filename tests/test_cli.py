@@ -137,6 +137,7 @@ def test_a_sweep_writes_every_variant_of_every_seed(tmp_path, capsys, monkeypatc
     assert {"SimCLR, crop only", "SimCLR, color only", "SimCLR, crop + color"} <= set(rows)
     assert all(len(row["labels_all"]["values"]) == 2 for row in rows.values())
     assert results["variants"]["crop only"] == {"color_prob": 0.0, "gray_prob": 0.0}
+    capsys.readouterr()  # the progress bars
     assert "choose another --out" in fails(capsys, "sweep", "crop-color", *options)
 
 
