@@ -11,11 +11,12 @@ from collections.abc import Sequence
 
 import tyro
 
-from simclr_lib.commands.bench import BenchConfig, bench
-from simclr_lib.commands.demo import DemoConfig, demo
-from simclr_lib.commands.evaluate import EmbedConfig, EvaluateConfig, embed, evaluate
-from simclr_lib.commands.plan import PlanConfig, plan
-from simclr_lib.commands.sweep import SweepConfig, sweep
+from simclr_lib.commands.bench import bench
+from simclr_lib.commands.demo import demo
+from simclr_lib.commands.evaluate import embed, evaluate
+from simclr_lib.commands.plan import plan
+from simclr_lib.commands.settings import BenchConfig, DemoConfig, EmbedConfig, EvaluateConfig, PlanConfig, SweepConfig
+from simclr_lib.commands.sweep import sweep
 from simclr_lib.commands.train import train
 from simclr_lib.config import TrainConfig
 from simclr_lib.errors import SimCLRError, unknown_name

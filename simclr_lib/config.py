@@ -6,17 +6,15 @@ import dataclasses
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from torch import nn
-
-from simclr_lib.augment import SimCLRAugment
-from simclr_lib.device import Precision
+from simclr_lib.choices import OptimizerName, Precision, Stem
 from simclr_lib.errors import SimCLRError
-from simclr_lib.loop import LoopConfig
-from simclr_lib.losses import check_temperature
-from simclr_lib.models import ProjectionHead, ResNet, SimCLR, Stem, resnet18, resnet34, resnet50
-from simclr_lib.optim import OptimizerName, default_lr
+
+if TYPE_CHECKING:
+    from simclr_lib.augment import SimCLRAugment
+    from simclr_lib.loop import LoopConfig
+    from simclr_lib.models import ResNet, SimCLR
 
 # Settings that do not change what a run computes: they may differ when it is resumed.
 FREE_ON_RESUME = (
@@ -124,7 +122,8 @@ class TrainConfig:
 
     def check(self) -> None:
         """Raise `SimCLRError` for a setting that cannot be meant. Training calls this first."""
-        check_temperature(self.temperature)
+        if not self.temperature > 0:
+            raise SimCLRError(f"temperature must be above 0, not {self.temperature}: the paper uses 0.05 to 1.")
         if self.epochs < 1 or self.batch_size < 1:
             raise SimCLRError("epochs and batch-size must be at least 1.")
         if self.contrastive and self.batch_size < 2:
@@ -153,6 +152,8 @@ class TrainConfig:
 
     def augment(self, image_size: int) -> SimCLRAugment:
         """The views of these settings, for images of that size."""
+        from simclr_lib.augment import SimCLRAugment
+
         blur_prob = self.blur_prob
         if blur_prob is None:
             blur_prob = 0.0 if image_size <= 32 else 0.5
@@ -168,6 +169,8 @@ class TrainConfig:
 
     def encoder(self, image_size: int) -> ResNet:
         """A new encoder for images of that size."""
+        from simclr_lib.models import resnet18, resnet34, resnet50
+
         return {18: resnet18, 34: resnet34, 50: resnet50}[self.base_model](self.stem_for(image_size), self.width)
 
     def stem_for(self, image_size: int) -> Stem:
@@ -176,6 +179,10 @@ class TrainConfig:
 
     def simclr(self, image_size: int) -> SimCLR:
         """A new encoder and projection head."""
+        from torch import nn
+
+        from simclr_lib.models import ProjectionHead, SimCLR
+
         encoder = self.encoder(image_size)
         if self.projection_layers == 0:
             return SimCLR(encoder, nn.Identity())
@@ -184,6 +191,9 @@ class TrainConfig:
 
     def loop(self) -> LoopConfig:
         """The settings of the training loop."""
+        from simclr_lib.loop import LoopConfig
+        from simclr_lib.optim import default_lr
+
         optimizer: OptimizerName = self.optimizer or ("lars" if self.contrastive else "sgd")
         warmup = min(10.0, 0.1 * self.epochs) if self.warmup_epochs is None else self.warmup_epochs
         return LoopConfig(

@@ -10,15 +10,15 @@ import sys
 from contextlib import AbstractContextManager
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import torch
 import torchvision
 from torch import nn
 
+from simclr_lib.choices import Precision
 from simclr_lib.errors import SimCLRError
 
-Precision = Literal["auto", "bf16", "fp32"]
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 

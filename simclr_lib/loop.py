@@ -6,11 +6,9 @@ is continued from a checkpoint at any step sees the same batches and the same vi
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,10 +17,12 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from tqdm.auto import tqdm
 
-from simclr_lib.device import Precision, autocast
+from simclr_lib.choices import OptimizerName, Precision
+from simclr_lib.device import autocast
 from simclr_lib.distributed import average, world
 from simclr_lib.errors import SimCLRError
-from simclr_lib.optim import OptimizerName, build_optimizer, warmup_cosine
+from simclr_lib.optim import build_optimizer, warmup_cosine
+from simclr_lib.seeding import seeded
 
 BatchLoss = Callable[[Tensor, torch.Generator], Tensor]
 """(indices int64 [B], generator) → scalar loss."""
@@ -84,20 +84,6 @@ class Observer(Protocol):
 
 class DivergedError(SimCLRError):
     """The loss is not finite."""
-
-
-def seeded(seed: int, *stream: int | str) -> torch.Generator:
-    """A CPU generator that is a function of the seed and a stream's name, such as ("views", step)."""
-    digest = hashlib.blake2b(repr((seed, *stream)).encode(), digest_size=8).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest, "big") >> 1)
-
-
-@contextmanager
-def initial_weights(seed: int) -> Iterator[None]:
-    """Networks made within it get weights that are a function of the seed; the global generator is left alone."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        yield
 
 
 def batches(num_examples: int, config: LoopConfig, first_step: int = 0) -> Iterator[Tensor]:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from simclr_lib.choices import OptimizerName
 from simclr_lib.errors import SimCLRError, unknown_name
-
-OptimizerName = Literal["adam", "sgd", "lars"]
 
 
 class LARS(Optimizer):

@@ -15,6 +15,9 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 FLOORS = {  # a room may import from floors below its own
     "errors": 0,
+    "choices": 0,
+    "files": 1,
+    "seeding": 1,
     "device": 1,
     "distributed": 1,
     "data": 2,
@@ -25,12 +28,16 @@ FLOORS = {  # a room may import from floors below its own
     "loop": 3,
     "objectives": 4,
     "config": 4,
+    "results": 4,
+    "recipes": 5,
     "evaluation": 5,
     "training": 6,  # may use evaluation to monitor, never the other way
-    "teaching": 7,
-    "commands": 8,
-    "cli": 9,
-    "__main__": 10,
+    "experiments": 7,
+    "teaching": 8,
+    "authoring": 9,
+    "commands": 9,
+    "cli": 10,
+    "__main__": 11,
 }
 GROUND_FLOOR = {"data", "augment", "models", "losses", "optim"}
 HEAVY = ("umap", "numba", "sklearn", "matplotlib", "ipywidgets", "anywidget", "scipy", "tyro")

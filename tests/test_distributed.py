@@ -29,8 +29,9 @@ from simclr_lib.distributed import (
     on_this_machine,
     world,
 )
-from simclr_lib.loop import LoopConfig, fit, initial_weights, seeded
+from simclr_lib.loop import LoopConfig, fit
 from simclr_lib.objectives import contrastive_objective
+from simclr_lib.seeding import initial_weights, seeded
 from simclr_lib.training import load_checkpoint, read_metrics, save_checkpoint
 
 CPU = torch.device("cpu")

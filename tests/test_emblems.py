@@ -7,18 +7,18 @@ import torch
 from torch import Tensor
 
 from simclr_lib.data.dataset import ImageDataset
-from simclr_lib.data.emblems import CLASSES, _chunk, emblems, render_emblems
+from simclr_lib.data.emblems import CLASSES, _chunk, draw_emblems, render_emblems
 from simclr_lib.errors import SimCLRError
 
 
 @pytest.fixture(scope="module")
 def train() -> ImageDataset:
-    return emblems("train", limit=2048)
+    return draw_emblems("train", limit=2048)
 
 
 @pytest.fixture(scope="module")
 def test() -> ImageDataset:
-    return emblems("test", limit=512)
+    return draw_emblems("test", limit=512)
 
 
 def test_shapes_and_types(train: ImageDataset) -> None:
@@ -37,7 +37,7 @@ def test_ten_classes_with_names_of_their_own(train: ImageDataset) -> None:
 
 @pytest.mark.parametrize("limit", [0, 1, 511, 512, 513, 1030])
 def test_a_smaller_limit_gives_a_prefix(train: ImageDataset, limit: int) -> None:
-    prefix = emblems("train", limit=limit)
+    prefix = draw_emblems("train", limit=limit)
     assert len(prefix) == limit
     assert torch.equal(prefix.images, train.images[:limit])
     assert torch.equal(prefix.labels, train.labels[:limit])
@@ -49,30 +49,30 @@ def test_every_prefix_is_balanced(train: ImageDataset, limit: int) -> None:
 
 
 def test_default_sizes() -> None:
-    assert len(emblems("test")) == 2048
+    assert len(draw_emblems("test")) == 2048
 
 
 def test_rendering_again_gives_the_same_images(test: ImageDataset) -> None:
     _chunk.cache_clear()
-    assert torch.equal(emblems("test", limit=512).images, test.images)
+    assert torch.equal(draw_emblems("test", limit=512).images, test.images)
 
 
 def test_writing_to_the_images_does_not_reach_the_cache(test: ImageDataset) -> None:
-    emblems("test", limit=512).images.zero_()
-    assert torch.equal(emblems("test", limit=512).images, test.images)
+    draw_emblems("test", limit=512).images.zero_()
+    assert torch.equal(draw_emblems("test", limit=512).images, test.images)
 
 
 def test_the_global_random_state_neither_matters_nor_moves(test: ImageDataset) -> None:
     torch.manual_seed(123)
     before = torch.get_rng_state()
     _chunk.cache_clear()
-    again = emblems("test", limit=512)
+    again = draw_emblems("test", limit=512)
     assert torch.equal(torch.get_rng_state(), before)
     assert torch.equal(again.images, test.images)
 
 
 def test_no_image_occurs_twice(train: ImageDataset, test: ImageDataset) -> None:
-    other_seed = emblems("train", limit=512, seed=1)
+    other_seed = draw_emblems("train", limit=512, seed=1)
     images = torch.cat([train.images, test.images, other_seed.images])
     assert len({image.numpy().tobytes() for image in images}) == len(images)
 
@@ -87,12 +87,12 @@ def test_rendering_takes_labels_in_any_order() -> None:
 @pytest.mark.parametrize("split", ["validation", "Train", ""])
 def test_unknown_split(split: str) -> None:
     with pytest.raises(SimCLRError, match="train, test"):
-        emblems(split)
+        draw_emblems(split)
 
 
 def test_negative_limit() -> None:
     with pytest.raises(SimCLRError, match="limit"):
-        emblems(limit=-1)
+        draw_emblems(limit=-1)
 
 
 # ---- The colour trap ---------------------------------------------------------------------------------------
@@ -104,7 +104,7 @@ def test_colour_does_not_tell_the_class(train: ImageDataset, test: ImageDataset)
 
 def test_colour_tells_the_image() -> None:
     """Two crops of one image find each other by their colours alone: the shortcut is really there."""
-    images = emblems("test", limit=256).images
+    images = draw_emblems("test", limit=256).images
     first, second = _colour_histogram(images[:, :, :26, :26]), _colour_histogram(images[:, :, 6:, 6:])
     found = torch.cdist(first, second).argmin(dim=1) == torch.arange(256)
     assert found.float().mean() > 0.75

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from simclr_lib.data import ImageDataset, load_dataset
 from simclr_lib.errors import SimCLRError
 from simclr_lib.evaluation import make_film
-from simclr_lib.loop import seeded
+from simclr_lib.seeding import seeded
 from simclr_lib.teaching.explorer import Explorer, html_page, make_scene
 
 

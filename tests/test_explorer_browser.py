@@ -19,7 +19,7 @@ import torch
 from simclr_lib.data import load_dataset
 from simclr_lib.distributed import free_port
 from simclr_lib.evaluation import make_film
-from simclr_lib.loop import seeded
+from simclr_lib.seeding import seeded
 from simclr_lib.teaching.explorer import HERE, html_page, make_scene
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)

@@ -7,7 +7,7 @@ import torch
 
 from simclr_lib.errors import SimCLRError
 from simclr_lib.evaluation import alignment, effective_rank, principal_variances, uniformity
-from simclr_lib.loop import seeded
+from simclr_lib.seeding import seeded
 
 
 def test_effective_rank_counts_the_directions_that_are_used():

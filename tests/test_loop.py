@@ -12,10 +12,11 @@ from torch.nn import functional as F
 
 from simclr_lib.augment import SimCLRAugment
 from simclr_lib.errors import SimCLRError
-from simclr_lib.loop import DivergedError, LoopConfig, batches, fit, seeded
+from simclr_lib.loop import DivergedError, LoopConfig, batches, fit
 from simclr_lib.models import ProjectionHead, SimCLR, resnet18
 from simclr_lib.objectives import contrastive_objective
 from simclr_lib.optim import warmup_cosine
+from simclr_lib.seeding import seeded
 
 
 def config(**settings):

@@ -9,7 +9,6 @@ from torch import nn
 
 from simclr_lib.augment import SimCLRAugment
 from simclr_lib.errors import SimCLRError
-from simclr_lib.loop import seeded
 from simclr_lib.losses import nt_xent
 from simclr_lib.models import (
     STEMS,
@@ -22,6 +21,7 @@ from simclr_lib.models import (
     resnet50,
 )
 from simclr_lib.objectives import contrastive_objective
+from simclr_lib.seeding import seeded
 
 RESNETS = {"resnet18": resnet18, "resnet34": resnet34, "resnet50": resnet50}
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from simclr_lib.teaching.execute import is_transient
+from simclr_lib.authoring.execute import is_transient
+from simclr_lib.authoring.tables import FIGURE, fill
 from simclr_lib.teaching.exercises import RIGHT
-from simclr_lib.teaching.tables import FIGURE, fill
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "notebooks" / "results"

@@ -8,7 +8,7 @@ from PIL import Image
 from torch.nn import functional as F
 
 from simclr_lib.data import load_dataset
-from simclr_lib.loop import seeded
+from simclr_lib.seeding import seeded
 from simclr_lib.teaching.notebook import load_results
 from simclr_lib.teaching.panels import augmentation_panel, labels_panel, scaling_panel, temperature_panel
 

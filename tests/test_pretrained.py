@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from simclr_lib import extract_features, knn_accuracy, load_dataset
+from simclr_lib.authoring.bundle import bundle
 from simclr_lib.errors import SimCLRError
-from simclr_lib.teaching.bundle import bundle
 from simclr_lib.teaching.profiles import EMBLEMS, load_profile
 from simclr_lib.training import load_pretrained, load_run, pretrain
 from simclr_lib.training.pretrained import WEIGHTS

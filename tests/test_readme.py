@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from simclr_lib.authoring.tables import BLOCKS, fill, seconds_of_one_seed
 from simclr_lib.cli import COMMANDS
 from simclr_lib.commands.common import rounded
 from simclr_lib.commands.sweep import SHORT, sweeps
@@ -15,7 +16,6 @@ from simclr_lib.config import TrainConfig
 from simclr_lib.errors import SimCLRError
 from simclr_lib.evaluation import summary
 from simclr_lib.teaching.profiles import EMBLEMS
-from simclr_lib.teaching.tables import BLOCKS, fill, seconds_of_one_seed
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

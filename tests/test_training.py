@@ -169,7 +169,7 @@ def test_a_filmed_run_keeps_features_from_before_training_and_from_every_look(em
 
 
 def test_the_monitor_sees_only_images_that_are_not_trained_on(emblems, tmp_path, monkeypatch):
-    module = importlib.import_module("simclr_lib.training.pretrain")
+    module = importlib.import_module("simclr_lib.training.pretraining")
     trained_on, looked_at = set(), []
     real_objective, real_features = module.contrastive_objective, module.extract_features
 
@@ -254,7 +254,7 @@ def test_a_checkpoint_with_infinite_weights_is_not_written(emblems, tmp_path):
 
 
 def test_ctrl_c_while_looking_at_the_validation_images_saves_too(emblems, tmp_path, monkeypatch):
-    module = importlib.import_module("simclr_lib.training.pretrain")
+    module = importlib.import_module("simclr_lib.training.pretraining")
     real = module.knn_accuracy
 
     def interrupted(*args):
@@ -449,7 +449,7 @@ def test_images_without_labels_are_watched_by_those_that_have_some(emblems, tmp_
 
 def test_pretraining_does_not_copy_the_images(emblems, monkeypatch):
     """A memory-mapped set larger than memory can be trained on."""
-    module = importlib.import_module("simclr_lib.training.pretrain")
+    module = importlib.import_module("simclr_lib.training.pretraining")
     seen, real = [], module.contrastive_objective
     monkeypatch.setattr(
         module, "contrastive_objective", lambda m, images, *rest: seen.append(images) or real(m, images, *rest)

@@ -40,6 +40,7 @@ from torchvision.transforms import v2
 
 from simclr_lib.augment import SimCLRAugment
 from simclr_lib.commands.common import Stopwatch, write_results
+from simclr_lib.commands.settings import BenchConfig
 from simclr_lib.config import TrainConfig
 from simclr_lib.data import load_dataset
 from simclr_lib.device import autocast, environment, pick_device, place
@@ -64,23 +65,6 @@ MANY_PAIRS = 16_384  # whose similarities in one piece are 4 GB, a few times ove
 CHUNK = 1_024
 SECONDS = 0.5  # that one measurement takes, after as long a warm-up; at least one step
 LOOP_SECONDS = 4.0  # the same for a training loop
-
-
-@dataclass(frozen=True)
-class BenchConfig:
-    """Settings of ``simclr bench``."""
-
-    out: Path | None = None
-    """Results file; by default the tables are only printed."""
-    repeats: int = 3
-    """How often everybody is measured; the median counts."""
-    batch_size: int = 256
-    """Images a step of training."""
-    quick: bool = False
-    """Leave out the full ResNet-18, whose steps take seconds on a CPU, and the loss of very many pairs, which takes
-    16 GB of memory in one piece."""
-    device: str = "auto"
-    """Where to train: cpu, cuda or cuda:N; auto is the GPU if there is one. Augmentation runs on one core."""
 
 
 @dataclass(frozen=True)
@@ -398,7 +382,7 @@ def bench_training(
 
 
 def our_training(encoder: ResNet, images: Tensor, batch_size: int, compiled: bool = False) -> Iterator[int]:
-    """What `simclr_lib.training.pretrain` does, without its logs."""
+    """What `simclr_lib.training.pretraining` does, without its logs."""
     model = new_model(encoder, images.device)
     network = prepare(model, TrainConfig(compile=compiled))
     augment = SimCLRAugment(images.shape[-1], color_strength=0.5, blur_prob=0.0)

@@ -11,16 +11,16 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from simclr_lib.commands.settings import BUDGETS
 from simclr_lib.config import TrainConfig
 from simclr_lib.data import ImageDataset, few_labels
 from simclr_lib.device import pick_device, place
 from simclr_lib.errors import SimCLRError
 from simclr_lib.evaluation import SHIFTS, evaluate_features, extract_features, linear_probe, pixel_features, summary
-from simclr_lib.loop import initial_weights
-from simclr_lib.teaching.tables import per_cent
-from simclr_lib.training import write_atomically
+from simclr_lib.files import write_atomically
+from simclr_lib.results import per_cent
+from simclr_lib.seeding import initial_weights
 
-BUDGETS = (10, 50, 100)
 FILMED = 1_000  # test images in an explorer: enough to see clusters, few enough for UMAP to take seconds
 Results = dict[str, dict[str, dict]]
 """source of features → column → figure, as `simclr_lib.evaluation.summary` gives it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,7 @@ from simclr_lib.commands.common import (
     text_table,
     write_results,
 )
+from simclr_lib.commands.settings import DemoConfig
 from simclr_lib.config import TrainConfig
 from simclr_lib.data import ImageDataset, load_dataset
 from simclr_lib.data.emblems import CLASSES
@@ -38,9 +39,10 @@ from simclr_lib.evaluation import (
     summary,
     trustworthiness,
 )
-from simclr_lib.loop import seeded
-from simclr_lib.teaching.profiles import EMBLEMS, EMBLEMS_SUPERVISED
-from simclr_lib.training import Interrupted, pretrain, read_film, read_metrics, train_supervised, write_atomically
+from simclr_lib.files import write_atomically
+from simclr_lib.recipes import EMBLEMS, EMBLEMS_SUPERVISED
+from simclr_lib.seeding import seeded
+from simclr_lib.training import Interrupted, pretrain, read_film, read_metrics, train_supervised
 
 if TYPE_CHECKING:
     from simclr_lib.teaching.report import Picture
@@ -49,22 +51,6 @@ SUPERVISED_EPOCHS = 5
 FEW_LABEL_STEPS = 300
 BUDGETS = (10, 100)  # labels per class
 LOOK_EVERY = 2  # epochs between two looks at the features: each costs a second, and another as a frame of the film
-
-
-@dataclass(frozen=True)
-class DemoConfig:
-    """Settings of ``simclr demo``."""
-
-    seeds: tuple[int, ...] = (0,)
-    """Repeat everything with each of these seeds and give mean and standard deviation."""
-    epochs: int = EMBLEMS.epochs
-    """Epochs of pretraining."""
-    images: int = 8192
-    """Training images."""
-    out: Path | None = None
-    """Folder for the report, its figures and results.json; a new one below ./runs by default."""
-    device: str = "auto"
-    """cpu, cuda or cuda:N; auto is the GPU if there is one."""
 
 
 def demo(config: DemoConfig) -> None:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
 
 import torch
-import tyro
 from torch import nn
 
 from simclr_lib.commands.common import (
-    BUDGETS,
     FILMED,
     compare_encoder,
     evenly,
@@ -21,61 +18,23 @@ from simclr_lib.commands.common import (
     text_table,
     write_results,
 )
+from simclr_lib.commands.settings import CheckpointConfig, EmbedConfig, EvaluateConfig
 from simclr_lib.config import TrainConfig
 from simclr_lib.data import ImageDataset, load_dataset
 from simclr_lib.device import environment, pick_device
 from simclr_lib.errors import SimCLRError
 from simclr_lib.evaluation import (
-    ProjectionMethod,
     extract_features,
-    fine_tune,
     make_film,
     project,
     summary,
     trustworthiness,
 )
+from simclr_lib.files import write_atomically
 from simclr_lib.models import SimCLR
-from simclr_lib.training import load_run, read_film, write_atomically
+from simclr_lib.training import fine_tune, load_run, read_film
 
 EXPLORED = 5_000  # images in an explorer without a film: its file stays below 15 MB
-
-
-@dataclass(frozen=True)
-class CheckpointConfig:
-    """Which encoder on which images."""
-
-    checkpoint: Annotated[Path, tyro.conf.Positional]
-    """checkpoint.pt of a run, or the run's folder."""
-    dataset: str | None = None
-    """Data set; by default the one it was trained on."""
-    data_dir: Path | None = None
-    """Where the data set lies; by default where it lay for training."""
-    limit: int | None = None
-    """Use only so many images of each part."""
-    out: Path | None = None
-    """Folder for the results; by default beside the checkpoint."""
-    device: str = "auto"
-    """cpu, cuda or cuda:N; auto is the GPU if there is one."""
-
-
-@dataclass(frozen=True)
-class EvaluateConfig(CheckpointConfig):
-    """Settings of ``simclr evaluate``."""
-
-    fine_tune: bool = False
-    """Also train the whole network on, at every budget of labels: slow, since it is training."""
-    budgets: tuple[int, ...] = BUDGETS
-    """Labels per class to compare with, beside all of them. 1 % of CIFAR-10's labels are 50 per class."""
-
-
-@dataclass(frozen=True)
-class EmbedConfig(CheckpointConfig):
-    """Settings of ``simclr embed``."""
-
-    method: ProjectionMethod = "umap"
-    """umap, pca or tsne."""
-    seed: int = 0
-    """Of the projection."""
 
 
 def _prepare(config: CheckpointConfig) -> tuple[SimCLR, TrainConfig, ImageDataset, ImageDataset, Path]:

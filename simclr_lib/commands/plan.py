@@ -20,23 +20,23 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from functools import partial
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from simclr_lib.commands.bench import largest_size, loss_steps, loss_work
 from simclr_lib.commands.common import write_results
+from simclr_lib.commands.settings import PlanConfig
 from simclr_lib.config import TrainConfig
 from simclr_lib.data import load_dataset
 from simclr_lib.device import autocast, environment, pick_device, place
 from simclr_lib.distributed import World, agree, joined, on_this_machine, summed
 from simclr_lib.errors import SimCLRError
-from simclr_lib.loop import seeded
 from simclr_lib.losses import nt_xent
 from simclr_lib.models import SimCLR
 from simclr_lib.objectives import check_micro_batch, contrastive_objective
 from simclr_lib.optim import build_optimizer
+from simclr_lib.seeding import seeded
 from simclr_lib.training.run import prepare
 
 SIZES = {  # data set → training images, side in pixels
@@ -51,22 +51,6 @@ LONG_ENOUGH = 0.1  # seconds
 MOST_IMAGES = 4_096
 MOST_PAIRS = 4_096  # of the loss, when calibrating
 STEPS = 5  # the median counts, after a warm-up of two
-
-
-@dataclass(frozen=True)
-class PlanConfig(TrainConfig):
-    """Settings of ``simclr plan``: those of ``simclr train``, and of the machines."""
-
-    processes: tuple[int, ...] = (1, 2, 4, 8)
-    """Numbers of processes to plan for, each on a device like this machine's."""
-    bandwidth: float = 10.0
-    """GB/s between two processes: about 10 for PCIe or a fast network, 1 for 10-gigabit Ethernet, 200 for NVLink."""
-    latency: float = 30.0
-    """Microseconds that a message takes."""
-    measure: bool = False
-    """Also train on this machine for some steps, with every number of processes, and compare."""
-    out: Path | None = None
-    """Results file; by default the table is only printed."""
 
 
 @dataclass(frozen=True)

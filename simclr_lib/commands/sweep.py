@@ -8,14 +8,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Annotated
 
 import torch
-import tyro
 from torch import Tensor, nn
 
 from simclr_lib.augment import SimCLRAugment
+from simclr_lib.choices import OptimizerName
 from simclr_lib.commands.common import (
     Results,
     Stopwatch,
@@ -29,20 +27,21 @@ from simclr_lib.commands.common import (
     write_results,
 )
 from simclr_lib.commands.demo import FEW_LABEL_STEPS, supervised_row
+from simclr_lib.commands.settings import SweepConfig
 from simclr_lib.config import TrainConfig
 from simclr_lib.data import ImageDataset, load_dataset
 from simclr_lib.device import environment, pick_device, place
 from simclr_lib.errors import SimCLRError, unknown_name
-from simclr_lib.evaluation import SHIFTS, accuracy, extract_features, fine_tune, linear_probe, shifted, summary
-from simclr_lib.loop import BatchLoss, fit, initial_weights
+from simclr_lib.evaluation import SHIFTS, accuracy, extract_features, linear_probe, shifted, summary
+from simclr_lib.loop import BatchLoss, fit
 from simclr_lib.losses import nt_xent
 from simclr_lib.models import Classifier, SimCLR
 from simclr_lib.objectives import own_views
-from simclr_lib.optim import OptimizerName, default_lr
-from simclr_lib.teaching.profiles import EMBLEMS, EMBLEMS_SUPERVISED
-from simclr_lib.training import pretrain, train_supervised
+from simclr_lib.optim import default_lr
+from simclr_lib.recipes import EMBLEMS_SUPERVISED, SHORT
+from simclr_lib.seeding import initial_weights
+from simclr_lib.training import fine_tune, pretrain, train_supervised
 
-SHORT = replace(EMBLEMS, epochs=12, validation=0.0)  # enough to tell variants apart, at a minute a run
 TEST_IMAGES = 1024
 LABEL_BUDGETS = (10, 20, 50, 100)
 FINE_TUNING_STEPS, FINE_TUNING_LR = 150, 0.05  # chosen on training images held out
@@ -271,28 +270,6 @@ def measure_shifts(settings: TrainConfig, train: ImageDataset, test: ImageDatase
         name: {shift: dict(summary([accuracy(classifier, images)])) for shift, images in tests.items()}
         for name, classifier in classifiers.items()
     }
-
-
-@dataclass(frozen=True)
-class SweepConfig:
-    """Settings of ``simclr sweep``."""
-
-    name: Annotated[str, tyro.conf.Positional]
-    """crop-color, temperature, batch-size, steps, large-batch, negatives, head, epochs, labels or shifts."""
-    seeds: tuple[int, ...] = (0, 1, 2)
-    """One run of each variant with each seed."""
-    epochs: int = SHORT.epochs
-    """Epochs of pretraining."""
-    images: int | None = None
-    """Training images; by default 4,096 emblems, or all of another data set."""
-    dataset: str = "emblems"
-    """emblems, or another data set, which is trained on with the settings that `simclr train` has by default."""
-    data_dir: Path | None = None
-    """Where the data set lies, or is downloaded to; ./data by default."""
-    out: Path | None = None
-    """Folder for results.json; a new one below ./runs by default."""
-    device: str = "auto"
-    """cpu, cuda or cuda:N; auto is the GPU if there is one."""
 
 
 def sweep(config: SweepConfig) -> None:

@@ -9,16 +9,15 @@ from pathlib import Path
 import torch
 from torchvision.transforms.v2.functional import resize
 
+from simclr_lib.choices import DATASETS
 from simclr_lib.data.cifar import torchvision_images
 from simclr_lib.data.dataset import ImageDataset, few_labels, split_indices
-from simclr_lib.data.emblems import emblems
+from simclr_lib.data.emblems import draw_emblems
 from simclr_lib.data.folder import imagefolder
 from simclr_lib.data.tiny_imagenet import tinyimagenet
 from simclr_lib.errors import SimCLRError, unknown_name
 
 __all__ = ["DATASETS", "ImageDataset", "few_labels", "load_dataset", "split_indices"]
-
-DATASETS = ("emblems", "cifar10", "cifar100", "stl10", "tinyimagenet", "imagefolder")
 
 
 def load_dataset(
@@ -61,7 +60,7 @@ def load_dataset(
     if name == "tinyimagenet":
         return tinyimagenet(split, folder, download, limit, image_size)
     if name == "emblems":
-        dataset = emblems(split, limit)
+        dataset = draw_emblems(split, limit)
     else:
         dataset = torchvision_images(name, split, folder, download, limit)
     if image_size is not None and image_size != dataset.image_size:

@@ -33,7 +33,7 @@ _SUPERSAMPLING = 2  # every pixel is the mean of 2 × 2 samples
 _TURN = 2 * math.pi
 
 
-def emblems(split: str = "train", limit: int | None = None, seed: int = 0) -> ImageDataset:
+def draw_emblems(split: str = "train", limit: int | None = None, seed: int = 0) -> ImageDataset:
     """The emblems of one split.
 
     Args:

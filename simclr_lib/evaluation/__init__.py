@@ -1,26 +1,24 @@
 """What frozen features are worth: kNN, linear probe, fine-tuning, and pictures of the embedding."""
 
+from simclr_lib.evaluation.classifier import accuracy
 from simclr_lib.evaluation.features import evaluating, extract_features, pixel_features
-from simclr_lib.evaluation.fine_tuning import accuracy, fine_tune
 from simclr_lib.evaluation.geometry import alignment, effective_rank, principal_variances, uniformity
 from simclr_lib.evaluation.knn import knn_accuracy, knn_predict
 from simclr_lib.evaluation.linear import ProbeResult, linear_probe
-from simclr_lib.evaluation.projection import Film, ProjectionMethod, make_film, project, trustworthiness
+from simclr_lib.evaluation.projection import Film, make_film, project, trustworthiness
+from simclr_lib.evaluation.protocol import evaluate_features, labels_needed, summary
 from simclr_lib.evaluation.shifts import SHIFTS, shifted
-from simclr_lib.evaluation.table import evaluate_features, labels_needed, summary
 
 __all__ = [
     "SHIFTS",
     "Film",
     "ProbeResult",
-    "ProjectionMethod",
     "accuracy",
     "alignment",
     "effective_rank",
     "evaluate_features",
     "evaluating",
     "extract_features",
-    "fine_tune",
     "knn_accuracy",
     "knn_predict",
     "labels_needed",

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm.auto import tqdm
 
+from simclr_lib.choices import Precision
 from simclr_lib.data import ImageDataset
-from simclr_lib.device import Precision, autocast
+from simclr_lib.device import autocast
 
 PIXEL_SIDE = 32  # of images as features, at most
 

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from simclr_lib.choices import ProjectionMethod
 from simclr_lib.errors import SimCLRError, unknown_name
 
 MAX_COMPARED = 5_000  # points of which all pairs are compared
 STEPS_FROM_START = 100  # of UMAP, where it begins at an embedding; by itself it takes 500 for few points
-
-ProjectionMethod = Literal["umap", "pca", "tsne"]
 
 
 def project(

@@ -19,22 +19,22 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from simclr_lib.choices import ProjectionMethod
 from simclr_lib.config import TrainConfig
 from simclr_lib.data import ImageDataset
 from simclr_lib.device import place
 from simclr_lib.errors import SimCLRError
 from simclr_lib.evaluation import (
     Film,
-    ProjectionMethod,
     extract_features,
     pixel_features,
     project,
     trustworthiness,
 )
-from simclr_lib.loop import initial_weights
+from simclr_lib.files import write_atomically
 from simclr_lib.models import SimCLR
+from simclr_lib.seeding import initial_weights
 from simclr_lib.teaching.style import OKABE_ITO
-from simclr_lib.training import write_atomically
 
 HERE = Path(__file__).parent
 NEIGHBORS = 10

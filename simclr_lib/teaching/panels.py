@@ -15,7 +15,7 @@ from simclr_lib.augment import SimCLRAugment
 from simclr_lib.data import ImageDataset
 from simclr_lib.data.emblems import CLASSES
 from simclr_lib.evaluation import labels_needed
-from simclr_lib.loop import seeded
+from simclr_lib.seeding import seeded
 from simclr_lib.teaching.notebook import Panel
 from simclr_lib.teaching.plots import INK, SOURCE_STYLE, new_figure, tidy, tile
 from simclr_lib.teaching.style import OKABE_ITO

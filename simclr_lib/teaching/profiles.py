@@ -10,26 +10,8 @@ from simclr_lib.config import TrainConfig
 from simclr_lib.data import ImageDataset, load_dataset
 from simclr_lib.errors import SimCLRError, unknown_name
 from simclr_lib.models import SimCLR
+from simclr_lib.recipes import EMBLEMS, EMBLEMS_SUPERVISED
 from simclr_lib.training import load_pretrained
-
-# The recipe for emblems on a CPU: a narrow ResNet-18 with a stride-2 stem. `simclr demo` trains with it.
-EMBLEMS = TrainConfig(
-    dataset="emblems",
-    stem="fast",
-    width=32,
-    projection_hidden=512,
-    temperature=0.2,
-    view_size=24,
-    crop_min=0.3,
-    optimizer="sgd",
-    lr=0.4,
-    weight_decay=5e-4,
-    batch_size=64,
-    epochs=12,
-)
-# Training with labels has settings of its own, the best that were found for it: SGD's large steps, which help
-# SimCLR, are too large for a hundred images, and views of SimCLR's 24 pixels too small.
-EMBLEMS_SUPERVISED = replace(EMBLEMS, contrastive=False, view_size=None, optimizer="adam", lr=6e-3, weight_decay=1e-2)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from html import escape
 
 from matplotlib.figure import Figure
 
-from simclr_lib.teaching.tables import per_cent
+from simclr_lib.results import per_cent
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1d2430; --soft: #5a6472; --page: #f6f7f9; --card: #fff;

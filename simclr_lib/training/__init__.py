@@ -1,14 +1,16 @@
 """Pretraining and supervised training, with run folders and checkpoints."""
 
-from simclr_lib.training.checkpoint import load_checkpoint, save_checkpoint, write_atomically
-from simclr_lib.training.pretrain import pretrain
+from simclr_lib.training.checkpoint import load_checkpoint, save_checkpoint
+from simclr_lib.training.fine_tuning import fine_tune
 from simclr_lib.training.pretrained import load_pretrained, load_run
+from simclr_lib.training.pretraining import pretrain
 from simclr_lib.training.run import Interrupted, Run, read_film, read_metrics
 from simclr_lib.training.supervised import train_supervised
 
 __all__ = [
     "Interrupted",
     "Run",
+    "fine_tune",
     "load_checkpoint",
     "load_pretrained",
     "load_run",
@@ -17,5 +19,4 @@ __all__ = [
     "read_metrics",
     "save_checkpoint",
     "train_supervised",
-    "write_atomically",
 ]

@@ -21,8 +21,9 @@ from simclr_lib.data import ImageDataset
 from simclr_lib.device import environment
 from simclr_lib.distributed import agree, distribute, from_leader, world
 from simclr_lib.errors import SimCLRError
+from simclr_lib.files import write_atomically
 from simclr_lib.loop import DivergedError
-from simclr_lib.training.checkpoint import load_checkpoint, save_checkpoint, write_atomically
+from simclr_lib.training.checkpoint import load_checkpoint, save_checkpoint
 
 FILM = "film"  # folder of the filmed images' features
 WRITTEN = ("config.json", "metrics.jsonl", "results.json")  # beside the checkpoint

@@ -9,9 +9,10 @@ from simclr_lib.config import TrainConfig
 from simclr_lib.data import ImageDataset
 from simclr_lib.device import pick_device, place
 from simclr_lib.errors import SimCLRError
-from simclr_lib.loop import fit, initial_weights
+from simclr_lib.loop import fit
 from simclr_lib.models import Classifier, OutputHead
 from simclr_lib.objectives import classification_objective
+from simclr_lib.seeding import initial_weights
 from simclr_lib.training.run import Run, facts_of, prepare
 
 

@@ -13,9 +13,10 @@ from simclr_lib.config import TrainConfig
 from simclr_lib.data import ImageDataset, split_indices
 from simclr_lib.device import pick_device, place
 from simclr_lib.evaluation import extract_features, knn_accuracy
-from simclr_lib.loop import fit, initial_weights, seeded
+from simclr_lib.loop import fit
 from simclr_lib.models import SimCLR
 from simclr_lib.objectives import contrastive_objective
+from simclr_lib.seeding import initial_weights, seeded
 from simclr_lib.training.run import Run, facts_of, prepare
 
 MONITOR_BANK = 1_000  # at most so many training images vote in the kNN monitor

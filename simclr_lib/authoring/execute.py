@@ -1,4 +1,6 @@
-"""Run notebooks from top to bottom and keep their outputs: ``python -m simclr_lib.teaching.execute notebooks/*.ipynb``.
+"""Run notebooks from top to bottom and keep their outputs.
+
+    python -m simclr_lib.authoring.execute notebooks/*.ipynb
 
 Afterwards a notebook reads the same with and without a kernel: no widget state, no progress bars, execution counts
 from 1. How long each took goes to ``notebooks/results/notebooks.json``, and from there into its first cell.
@@ -16,9 +18,9 @@ import nbformat
 import torch
 from nbclient import NotebookClient
 
+from simclr_lib.authoring.tables import fill_file
 from simclr_lib.device import environment
 from simclr_lib.errors import SimCLRError
-from simclr_lib.teaching.tables import fill_file
 
 RESULTS = Path("notebooks/results")
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -59,7 +61,7 @@ def note_time(name: str, seconds: float) -> None:
     """Put a notebook's time into the results file."""
     file = RESULTS / "notebooks.json"
     content: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {"results": {}}
-    command = "python -m simclr_lib.teaching.execute notebooks/*.ipynb"
+    command = "python -m simclr_lib.authoring.execute notebooks/*.ipynb"
     content = {
         "what": "seconds to run each notebook from top to bottom, quick profile",
         "environment": {**environment(torch.device("cpu")), "command": command},
@@ -70,7 +72,7 @@ def note_time(name: str, seconds: float) -> None:
 
 if __name__ == "__main__":
     if len(sys.argv) < 2:
-        raise SimCLRError("usage: python -m simclr_lib.teaching.execute notebooks/*.ipynb")
+        raise SimCLRError("usage: python -m simclr_lib.authoring.execute notebooks/*.ipynb")
     for argument in sys.argv[1:]:
         path = Path(argument)
         print(f"{path.stem}: ", end="", flush=True)

@@ -7,12 +7,14 @@ import copy
 from torch import nn
 
 from simclr_lib.augment import SimCLRAugment
+from simclr_lib.choices import Precision
 from simclr_lib.data import ImageDataset
-from simclr_lib.device import Precision, place
-from simclr_lib.evaluation.features import extract_features
-from simclr_lib.loop import LoopConfig, fit, initial_weights
+from simclr_lib.device import place
+from simclr_lib.evaluation import accuracy
+from simclr_lib.loop import LoopConfig, fit
 from simclr_lib.models import Classifier, OutputHead
 from simclr_lib.objectives import classification_objective
+from simclr_lib.seeding import initial_weights
 
 
 def fine_tune(
@@ -63,9 +65,3 @@ def fine_tune(
     objective = classification_objective(model, train.to(device), augment)
     fit(model, objective, len(train), config, description="fine-tuning")
     return model.eval(), accuracy(model, test, precision)
-
-
-def accuracy(classifier: nn.Module, dataset: ImageDataset, precision: Precision = "auto") -> float:
-    """Share of images that a classifier (images → logits) gets right, 0…1, without augmentation."""
-    logits = extract_features(classifier, dataset, precision=precision)
-    return (logits.argmax(dim=1) == dataset.labels.cpu()).float().mean().item()

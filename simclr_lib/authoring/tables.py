@@ -1,6 +1,6 @@
 """Tables for README and notebooks, written from results files: no number there is typed by hand.
 
-``python -m simclr_lib.teaching.tables README.md notebooks/*.ipynb`` fills every block between ``<!-- begin NAME -->``
+``python -m simclr_lib.authoring.tables README.md notebooks/*.ipynb`` fills every block between ``<!-- begin NAME -->``
 and ``<!-- end NAME -->`` anew from ``notebooks/results/``, and every figure between ``<!-- FILE · ROW · COLUMN -->``
 and ``<!-- -->``.
 """
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from simclr_lib.errors import SimCLRError, unknown_name
+from simclr_lib.results import per_cent
 
 HEADINGS = {
     "knn": "kNN, k = 20",
@@ -25,12 +26,6 @@ HEADINGS = {
     "labels_all": "all labels",
     "labels_all_sgd": "all labels, SGD protocol",
 }
-
-
-def per_cent(figure: Mapping[str, Any]) -> str:
-    """A figure of a results file as "96.4", or "96.4 ± 0.3" where it has several values."""
-    text = f"{100 * figure['mean']:.1f}"
-    return f"{text} ± {100 * figure['std']:.1f}" if len(figure["values"]) > 1 else text
 
 
 def markdown(header: list[str], rows: list[list[str]]) -> str:
@@ -190,6 +185,6 @@ def fill_file(page: Path, results: Path) -> None:
 
 if __name__ == "__main__":
     if len(sys.argv) < 2:
-        raise SimCLRError("usage: python -m simclr_lib.teaching.tables README.md notebooks/*.ipynb")
+        raise SimCLRError("usage: python -m simclr_lib.authoring.tables README.md notebooks/*.ipynb")
     for argument in sys.argv[1:]:
         fill_file(Path(argument), Path("notebooks/results"))

@@ -1,6 +1,6 @@
 """The SimCLR diagram at the top of the README, drawn from real emblems and real augmented views.
 
-    python -m simclr_lib.teaching.diagram image.png
+    python -m simclr_lib.authoring.diagram image.png
 
 The same seed always gives the same picture.
 """
@@ -20,7 +20,7 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 from torch import Generator, Tensor
 
 from simclr_lib.augment import SimCLRAugment
-from simclr_lib.data.emblems import emblems
+from simclr_lib.data.emblems import draw_emblems
 from simclr_lib.teaching.style import OKABE_ITO
 
 WIDTH, HEIGHT = 1600, 800  # pixels; also the drawing's coordinates, with y upwards
@@ -47,7 +47,7 @@ def draw_diagram(path: str | os.PathLike[str], seed: int = 15) -> None:
         path: the file to write.
         seed: chooses the random views.
     """
-    dataset = emblems("test", limit=40)
+    dataset = draw_emblems("test", limit=40)
     image, others = dataset.images[ANCHOR], dataset.images[list(OTHERS)]
     generator = torch.Generator().manual_seed(seed)
     # Colour jitter at every view and no blur: at 32 × 32 pixels the picture should show what happens.

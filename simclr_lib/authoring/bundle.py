@@ -1,6 +1,6 @@
 """Make the weights that come with the package, from the first seed of ``simclr demo``:
 
-``python -m simclr_lib.teaching.bundle runs/demo/seed-0 simclr_lib/training/weights/emblems-resnet18.pt``
+``python -m simclr_lib.authoring.bundle runs/demo/seed-0 simclr_lib/training/weights/emblems-resnet18.pt``
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import zipfile
 from pathlib import Path
 
 from simclr_lib.errors import SimCLRError
-from simclr_lib.training import load_checkpoint, save_checkpoint, write_atomically
+from simclr_lib.files import write_atomically
+from simclr_lib.training import load_checkpoint, save_checkpoint
 
 
 def bundle(run: Path, file: Path) -> None:
@@ -33,5 +34,5 @@ def compressed(archive: bytes) -> bytes:
 
 if __name__ == "__main__":
     if len(sys.argv) != 3:
-        raise SimCLRError("usage: python -m simclr_lib.teaching.bundle RUN FILE")
+        raise SimCLRError("usage: python -m simclr_lib.authoring.bundle RUN FILE")
     bundle(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -1,0 +1,4 @@
+"""Programs for the authors of the pages: fill tables, execute notebooks, draw the diagram, bundle weights.
+
+They read and write files of a clone of the repository, so they are not part of the installed package.
+"""

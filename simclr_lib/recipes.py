@@ -1,0 +1,29 @@
+"""The recipes for emblems that the demo, the sweeps and the notebooks share."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from simclr_lib.config import TrainConfig
+
+# The recipe for emblems on a CPU: a narrow ResNet-18 with a stride-2 stem. `simclr demo` trains with it.
+EMBLEMS = TrainConfig(
+    dataset="emblems",
+    stem="fast",
+    width=32,
+    projection_hidden=512,
+    temperature=0.2,
+    view_size=24,
+    crop_min=0.3,
+    optimizer="sgd",
+    lr=0.4,
+    weight_decay=5e-4,
+    batch_size=64,
+    epochs=12,
+)
+# Training with labels has settings of its own, the best that were found for it: SGD's large steps, which help
+# SimCLR, are too large for a hundred images, and views of SimCLR's 24 pixels too small.
+EMBLEMS_SUPERVISED = replace(EMBLEMS, contrastive=False, view_size=None, optimizer="adam", lr=6e-3, weight_decay=1e-2)
+
+# Enough to tell the variants of a sweep apart, at a minute a run.
+SHORT = replace(EMBLEMS, epochs=12, validation=0.0)
