@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -96,6 +97,33 @@ def batches(num_examples: int, config: LoopConfig, first_step: int = 0) -> Itera
                 yield order[i * config.batch_size : (i + 1) * config.batch_size]
 
 
+def train_step(
+    optimizer: Optimizer,
+    batch_loss: BatchLoss,
+    indices: Tensor,
+    generator: torch.Generator,
+    precision: AbstractContextManager,
+) -> Tensor:
+    """Take one gradient step: loss, gradients, update. Training, `simclr bench` and `simclr plan` all take this one.
+
+    Args:
+        optimizer: updates the parameters that ``batch_loss`` depends on.
+        batch_loss: from (indices, generator) to the scalar loss.
+        indices: int64 [B], the examples of the batch.
+        generator: the source of the step's random views.
+        precision: the context of the forward pass, see `simclr_lib.device.autocast`.
+
+    Returns:
+        The loss, a scalar without gradient that is still on the device: reading its value would make a GPU wait.
+    """
+    with precision:
+        loss = batch_loss(indices, generator)
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    optimizer.step()
+    return loss.detach()
+
+
 def fit(
     model: nn.Module,
     batch_loss: BatchLoss,
@@ -161,12 +189,8 @@ def fit(
             lr = config.lr * warmup_cosine(step, total_steps, warmup_steps)
             for group in optimizer.param_groups:
                 group["lr"] = lr
-            with autocast(device, config.precision):
-                loss = batch_loss(indices, seeded(config.seed, "views", step))
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
-            pending.append(loss.detach())
+            generator = seeded(config.seed, "views", step)
+            pending.append(train_step(optimizer, batch_loss, indices, generator, autocast(device, config.precision)))
             lrs.append(lr)
             bar.update()
             act = observer is not None and observer.due(step)
