@@ -1,65 +1,77 @@
-"""Every setting of a training run in one place. The command line is made from these fields."""
+"""Every setting of a training run in one place. The command line is made from these fields, and needs no torch for it.
+
+`Recipe` holds what decides the result; `TrainConfig` adds where and how a run takes place.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import enum
 import math
+import operator
+import os
+import types
+import typing
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from simclr_lib.choices import OptimizerName, Precision, Stem
-from simclr_lib.errors import SimCLRError
+from simclr_lib.errors import SimCLRError, unknown_name
 
 if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
     from simclr_lib.augment import SimCLRAugment
-    from simclr_lib.loop import LoopConfig
+    from simclr_lib.loop import BatchLoss, LoopConfig
     from simclr_lib.models import ResNet, SimCLR
 
-# Settings that do not change what a run computes: they may differ when it is resumed.
-FREE_ON_RESUME = (
-    *("data_dir", "download", "device", "run_dir", "resume", "checkpoint_seconds", "tensorboard", "timeout"),
-    "loss_chunk",  # but for rounding
-)
+RecipeT = typing.TypeVar("RecipeT", bound="Recipe")
 
 
 @dataclass(frozen=True)
-class TrainConfig:
-    """Settings of ``simclr train``. The defaults are the paper's recipe for CIFAR-10 (B.9) with ResNet-18."""
+class Recipe:
+    """Everything that decides the result of a training run, and nothing else.
+
+    A run that is resumed must have the same recipe. None and "auto" stand for values that suit the other settings;
+    `resolved` replaces them, once, before training.
+    """
 
     contrastive: bool = True
-    """SimCLR pretraining and then an output head on frozen features; False trains encoder and head with labels."""
+    """Pretrain with SimCLR, and then train an output head on the frozen features. Without it, encoder and output head
+    are trained together with labels."""
 
     dataset: str = "cifar10"
-    """emblems, cifar10, cifar100, stl10, tinyimagenet or imagefolder."""
-    data_dir: Path | None = None
-    """Where the data set lies, or is downloaded to; ./data by default."""
-    download: bool = True
-    """Download the data set if it is not there."""
+    """Data set: emblems, cifar10, cifar100, stl10, tinyimagenet or imagefolder."""
     limit: int | None = None
-    """Use only so many training images, drawn evenly from the classes."""
+    """Use only this many training images, drawn evenly from the classes. By default all are used."""
     image_size: int | None = None
-    """Side to which images are resized, in pixels; by default their own, and 64 for a folder of mixed sizes."""
+    """Side to which the images are resized, in pixels. By default they keep their own size, and images of a folder of
+    mixed sizes are brought to 64 pixels."""
 
     base_model: Literal[18, 34, 50] = 18
     """Depth of the ResNet."""
     width: int = 64
-    """Channels of its first stage; 64 is the original."""
+    """Channels of the ResNet's first stage (64 in the original)."""
     stem: Stem | None = None
-    """First layers: cifar (stride 1), fast (stride 2) or imagenet (7×7, stride 2, and max-pool).
-    By default cifar up to 64 pixels, imagenet above."""
+    """First layers of the ResNet: cifar (stride 1), fast (stride 2) or imagenet (7×7, stride 2, and max-pool).
+    By default cifar for images of up to 64 pixels, and imagenet for larger ones."""
     projection_hidden: int = 2048
     """Units of the projection head's hidden layer."""
     projection_dim: int = 128
-    """Length of z."""
+    """Length of z, the output of the projection head."""
     projection_layers: int = 2
-    """Linear layers of the projection head: 2 in the paper, 3 in its reference code; 0 is no head, so z is h."""
+    """Linear layers of the projection head: the paper has 2, its reference code 3. With 0 there is no head, and z is
+    h."""
 
     temperature: float = 0.5
-    """τ of NT-Xent."""
+    """Temperature τ of the NT-Xent loss."""
     view_size: int | None = None
-    """Side of a view in pixels; by default the images'. Crops zoom in, so that a network trained on somewhat
-    smaller views meets objects of the size that they have in whole images (Touvron et al. 2019), and trains faster."""
+    """Side of a view in pixels. By default it is the side of the images. Crops zoom in, so that a network that is
+    trained on somewhat smaller views meets objects of the size that they have in whole images (Touvron et al. 2019,
+    arXiv 1906.06423), and it trains faster."""
     crop_min: float = 0.08
     """Smallest crop, as a share of the image's area."""
     crop_max: float = 1.0
@@ -71,114 +83,136 @@ class TrainConfig:
     gray_prob: float = 0.2
     """Probability of grayscale."""
     blur_prob: float | None = None
-    """Probability of Gaussian blur; by default 0 up to 32 pixels (B.9), 0.5 above (appendix A)."""
+    """Probability of Gaussian blur. By default 0 for images of up to 32 pixels (paper, B.9), and 0.5 for larger ones
+    (appendix A)."""
     blur_sigma: tuple[float, float] = (0.01, 2.0)
-    """Smallest and largest standard deviation of the blur, in pixels; the paper has 0.1 and 2."""
+    """Smallest and largest standard deviation of the blur, in pixels. The paper has 0.1 and 2."""
 
     epochs: int = 200
-    """Passes over the training images."""
+    """Number of passes over the training images."""
     batch_size: int = 512
-    """Images a step, of all processes together; SimCLR makes two views of each."""
+    """Number of images per step, of all processes together. SimCLR makes two views of each."""
     micro_batch: int | None = None
-    """Take so many images of a process's part through the network at a time (gradient caching): large batches with the
-    activations of a small one, at a third more time. Exact but for batch norm, which then sees a micro-batch. By
-    default all at once. Training with labels does not use it."""
-    loss_chunk: int | None = None
-    """Compare so many embeddings with all others at a time; by default all, which takes memory with their square."""
+    """Number of images that go through the network at a time (gradient caching): a large batch then needs the memory
+    of a small one, and a third more time. The result is exact but for batch norm, which sees one micro-batch at a
+    time. By default all images of a process's batch go through at once. Training with labels does not use it."""
     global_negatives: bool = True
-    """With several processes (torchrun), the other processes' images are negatives, too."""
+    """With several processes (torchrun), use the other processes' images as negatives, too."""
     optimizer: OptimizerName | None = None
-    """adam (AdamW), sgd (Nesterov) or lars; by default lars for SimCLR, sgd with labels."""
+    """Optimiser: adam (AdamW), sgd (with Nesterov momentum) or lars. By default lars for SimCLR, and sgd with
+    labels."""
     lr: float | None = None
-    """Peak learning rate; by default what suits the optimiser and the batch size."""
+    """Peak learning rate. By default it is chosen to suit the optimiser and the batch size."""
     weight_decay: float = 1e-4
-    """Of kernels and weight matrices; biases and normalisation have none."""
+    """Weight decay of kernels and weight matrices. Biases and normalisation parameters get none."""
     warmup_epochs: float | None = None
-    """Linear warm-up before the cosine; by default 10, or a tenth of the epochs if that is less."""
+    """Epochs of linear warm-up before the cosine. By default 10, or a tenth of all epochs if that is less."""
     seed: int = 0
-    """Of weights, order and views."""
+    """Random seed of the initial weights, the order of the images and their views."""
 
     validation: float = 0.05
-    """Share of the training images kept out of pretraining, to watch kNN accuracy on; 0 watches nothing.
-    Training with labels keeps nothing out."""
+    """Share of the training images that is kept out of pretraining, to measure the kNN accuracy on while training;
+    with 0 nothing is kept out. Training with labels keeps nothing out."""
     monitor_every: int | None = None
-    """Epochs between two looks at the validation images; by default about ten looks a run."""
+    """Number of epochs between two measurements of the kNN accuracy. By default there are about ten in a run."""
     precision: Precision = "auto"
-    """bf16 or fp32; auto is bf16 where that is faster."""
-    compile: bool = False
-    """Compile the network for this machine first (torch.compile, with CUDA graphs on a GPU): minutes at the start."""
-    device: str = "auto"
-    """cpu, cuda or cuda:N; auto is the GPU if there is one."""
-    run_dir: Path | None = None
-    """Folder for checkpoint, metrics and results; a new one below ./runs by default."""
-    resume: bool = False
-    """Continue the run in run_dir from its checkpoint."""
-    checkpoint_seconds: float = 60.0
-    """Save at least so often, in seconds, at whatever step that is."""
-    timeout: float = 600.0
-    """Seconds to wait for the other processes (torchrun) before giving up."""
-    tensorboard: bool = False
-    """Also write TensorBoard event files to the run's folder (needs the tensorboard package)."""
+    """Precision of the computation: bf16 or fp32. With auto it is bf16 on machines where that is faster."""
+
+    def __post_init__(self) -> None:
+        """Turn each value into the plain Python value of its field's type, or refuse it.
+
+        Ranges are not looked at here but in `check`, since the command line makes settings before it can report an
+        error in one line.
+        """
+        for name, hint in _types(type(self)).items():
+            object.__setattr__(self, name, _plain(name, getattr(self, name), hint))
 
     def check(self) -> None:
-        """Raise `SimCLRError` for a setting that cannot be meant. Training calls this first."""
-        if not self.temperature > 0:
-            raise SimCLRError(f"temperature must be above 0, not {self.temperature}: the paper uses 0.05 to 1.")
-        if self.epochs < 1 or self.batch_size < 1:
-            raise SimCLRError("epochs and batch-size must be at least 1.")
+        """Raise `SimCLRError` for a value that makes no sense. Training calls this first."""
+        for name, (low, high) in _RANGES.items():
+            for value in _numbers(getattr(self, name, None)):
+                if not low <= value <= high:
+                    raise SimCLRError(f"{name} must be {_in_words(low, high)}, not {value}.")
+        for name, hint in _types(type(self)).items():
+            choices = [c for kind in _kinds(hint) if typing.get_origin(kind) is Literal for c in typing.get_args(kind)]
+            value = getattr(self, name)
+            if choices and value is not None and value not in choices:
+                raise unknown_name(f"value of {name}", str(value), map(str, choices))
         if self.contrastive and self.batch_size < 2:
-            raise SimCLRError("SimCLR needs a batch-size of at least 2: with one image there is no negative.")
-        if not 0 <= self.validation <= 0.5:
-            raise SimCLRError(f"validation is a share between 0 and 0.5, not {self.validation}.")
-        if self.base_model not in (18, 34, 50):
-            raise SimCLRError(f"base-model must be 18, 34 or 50, not {self.base_model}.")
+            raise SimCLRError("SimCLR needs a batch_size of at least 2: with one image there is no negative.")
         if self.micro_batch is not None and self.micro_batch > self.batch_size:
             raise SimCLRError(
-                f"a micro-batch of {self.micro_batch} is larger than the batch of {self.batch_size}: "
+                f"a micro_batch of {self.micro_batch} is larger than the batch_size of {self.batch_size}: "
                 "leave it out, or make it smaller."
             )
-        for name in ("limit", "view_size", "monitor_every", "micro_batch", "loss_chunk"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise SimCLRError(f"{name.replace('_', '-')} must be at least 1, not {value}.")
-        if not self.timeout > 0:
-            raise SimCLRError(f"timeout must be above 0 seconds, not {self.timeout:g}.")
-        if self.lr is not None and not 0 < self.lr < math.inf:
-            raise SimCLRError(f"lr must be above 0, not {self.lr}.")
-        for name in ("weight_decay", "warmup_epochs"):
-            value = getattr(self, name)
-            if value is not None and not 0 <= value < math.inf:
-                raise SimCLRError(f"{name.replace('_', '-')} must be 0 or more, not {value}.")
+        if self.crop_min > self.crop_max:
+            raise SimCLRError(f"crop_min must be at most crop_max, not {self.crop_min} and {self.crop_max}.")
+        if self.blur_sigma[0] > self.blur_sigma[1]:
+            raise SimCLRError(f"blur_sigma is a smallest and a largest value, not {self.blur_sigma}.")
+
+    def resolved(
+        self: RecipeT, image_size: int, device: torch.device | None = None, earlier: Recipe | None = None
+    ) -> RecipeT:
+        """Return the same settings with every None and "auto" replaced by the value that it stands for.
+
+        Args:
+            image_size: side of the training images, in pixels.
+            device: decides about the precision "auto"; without a device, "auto" stays.
+            earlier: the resolved recipe of the run that is resumed; what these settings leave open is taken from it.
+        """
+        from simclr_lib.optim import default_lr
+
+        chosen = self
+        if earlier is not None:
+            left_open = [name for name in _LEFT_OPEN if getattr(self, name) in (None, "auto")]
+            chosen = dataclasses.replace(self, **{name: getattr(earlier, name) for name in left_open})
+        optimizer: OptimizerName = chosen.optimizer or ("lars" if self.contrastive else "sgd")
+        values: dict[str, Any] = {
+            "stem": "cifar" if image_size <= 64 else "imagenet",
+            "view_size": image_size,
+            "blur_prob": 0.0 if image_size <= 32 else 0.5,
+            "optimizer": optimizer,
+            "lr": default_lr(optimizer, self.batch_size),
+            "warmup_epochs": min(10.0, 0.1 * self.epochs),
+            "monitor_every": max(1, round(self.epochs / 10)),
+        }
+        if device is not None and chosen.precision == "auto":
+            from simclr_lib.device import has_fast_bfloat16
+
+            chosen = dataclasses.replace(chosen, precision="bf16" if has_fast_bfloat16(device) else "fp32")
+        return dataclasses.replace(
+            chosen, **{name: value for name, value in values.items() if getattr(chosen, name) is None}
+        )
+
+    # What the settings describe.
 
     def augment(self, image_size: int) -> SimCLRAugment:
-        """The views of these settings, for images of that size."""
+        """Make the random views of these settings, for images of this size."""
         from simclr_lib.augment import SimCLRAugment
 
-        blur_prob = self.blur_prob
-        if blur_prob is None:
-            blur_prob = 0.0 if image_size <= 32 else 0.5
+        settings = self.resolved(image_size)
+        assert settings.view_size
+        assert settings.blur_prob is not None
         return SimCLRAugment(
-            size=self.view_size or image_size,
-            crop_scale=(self.crop_min, self.crop_max),
-            color_strength=self.color_strength,
-            color_prob=self.color_prob,
-            gray_prob=self.gray_prob,
-            blur_prob=blur_prob,
-            blur_sigma=self.blur_sigma,
+            size=settings.view_size,
+            crop_scale=(settings.crop_min, settings.crop_max),
+            color_strength=settings.color_strength,
+            color_prob=settings.color_prob,
+            gray_prob=settings.gray_prob,
+            blur_prob=settings.blur_prob,
+            blur_sigma=settings.blur_sigma,
         )
 
     def encoder(self, image_size: int) -> ResNet:
-        """A new encoder for images of that size."""
+        """Make a new encoder for images of this size."""
         from simclr_lib.models import resnet18, resnet34, resnet50
 
-        return {18: resnet18, 34: resnet34, 50: resnet50}[self.base_model](self.stem_for(image_size), self.width)
-
-    def stem_for(self, image_size: int) -> Stem:
-        """The chosen stem, or what suits images of that size."""
-        return self.stem or ("cifar" if image_size <= 64 else "imagenet")
+        stem = self.resolved(image_size).stem
+        assert stem
+        return {18: resnet18, 34: resnet34, 50: resnet50}[self.base_model](stem, self.width)
 
     def simclr(self, image_size: int) -> SimCLR:
-        """A new encoder and projection head."""
+        """Make a new encoder and projection head for images of this size."""
         from torch import nn
 
         from simclr_lib.models import ProjectionHead, SimCLR
@@ -190,25 +224,78 @@ class TrainConfig:
         return SimCLR(encoder, head)
 
     def loop(self) -> LoopConfig:
-        """The settings of the training loop."""
+        """Return the settings of the training loop."""
         from simclr_lib.loop import LoopConfig
-        from simclr_lib.optim import default_lr
 
-        optimizer: OptimizerName = self.optimizer or ("lars" if self.contrastive else "sgd")
-        warmup = min(10.0, 0.1 * self.epochs) if self.warmup_epochs is None else self.warmup_epochs
+        settings = self.resolved(image_size=1)  # the loop's settings do not depend on it
+        assert settings.optimizer
+        assert settings.lr
+        assert settings.warmup_epochs is not None
         return LoopConfig(
-            epochs=self.epochs,
-            batch_size=self.batch_size,
-            optimizer=optimizer,
-            lr=default_lr(optimizer, self.batch_size) if self.lr is None else self.lr,
-            weight_decay=self.weight_decay,
-            warmup_epochs=warmup,
-            seed=self.seed,
-            precision=self.precision,
+            epochs=settings.epochs,
+            batch_size=settings.batch_size,
+            optimizer=settings.optimizer,
+            lr=settings.lr,
+            weight_decay=settings.weight_decay,
+            warmup_epochs=settings.warmup_epochs,
+            seed=settings.seed,
+            precision=settings.precision,
+        )
+
+
+@dataclass(frozen=True)
+class TrainConfig(Recipe):
+    """Settings of ``simclr train``: a recipe, and where and how to train.
+
+    The defaults are the paper's recipe for CIFAR-10 (arXiv 2002.05709, B.9) with ResNet-18. The settings of this class
+    may differ when a run is resumed: they change its result by rounding at most. `pretrain` and `train_supervised` are
+    given their images, so ``dataset``, ``data_dir`` and ``download`` only say what the command line loads.
+    """
+
+    data_dir: Path | None = None
+    """Folder that holds the data set, or to which it is downloaded; ./data by default."""
+    download: bool = True
+    """Download the data set if it is not there."""
+    loss_chunk: int | None = None
+    """Number of embeddings that are compared with all others at a time. By default all are compared at once, which
+    takes memory with the square of their number."""
+    compile: bool = False
+    """Compile the network for this machine first (torch.compile, with CUDA graphs on a GPU). That takes minutes at the
+    start."""
+    device: str = "auto"
+    """Device to compute on: cpu, cuda or cuda:N. With auto it is the GPU if there is one."""
+    run_dir: Path | None = None
+    """Folder for checkpoint, metrics and results. By default a new folder below ./runs is made."""
+    resume: bool = False
+    """Continue the run in run_dir from its checkpoint."""
+    checkpoint_seconds: float = 60.0
+    """Longest time between two checkpoints, in seconds."""
+    timeout: float = 600.0
+    """Seconds to wait for the other processes (torchrun) before giving up."""
+    tensorboard: bool = False
+    """Also write TensorBoard event files to the run's folder. This needs the tensorboard package."""
+
+    def objective(self, network: nn.Module, images: Tensor) -> BatchLoss:
+        """Return the loss of a pretraining step on batches of these images, see `contrastive_objective`.
+
+        Args:
+            network: a `SimCLR`, or its distributed or compiled form.
+            images: uint8 [N, 3, H, W], on the network's device.
+        """
+        from simclr_lib.objectives import contrastive_objective
+
+        return contrastive_objective(
+            network,
+            images,
+            self.augment(max(images.shape[-2:])),
+            temperature=self.temperature,
+            micro_batch=self.micro_batch,
+            loss_chunk=self.loss_chunk,
+            global_negatives=self.global_negatives,
         )
 
     def to_dict(self) -> dict[str, object]:
-        """Plain values, for JSON and checkpoints."""
+        """Return plain values, for JSON and checkpoints."""
         values = dataclasses.asdict(self)
         return {
             name: str(value) if isinstance(value, Path) else list(value) if isinstance(value, tuple) else value
@@ -216,14 +303,148 @@ class TrainConfig:
         }
 
     @staticmethod
-    def from_dict(values: dict[str, object]) -> TrainConfig:
-        """The inverse of `to_dict`."""
-        restored = dict(values)
-        for name in ("data_dir", "run_dir"):
-            if restored.get(name) is not None:
-                restored[name] = Path(str(restored[name]))
+    def from_dict(values: dict[str, Any]) -> TrainConfig:
+        """Make settings from what `to_dict` returned; settings that it lacks take their defaults.
+
+        Raises:
+            SimCLRError: for an unknown setting, or a value of another type.
+        """
         try:
-            restored["blur_sigma"] = tuple(restored["blur_sigma"])  # type: ignore[arg-type]
-            return TrainConfig(**restored)  # type: ignore[arg-type]
-        except (TypeError, KeyError) as error:
+            return TrainConfig(**values)
+        except TypeError as error:
             raise SimCLRError(f"these settings are from another version of this package ({error}).") from error
+
+
+RECIPE = tuple(field.name for field in dataclasses.fields(Recipe))
+
+_LEFT_OPEN = (
+    *("stem", "view_size", "blur_prob", "optimizer", "lr", "warmup_epochs"),
+    *("monitor_every", "precision"),
+)  # None or "auto" until they are resolved
+
+_TINY = 5e-324  # the smallest number above 0
+_MOST = 2**31 - 1
+_RANGES: dict[str, tuple[float, float]] = {  # setting → smallest and largest value
+    "limit": (1, _MOST),
+    "image_size": (1, 2**14),
+    "width": (1, 2**14),
+    "projection_hidden": (1, 2**20),
+    "projection_dim": (1, 2**20),
+    "projection_layers": (0, 100),
+    "temperature": (_TINY, math.inf),
+    "view_size": (1, 2**14),
+    "crop_min": (_TINY, 1),
+    "crop_max": (_TINY, 1),
+    "color_strength": (0, 1e3),
+    "color_prob": (0, 1),
+    "gray_prob": (0, 1),
+    "blur_prob": (0, 1),
+    "blur_sigma": (_TINY, 1e4),
+    "epochs": (1, _MOST),
+    "batch_size": (1, _MOST),
+    "micro_batch": (1, _MOST),
+    "loss_chunk": (1, _MOST),
+    "lr": (_TINY, 1e9),
+    "weight_decay": (0, 1e9),
+    "warmup_epochs": (0, _MOST),
+    "seed": (0, 2**63 - 1),
+    "validation": (0, 0.5),
+    "monitor_every": (1, _MOST),
+    "checkpoint_seconds": (0, math.inf),
+    "timeout": (_TINY, 1e9),
+}
+
+
+def _in_words(low: float, high: float) -> str:
+    """Return "at least 1", "above 0" or "between 0 and 0.5"."""
+    if high in (math.inf, _MOST):
+        return "above 0" if low == _TINY else f"at least {low:g}"
+    return f"above 0 and at most {high:,g}" if low == _TINY else f"between {low:,g} and {high:,}"
+
+
+def _numbers(value: object) -> tuple[float, ...]:
+    """Return the numbers that a setting holds: none for None."""
+    return () if value is None else value if isinstance(value, tuple) else (value,)
+
+
+def _types(settings: type) -> dict[str, Any]:
+    """Return the type of each field of a class of settings."""
+    return typing.get_type_hints(settings)
+
+
+def _kinds(hint: Any) -> tuple[Any, ...]:
+    """Return A and B for the type ``A | B``."""
+    return typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
+
+
+def _plain(name: str, value: Any, hint: Any) -> Any:
+    """Return a setting's value as the plain Python value of its type: NumPy scalars, enums and paths become plain.
+
+    Raises:
+        SimCLRError: for a value of another type.
+    """
+    kinds = _kinds(hint)
+    if value is None and types.NoneType in kinds:
+        return None
+    if isinstance(value, enum.Enum):
+        value = value.value
+    kind = next(kind for kind in kinds if kind is not types.NoneType)
+    if typing.get_origin(kind) is tuple:
+        return _plain_tuple(name, value, typing.get_args(kind))
+    if typing.get_origin(kind) is Literal:
+        kind = type(typing.get_args(kind)[0])
+    convert, description = _CONVERSIONS[kind]
+    try:
+        return convert(value)
+    except (TypeError, ValueError, OverflowError):
+        raise SimCLRError(f"{name} must be {description}, not {value!r:.60}.") from None
+
+
+def _plain_tuple(name: str, value: Any, hints: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return a tuple of plain values: as many as there are hints, or any number where the second one is "..."."""
+    try:
+        values = tuple(value)
+    except TypeError:
+        values = ()
+    if hints[-1] is Ellipsis:
+        hints = hints[:1] * len(values)
+    if len(values) != len(hints) or isinstance(value, str):
+        raise SimCLRError(f"{name} must be {len(hints) or 'several'} numbers, not {value!r:.60}.")
+    return tuple(_plain(name, item, hint) for item, hint in zip(values, hints, strict=True))
+
+
+def _boolean(value: Any) -> bool:
+    if str(value) not in ("True", "False"):  # NumPy's booleans, too
+        raise TypeError
+    return bool(value)
+
+
+def _whole(value: Any) -> int:
+    if isinstance(value, bool):
+        raise TypeError
+    return operator.index(value)
+
+
+def _real(value: Any) -> float:
+    if isinstance(value, str | bytes | bool):
+        raise TypeError
+    return float(value)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return str(value)
+
+
+def _path(value: Any) -> Path:
+    return Path(os.fspath(value)).expanduser()
+
+
+_CONVERSIONS: dict[Any, tuple[Callable[[Any], Any], str]] = {  # type → conversion, and its name in errors
+    bool: (_boolean, "True or False"),
+    int: (_whole, "a whole number"),
+    float: (_real, "a number"),
+    str: (_text, "text"),
+    Path: (_path, "a path"),
+}

@@ -1,4 +1,4 @@
-"""Training on several processes that ``torchrun`` started: which one this is, and what they tell each other.
+"""Training on several processes that ``torchrun`` started: their numbers, and what they exchange.
 
 Each process holds the whole network and computes an equal part of every batch, so that W processes train exactly
 as one does on the whole batch. Four things cross between them: embeddings (`gathered`: everybody's are negatives),
@@ -27,9 +27,7 @@ from simclr_lib.errors import SimCLRError
 
 T = TypeVar("T")
 
-SECONDS_TO_NOTICE = 5.0  # that the others have, after a time-out, to say that they saw it too
-
-_stores: list[dist.Store] = []  # while `joined`: of this start of the processes, of all of the job's
+SECONDS_TO_NOTICE = 5.0  # how long the other processes have to report the same time-out
 
 
 @dataclass(frozen=True)
@@ -37,8 +35,8 @@ class World:
     """The processes of a run.
 
     Attributes:
-        rank: this process's number, 0 … size − 1.
-        size: how many there are; 1 without ``torchrun``.
+        rank: number of this process, 0 … size − 1.
+        size: number of processes; 1 without ``torchrun``.
     """
 
     rank: int = 0
@@ -50,17 +48,17 @@ class World:
         return self.rank == 0
 
     def rows(self, n: int) -> int:
-        """How many rows of a batch of ``n`` each process takes."""
+        """Return the number of rows of a batch of ``n`` that each process takes."""
         if n % self.size:
             fewer = n - n % self.size
             nearest = f"{fewer} or {fewer + self.size}" if fewer else str(self.size)
             raise SimCLRError(
-                f"a batch of {n} does not divide among {self.size} processes: use --batch-size {nearest}."
+                f"a batch of {n} does not divide among {self.size} processes: use a batch_size of {nearest}."
             )
         return n // self.size
 
     def part(self, n: int) -> slice:
-        """This process's rows of a batch of ``n``."""
+        """Return the rows of a batch of ``n`` that this process takes."""
         return slice(self.rank * self.rows(n), (self.rank + 1) * self.rows(n))
 
 
@@ -68,8 +66,24 @@ class LostProcessError(SimCLRError):
     """Another process ended, or does not answer."""
 
 
+@dataclass(frozen=True)
+class _Stores:
+    """The key-value stores through which the processes exchange texts.
+
+    Attributes:
+        attempt: for this start of the processes.
+        job: for the whole job, across the restarts of ``torchrun --max-restarts``.
+    """
+
+    attempt: dist.Store
+    job: dist.Store
+
+
+_stores: _Stores | None = None  # set within `joined`, where there are several processes
+
+
 def world() -> World:
-    """The processes that this one trains with: those it has `joined`, or itself alone."""
+    """Return the processes that this one trains with: those that it has `joined`, or itself alone."""
     if dist.is_available() and dist.is_initialized():
         return World(dist.get_rank(), dist.get_world_size())
     return World()
@@ -77,15 +91,16 @@ def world() -> World:
 
 @contextmanager
 def joined(device: torch.device, timeout: float = 600.0) -> Iterator[World]:
-    """Within it, this process works together with those that ``torchrun`` started beside it; alone, it changes nothing.
+    """Let this process work together with those that ``torchrun`` started beside it; alone, it changes nothing.
 
     Args:
-        device: what the process computes on: gloo connects CPUs, NCCL connects GPUs.
+        device: the device of this process: gloo connects CPUs, NCCL connects GPUs.
         timeout: seconds to wait for the others, at the start and in every exchange.
 
     Raises:
-        LostProcessError: a process did not come, ended, or does not answer; says which where that can be known.
+        LostProcessError: a process did not come, ended, or does not answer; the message names it where that is known.
     """
+    global _stores
     if int(os.environ.get("WORLD_SIZE", 1)) == 1 or dist.is_initialized():
         yield world()
         return
@@ -96,33 +111,33 @@ def joined(device: torch.device, timeout: float = 600.0) -> Iterator[World]:
     # Flags travel between the hosts, so that no GPU has to wait for them.
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     try:
-        _stores[:] = _meeting_place(me, wait)
-        dist.init_process_group(backend, store=_stores[0], rank=me.rank, world_size=me.size, timeout=wait)
+        _stores = _meet(me, wait)
+        dist.init_process_group(backend, store=_stores.attempt, rank=me.rank, world_size=me.size, timeout=wait)
         yield me
     except RuntimeError as error:
         if not _is_lost_connection(error):
             raise
-        silent = _silent(me, "timed out" in str(error).lower())
+        silent = _unresponsive(me, "timed out" in str(error).lower())
         what = f"process {', '.join(silent)} did not answer for {timeout:g} s" if silent else "another one is gone"
         raise LostProcessError(
-            f"process {me.rank} of 0…{me.size - 1} lost its connection: {what}. See what that printed; then go on with "
-            "--resume, or let torchrun do so with --max-restarts."
+            f"process {me.rank} of 0…{me.size - 1} lost its connection: {what}. Read what that process printed; then "
+            "go on with --resume, or let torchrun do so with --max-restarts."
         ) from error
     finally:
-        _stores.clear()
+        _stores = None
         if dist.is_initialized():
             with suppress(RuntimeError):
                 dist.destroy_process_group()
 
 
 def on_this_machine(work: Callable[..., None], processes: int, *arguments: object) -> None:
-    """Call ``work(*arguments)`` in so many new processes, as ``torchrun`` would start them on this machine.
+    """Call ``work(*arguments)`` in new processes, as ``torchrun`` would start them on this machine.
 
     Args:
-        work: a function of a module (not of a notebook: a new process must find it); within `joined`, its processes
-            work together.
-        processes: how many.
-        arguments: are pickled; tensors in shared memory stay shared.
+        work: a function of a module (not of a notebook, where a new process would not find it). Within `joined`, its
+            processes work together.
+        processes: the number of processes.
+        arguments: they are pickled; tensors in shared memory stay shared.
     """
     torch.multiprocessing.spawn(_as_one_of, (processes, free_port(), work, arguments), nprocs=processes)
 
@@ -134,28 +149,28 @@ def _as_one_of(rank: int, processes: int, port: int, work: Callable[..., None], 
 
 
 def free_port() -> int:
-    """A port of this machine that nobody listens on."""
+    """Find a port of this machine that no program listens on."""
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         return int(s.getsockname()[1])
 
 
-def _meeting_place(me: World, wait: timedelta) -> list[dist.Store]:
-    """Where the processes leave word for each other, once all are there, and where they do so across restarts.
+def _meet(me: World, wait: timedelta) -> _Stores:
+    """Wait until all processes are there, and return the stores that they share.
 
     Raises:
-        LostProcessError: names who does not come.
+        LostProcessError: the message names the processes that do not come.
     """
     torchrun_has_one = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
     host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
     try:
-        place = dist.TCPStore(host, port, me.size, me.leads and not torchrun_has_one, wait, wait_for_workers=False)
+        server = dist.TCPStore(host, port, me.size, me.leads and not torchrun_has_one, wait, wait_for_workers=False)
     except RuntimeError as error:
         raise LostProcessError(
             f"process {me.rank} of 0…{me.size - 1} finds nobody at {host}:{port}: start process 0 there first."
         ) from error
-    # What processes left there before a restart is not for us. (PyTorch's own meeting place goes by the same count.)
-    store = dist.PrefixStore(f"simclr/{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", place)
+    # A restart must not read what was stored before it. (PyTorch's own rendezvous uses the same count.)
+    store = dist.PrefixStore(f"simclr/{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", server)
     store.set(f"here/{me.rank}", "")
     missing: list[str] = []
     for rank in range(me.size):
@@ -168,50 +183,56 @@ def _meeting_place(me: World, wait: timedelta) -> list[dist.Store]:
             f"process {', '.join(missing)} of 0…{me.size - 1} did not come within {wait.total_seconds():g} s: "
             "start it, or start fewer (--nproc-per-node, --nnodes)."
         )
-    return [store, dist.PrefixStore("simclr/job", place)]
+    return _Stores(attempt=store, job=dist.PrefixStore("simclr/job", server))
 
 
-def _silent(me: World, timed_out: bool) -> list[str]:
-    """The processes that do not notice the lost connection as this one does: it is them that do not answer."""
+def _unresponsive(me: World, timed_out: bool) -> list[str]:
+    """Return the ranks that did not report the lost connection, as text."""
+    if _stores is None:
+        return []
     try:
-        _stores[0].set(f"noticed/{me.rank}", "")
-        if not timed_out:  # a process that ended is torchrun's to name
+        _stores.attempt.set(f"noticed/{me.rank}", "")
+        if not timed_out:  # torchrun names a process that ended
             return []
         time.sleep(SECONDS_TO_NOTICE + me.leads)  # the leading process keeps the store, so it leaves last
-        return [str(rank) for rank in range(me.size) if not _stores[0].check([f"noticed/{rank}"])]
-    except (RuntimeError, IndexError):  # the store is gone, too
+        return [str(rank) for rank in range(me.size) if not _stores.attempt.check([f"noticed/{rank}"])]
+    except RuntimeError:  # the store is gone, too
         return []
 
 
 def _is_lost_connection(error: RuntimeError) -> bool:
+    # PyTorch raises plain RuntimeErrors for what gloo reports, so only the words tell.
     return isinstance(error, dist.DistError) or "gloo" in str(error).lower() or "connection" in str(error).lower()
 
 
 def remember(name: str, value: str) -> None:
-    """Leave a word for this job's processes, also for those that ``torchrun --max-restarts`` starts later."""
+    """Store a text for all processes of the job, across the restarts of ``torchrun --max-restarts``."""
     if _stores:
-        _stores[1].set(name, value)
+        _stores.job.set(name, value)
 
 
 def recall(name: str) -> str | None:
-    """What a process of this job said, before a restart or since; None if none has."""
-    return _stores[1].get(name).decode() if _stores and _stores[1].check([name]) else None
+    """Return the text that a process of this job stored by `remember`, or None."""
+    return _stores.job.get(name).decode() if _stores and _stores.job.check([name]) else None
 
 
 @contextmanager
 def first_on_each_machine() -> Iterator[None]:
-    """One process of each machine does it before the others: to download and decode once. It may take its time."""
+    """Run the body on one process per machine first, and then on the others: downloads happen once.
+
+    The others wait without a time-out.
+    """
     machine = f"ready on {os.environ.get('GROUP_RANK', 0)}"
     first = int(os.environ.get("LOCAL_RANK", world().rank)) == 0
     if _stores and not first:
-        _stores[0].wait([machine], timedelta(days=1))
+        _stores.attempt.wait([machine], timedelta(days=1))
     yield
     if _stores and first:
-        _stores[0].set(machine, "")
+        _stores.attempt.set(machine, "")
 
 
 def agree(*flags: bool) -> list[bool]:
-    """For each flag, whether any process has raised it. All must call it together; none goes on before all have."""
+    """Return for each flag whether any process has raised it. All processes must call it; it waits for all of them."""
     if world().size == 1:
         return list(flags)
     raised = torch.tensor([0, *flags], dtype=torch.int32)
@@ -219,8 +240,13 @@ def agree(*flags: bool) -> list[bool]:
     return [bool(flag) for flag in raised[1:]]
 
 
+def wait_for_all() -> None:
+    """Wait until every process has called this."""
+    agree()
+
+
 def from_leader(value: T) -> T:
-    """The leading process's value: tensors and plain values."""
+    """Return the leading process's value: tensors and plain values. All processes must call it."""
     if world().size == 1:
         return value
     box = [value]
@@ -229,7 +255,7 @@ def from_leader(value: T) -> T:
 
 
 def average(values: Tensor) -> Tensor:
-    """Mean over the processes, without gradient."""
+    """Return the mean of a tensor over the processes, without gradient. All processes must call it."""
     if world().size == 1:
         return values
     values = values.clone()
@@ -238,10 +264,11 @@ def average(values: Tensor) -> Tensor:
 
 
 def gathered(rows: Tensor) -> Tensor:
-    """Everybody's rows, in the order of the processes, with the exact gradient.
+    """Collect the rows of all processes, in their order, with the exact gradient. All processes must call it.
 
-    A process's rows enter the others' losses too. So their gradient is the sum of what all processes send back; the
-    usual ``all_gather`` sends nothing, and embeddings then learn only from their own process's loss.
+    The rows of a process enter the losses of the others, too. Their gradient is therefore the sum of what all
+    processes send back. The usual ``all_gather`` sends nothing back: embeddings then learn only from the loss of their
+    own process.
 
     Args:
         rows: float [n, D], of the same n in every process.
@@ -265,15 +292,15 @@ def gathered(rows: Tensor) -> Tensor:
 
 
 def _stacked(rows: Tensor) -> Tensor:
-    """`gathered` for what is known to be of the same size everywhere."""
-    # Each adds its rows to the others' zeros: twice the bytes of an all-gather, which is little beside the gradients',
-    # and one exchange whose gradient is plain to see serves embeddings and statistics.
+    """Collect the rows of all processes, where their number is known to be the same everywhere."""
+    # Each process adds its rows to the zeros of the others. That takes twice the bytes of an all-gather, which is
+    # little beside the gradients, and one exchange with a simple gradient serves embeddings and statistics.
     before, after = world().rank * len(rows), (world().size - 1 - world().rank) * len(rows)
     return summed(F.pad(rows, (0, 0, before, after)))
 
 
 def summed(values: Tensor) -> Tensor:
-    """Sum over the processes, with the exact gradient: what comes back is the sum over the processes, too."""
+    """Return the sum over the processes, with the exact gradient, which is a sum over the processes, too."""
     return values if world().size == 1 else _Sum.apply(values)
 
 
@@ -364,10 +391,10 @@ class _Normalize(torch.autograd.Function):
 
 
 def distribute(model: nn.Module) -> nn.Module:
-    """The network to call in training: the model itself, or, with several processes, one that keeps all copies equal.
+    """Return the network to call in training: the model itself, or its distributed form with several processes.
 
-    The model's batch norms are exchanged, in place, for ones that share their statistics. Parameters stay the same
-    objects; names in the state dict, too.
+    The distributed form keeps all copies of the model equal. The model's batch norms are replaced, in place, by ones
+    that share their statistics. The parameters stay the same objects, and the state dict keeps its names.
     """
     if world().size == 1:
         return model
@@ -382,11 +409,23 @@ def distribute(model: nn.Module) -> nn.Module:
     return network
 
 
+def distribute_and_compile(model: nn.Module, compiled: bool) -> nn.Module:
+    """Return the network to call in training: its distributed form (`distribute`), compiled if that is asked for."""
+    network = distribute(model)
+    if not compiled:
+        return network
+    on_gpu = next(model.parameters()).device.type == "cuda"
+    return torch.compile(network, mode="reduce-overhead" if on_gpu else "default")  # type: ignore[return-value]
+
+
 def _exchange_batch_norm(module: nn.Module) -> None:
     for name, child in module.named_children():
         if isinstance(child, nn.BatchNorm1d | nn.BatchNorm2d):
             synchronized = SyncBatchNorm(child.num_features, child.eps, child.momentum, child.affine)
-            synchronized.__dict__ = child.__dict__  # the same parameters and buffers
+            synchronized.weight, synchronized.bias = child.weight, child.bias
+            synchronized.running_mean, synchronized.running_var = child.running_mean, child.running_var
+            synchronized.num_batches_tracked = child.num_batches_tracked
+            synchronized.train(child.training)
             setattr(module, name, synchronized)
         else:
             _exchange_batch_norm(child)

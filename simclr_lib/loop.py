@@ -62,25 +62,27 @@ class LoopConfig:
         if self.batch_size > num_examples:
             raise SimCLRError(
                 f"a batch of {self.batch_size} is larger than the {num_examples} training images: "
-                f"use --batch-size {num_examples} or less."
+                f"use a batch_size of {num_examples} or less."
             )
         return num_examples // self.batch_size
 
 
 class Observer(Protocol):
-    """What watches a run: writes logs and checkpoints, and may continue an earlier run."""
+    """An object that follows a run: it writes logs and checkpoints, and may continue an earlier run."""
 
-    def begin(self, model: nn.Module, optimizer: Optimizer, steps_per_epoch: int) -> int:
-        """Called once, before training. Returns the step to start at."""
+    def start(self, model: nn.Module, optimizer: Optimizer, steps_per_epoch: int) -> int:
+        """Prepare for training. Called once, before the first step; returns the step to start at."""
 
-    def losses(self, first_step: int, losses: list[float], lrs: list[float]) -> None:
-        """Called every few steps with the finite losses since the last call, and their learning rates."""
+    def log(self, first_step: int, losses: list[float], lrs: list[float]) -> None:
+        """Take note of the finite losses of successive steps, and of their learning rates."""
 
-    def due(self, step: int) -> bool:
-        """Called after every step. Returns True to have `losses` brought up to date and then `act` called."""
+    def after_step(self, step: int, flush: Callable[[], None]) -> None:
+        """Measure, save, or raise to stop. Called after every step.
 
-    def act(self, step: int) -> None:
-        """Called after step ``step`` where `due` asked for it: measure, save, or raise to stop."""
+        Args:
+            step: the number of the step, from 0.
+            flush: passes the losses of all steps so far to `log`. A GPU waits for that, so it is called when needed.
+        """
 
 
 class DivergedError(SimCLRError):
@@ -154,26 +156,28 @@ def fit(
     warmup_steps = min(round(config.warmup_epochs * steps_per_epoch), total_steps)
     device = next(model.parameters()).device
     optimizer = build_optimizer(config.optimizer, model, config.lr, config.weight_decay)
-    first_step = observer.begin(model, optimizer, steps_per_epoch) if observer else 0
+    first_step = observer.start(model, optimizer, steps_per_epoch) if observer else 0
 
     history: list[float] = []
-    pending: list[Tensor] = []  # losses that nobody has looked at yet
-    lrs: list[float] = []  # their learning rates
+    pending: list[tuple[Tensor, float]] = []  # (loss, learning rate) of the steps whose losses were not read yet
+    next_step = first_step
 
-    def look_at_losses(done: int) -> None:
-        values = average(torch.stack(pending)).tolist()
-        first = done - len(values)
+    def flush() -> None:
+        if not pending:
+            return
+        losses, lrs = zip(*pending, strict=True)
+        values = average(torch.stack(losses)).tolist()
+        first = next_step - len(values)
         finite = list(itertools.takewhile(math.isfinite, values))
         history.extend(finite)
         if observer:
-            observer.losses(first, finite, lrs[: len(finite)])
+            observer.log(first, finite, list(lrs[: len(finite)]))
         if len(finite) < len(values):
             raise DivergedError(
                 f"the loss became {values[len(finite)]} at step {first + len(finite)} of {total_steps}: "
                 f"try a lower learning rate (it peaks at {config.lr:g}) or a longer warm-up."
             )
         pending.clear()
-        lrs.clear()
 
     model.train()
     with tqdm(
@@ -190,13 +194,14 @@ def fit(
             for group in optimizer.param_groups:
                 group["lr"] = lr
             generator = seeded(config.seed, "views", step)
-            pending.append(train_step(optimizer, batch_loss, indices, generator, autocast(device, config.precision)))
-            lrs.append(lr)
+            loss = train_step(optimizer, batch_loss, indices, generator, autocast(device, config.precision))
+            pending.append((loss, lr))
+            next_step = step + 1
             bar.update()
-            act = observer is not None and observer.due(step)
-            if act or len(pending) == FLUSH_EVERY or step == total_steps - 1:
-                look_at_losses(step + 1)
+            if len(pending) == FLUSH_EVERY or next_step == total_steps:
+                flush()
+            if observer:
+                observer.after_step(step, flush)
+            if history:
                 bar.set_postfix(loss=f"{history[-1]:.3f}", refresh=False)
-            if act and observer:
-                observer.act(step)
     return history

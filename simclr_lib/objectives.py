@@ -1,4 +1,4 @@
-"""What a training step minimises: NT-Xent for pretraining, cross-entropy where there are labels."""
+"""Objectives of a training step: NT-Xent for pretraining, cross-entropy where there are labels."""
 
 from __future__ import annotations
 
@@ -21,24 +21,28 @@ def contrastive_objective(
     network: nn.Module,
     images: Tensor,
     augment: SimCLRAugment,
+    *,
     temperature: float,
     micro_batch: int | None = None,
     loss_chunk: int | None = None,
     global_negatives: bool = True,
 ) -> BatchLoss:
-    """NT-Xent between two views of each image of a batch.
+    """Return the loss of pretraining: NT-Xent between two views of each image of a batch (paper, algorithm 1).
 
     Both views go through the encoder in one forward pass, as in the reference code: batch norm then takes its
     statistics over all 2B views, so that neither view can be told from its statistics.
 
     Args:
-        network: a `SimCLR`, or what `distribute` made of it; trained in place.
+        network: a `SimCLR`, or its distributed or compiled form (`distribute`); it is trained in place.
         images: uint8 [N, 3, H, W], on the network's device.
-        augment: draws a view.
-        temperature: τ.
-        micro_batch: images that go through the network at a time, see `cached_embeddings`; None is all.
+        augment: makes a random view of each image.
+        temperature: τ > 0.
+        micro_batch: number of images that go through the network at a time, see `cached_embeddings`; None is all.
         loss_chunk: see ``chunk_size`` of `nt_xent`.
         global_negatives: see `nt_xent`.
+
+    Raises:
+        SimCLRError: τ ≤ 0.
     """
     check_temperature(temperature)
 
@@ -56,14 +60,14 @@ def contrastive_objective(
 
 
 def own_views(augment: SimCLRAugment, images: Tensor, indices: Tensor, generator: torch.Generator) -> Tensor:
-    """A view of each of this process's images of a batch.
+    """Make a random view of each image that this process has of a batch.
 
     Args:
-        augment: draws the views.
+        augment: makes the views.
         images: uint8 [N, 3, H, W].
-        indices: int64 [B]: the whole batch, the same in every process.
-        generator: the same in every process. Each draws all B views' parameters and takes its own, so that an image
-            gets the same view however many processes there are.
+        indices: int64 [B], the whole batch, the same in every process.
+        generator: in the same state in every process. Each process draws the parameters of all B views and takes its
+            own, so that an image gets the same view however many processes there are.
 
     Returns:
         float32 [B / W, 3, S, S].
@@ -75,7 +79,7 @@ def own_views(augment: SimCLRAugment, images: Tensor, indices: Tensor, generator
 
 
 def cached_embeddings(network: nn.Module, views: Tensor, micro_batch: int) -> Tensor:
-    """z of all views, with the activations of a few (gradient caching, Gao et al. 2021).
+    """Compute z of all views with the activations of a few (gradient caching, Gao et al. 2021, arXiv 2101.06983).
 
     A first pass keeps no activations, only z. When the loss's gradient with respect to z is there, a second pass
     takes each micro-batch through the network again and on to its weights' gradients: a third more work, for
@@ -86,7 +90,7 @@ def cached_embeddings(network: nn.Module, views: Tensor, micro_batch: int) -> Te
     Args:
         network: views → (h, z), in training mode.
         views: float [2n, 3, S, S]: first views, then second views of the same images.
-        micro_batch: images a pass, at most n; both views of an image are in the same pass.
+        micro_batch: number of images per pass, at most n; both views of an image are in the same pass.
 
     Returns:
         float [2n, D]. Its backward pass is the second pass.
@@ -118,13 +122,14 @@ def check_micro_batch(micro_batch: int | None, images: int) -> None:
     """Raise `SimCLRError` unless a micro-batch is a part of a process's ``images`` of a step."""
     if micro_batch is not None and not 1 <= micro_batch <= images:
         raise SimCLRError(
-            f"a micro-batch of {micro_batch} must be between 1 and {images}, the images of a process in a step."
+            f"micro_batch must be between 1 and {images}, the number of images of a process in a step, "
+            f"not {micro_batch}."
         )
 
 
 @contextmanager
 def _statistics_kept(network: nn.Module) -> Iterator[None]:
-    """Batch norm leaves its running statistics alone: they are to see each view once."""
+    """Keep batch norm from updating its running statistics: they must see each view once."""
     layers = [layer for layer in network.modules() if getattr(layer, "track_running_stats", False)]
     for layer in layers:
         layer.track_running_stats = False  # type: ignore[assignment]
@@ -136,7 +141,16 @@ def _statistics_kept(network: nn.Module) -> Iterator[None]:
 
 
 def classification_objective(network: nn.Module, dataset: ImageDataset, augment: SimCLRAugment | None) -> BatchLoss:
-    """Cross-entropy of one view (or, without ``augment``, the plain image) of each image of a batch."""
+    """Return the loss of training with labels: cross-entropy of one view of each image of a batch.
+
+    Args:
+        network: float [B, 3, S, S] → logits [B, C]; it is trained in place.
+        dataset: labelled images, on the network's device.
+        augment: makes a random view of each image; None takes the image itself.
+
+    Raises:
+        SimCLRError: an image has no label.
+    """
     if (dataset.labels < 0).any():
         raise SimCLRError(f"{dataset.name} has images without labels: choose another split.")
 

@@ -40,30 +40,30 @@ def regression(num_examples=40, seed=0):
 class Watcher:
     """An observer that writes everything down, and may start late or stop early."""
 
-    def __init__(self, start=0, act_at=(), restore=None):
-        self.start, self.act_at, self.restore = start, act_at, restore
+    def __init__(self, first_step=0, act_at=(), restore=None):
+        self.first_step, self.act_at, self.restore = first_step, act_at, restore
         self.rates, self.steps, self.reported, self.reported_rates = [], [], [], []
         self.acted, self.saved = [], {}
 
-    def begin(self, model, optimizer, steps_per_epoch):
+    def start(self, model, optimizer, steps_per_epoch):
         self.model, self.optimizer, self.steps_per_epoch = model, optimizer, steps_per_epoch
         if self.restore:
             model.load_state_dict(self.restore["model"])
             optimizer.load_state_dict(self.restore["optimizer"])
-        return self.start
+        return self.first_step
 
-    def losses(self, first_step, losses, lrs):
-        assert first_step == self.start + len(self.reported)
+    def log(self, first_step, losses, lrs):
+        assert first_step == self.first_step + len(self.reported)
         self.reported += losses
         self.reported_rates += lrs
 
-    def due(self, step):
+    def after_step(self, step, flush):
         self.steps.append(step)
         self.rates.append({group["lr"] for group in self.optimizer.param_groups})
-        return step in self.act_at
-
-    def act(self, step):
-        self.acted.append((step, self.start + len(self.reported)))
+        if step not in self.act_at:
+            return
+        flush()
+        self.acted.append((step, self.first_step + len(self.reported)))
         both = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
         self.saved[step] = copy.deepcopy(both)
 
@@ -257,7 +257,7 @@ def test_a_run_continued_in_mid_epoch_ends_bit_identically(optimizer, stop):
     history = fit(model, batch_loss, 40, settings, watcher)
 
     resumed, batch_loss = regression()
-    later = Watcher(start=stop + 1, restore=watcher.saved[stop])
+    later = Watcher(first_step=stop + 1, restore=watcher.saved[stop])
     assert fit(resumed, batch_loss, 40, settings, later) == history[stop + 1 :]
     assert later.rates == watcher.rates[stop + 1 :]
     assert torch.equal(resumed.weight, model.weight)
@@ -267,7 +267,7 @@ def test_a_run_continued_in_mid_epoch_ends_bit_identically(optimizer, stop):
 def test_continuing_a_finished_run_does_nothing():
     model, batch_loss = regression()
     before = model.weight.detach().clone()
-    assert fit(model, batch_loss, 40, config(), Watcher(start=15)) == []
+    assert fit(model, batch_loss, 40, config(), Watcher(first_step=15)) == []
     assert torch.equal(model.weight, before)
 
 

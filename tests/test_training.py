@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import errno
-import importlib
 import json
 import os
 import pickle
@@ -27,8 +26,9 @@ from simclr_lib import (
 )
 from simclr_lib.loop import DivergedError
 from simclr_lib.models import ResNet
-from simclr_lib.teaching.profiles import EMBLEMS
-from simclr_lib.training import Interrupted, load_checkpoint, read_film, read_metrics, run, save_checkpoint
+from simclr_lib.recipes import EMBLEMS
+from simclr_lib.training import Interrupted, load_checkpoint, pretraining, read_film, read_metrics, run, save_checkpoint
+from simclr_lib.training.run_folder import claimed
 
 TINY = TrainConfig(
     dataset="emblems",
@@ -70,8 +70,8 @@ def stop_after(monkeypatch, saves: int) -> None:
     save = run.Run.save
     calls = []
 
-    def save_then_crash(self, steps_done, **extra):
-        save(self, steps_done, **extra)
+    def save_then_crash(self, steps_done):
+        save(self, steps_done)
         calls.append(steps_done)
         if len(calls) == saves:
             raise RuntimeError("power cut")
@@ -139,15 +139,15 @@ def test_kill_or_ctrl_c_and_resume_gives_the_same_run(whole, tmp_path, sent, wai
 
 def test_ctrl_c_saves_and_says_how_to_go_on(emblems, tmp_path, monkeypatch):
     config = dataclasses.replace(TINY, checkpoint_seconds=1e9)
-    losses = run.Run.due
+    after_step = run.Run.after_step
 
-    def press_ctrl_c(self, step):
+    def press_ctrl_c(self, step, flush):
         if step == 8:
             os.kill(os.getpid(), signal.SIGINT)
-        return losses(self, step)
+        after_step(self, step, flush)
 
     before = signal.getsignal(signal.SIGINT)
-    monkeypatch.setattr(run.Run, "due", press_ctrl_c)
+    monkeypatch.setattr(run.Run, "after_step", press_ctrl_c)
     with pytest.raises(Interrupted, match="--resume --run-dir"):
         pretrain(emblems, config, tmp_path / "run")
     assert load_checkpoint(tmp_path / "run")["step"] >= 9
@@ -169,12 +169,11 @@ def test_a_filmed_run_keeps_features_from_before_training_and_from_every_look(em
 
 
 def test_the_monitor_sees_only_images_that_are_not_trained_on(emblems, tmp_path, monkeypatch):
-    module = importlib.import_module("simclr_lib.training.pretraining")
     trained_on, looked_at = set(), []
-    real_objective, real_features = module.contrastive_objective, module.extract_features
+    real_objective, real_features = TrainConfig.objective, pretraining.extract_features
 
-    def objective(model, images, *rest):
-        loss = real_objective(model, images, *rest)
+    def objective(self, network, images):
+        loss = real_objective(self, network, images)
         return lambda rows, views: trained_on.update(row_of(images[rows])) or loss(rows, views)
 
     def row_of(images):
@@ -185,8 +184,8 @@ def test_the_monitor_sees_only_images_that_are_not_trained_on(emblems, tmp_path,
         looked_at.append(set(row_of(part.images)))
         return real_features(encoder, part, **options)
 
-    monkeypatch.setattr(module, "contrastive_objective", objective)
-    monkeypatch.setattr(module, "extract_features", features)
+    monkeypatch.setattr(TrainConfig, "objective", objective)
+    monkeypatch.setattr(pretraining, "extract_features", features)
     whole_epochs = dataclasses.replace(TINY, batch_size=11)  # divides the 110, so that no image is left out
     pretrain(emblems, whole_epochs, tmp_path / "run")
     bank, queries = looked_at[0], looked_at[1]
@@ -245,23 +244,23 @@ def test_a_diverging_run_stops_and_keeps_the_last_good_checkpoint(emblems, tmp_p
 
 def test_a_checkpoint_with_infinite_weights_is_not_written(emblems, tmp_path):
     model = torch.nn.Linear(2, 2)
-    watcher = run.Run(tmp_path / "run", TINY)
-    watcher.begin(model, torch.optim.SGD(model.parameters()), steps_per_epoch=6)
-    torch.nn.init.constant_(model.bias, torch.inf)
-    with pytest.raises(DivergedError, match="weights are not finite after step 4"):
-        watcher.save(5)
+    with claimed(tmp_path / "run", resume=False) as folder:
+        observer = run.Run(folder, TINY, identity={})
+        observer.start(model, torch.optim.SGD(model.parameters()), steps_per_epoch=6)
+        torch.nn.init.constant_(model.bias, torch.inf)
+        with pytest.raises(DivergedError, match="weights are not finite after step 4"):
+            observer.save(5)
     assert all(value.isfinite().all() for value in weights(tmp_path / "run").values())
 
 
 def test_ctrl_c_while_looking_at_the_validation_images_saves_too(emblems, tmp_path, monkeypatch):
-    module = importlib.import_module("simclr_lib.training.pretraining")
-    real = module.knn_accuracy
+    real = pretraining.knn_accuracy
 
     def interrupted(*args):
         os.kill(os.getpid(), signal.SIGINT)
         return real(*args)
 
-    monkeypatch.setattr(module, "knn_accuracy", interrupted)
+    monkeypatch.setattr(pretraining, "knn_accuracy", interrupted)
     with pytest.raises(Interrupted, match="stopped after step 6 of 18"):
         pretrain(emblems, dataclasses.replace(TINY, checkpoint_seconds=1e9), tmp_path / "run")
     assert load_checkpoint(tmp_path / "run")["step"] == 6
@@ -284,7 +283,7 @@ def test_a_checkpoint_from_another_configuration_is_refused_by_name(emblems, tmp
 def test_an_existing_run_is_not_overwritten(emblems, tmp_path):
     pretrain(emblems, TINY, tmp_path / "run")
     before = (tmp_path / "run" / "checkpoint.pt").read_bytes()
-    with pytest.raises(SimCLRError, match=r"already holds a run: continue it \(--resume\)"):
+    with pytest.raises(SimCLRError, match=r"already holds a run: continue it \(resume\)"):
         pretrain(emblems, TINY, tmp_path / "run")
     assert (tmp_path / "run" / "checkpoint.pt").read_bytes() == before
 
@@ -349,16 +348,16 @@ def test_a_batch_larger_than_the_data_set_is_refused(emblems):
         ({"epochs": 0}, "at least 1"),
         ({"batch_size": 1}, "no negative"),
         ({"validation": 0.9}, "between 0 and 0.5"),
-        ({"base_model": 19}, "18, 34 or 50"),
+        ({"base_model": 19}, "Choose one of 18, 34, 50"),
         ({"stem": "cifer"}, "did you mean 'cifar'"),
         ({"optimizer": "lasr"}, "did you mean 'lars'"),
         ({"device": "tpuu"}, "unknown device"),
-        ({"precision": "fp8"}, "choose auto, bf16 or fp32"),
+        ({"precision": "fp8"}, "Choose one of auto, bf16, fp32"),
         ({"lr": -1.0}, "lr must be above 0"),
-        ({"weight_decay": -1.0}, "weight-decay must be 0 or more"),
-        ({"warmup_epochs": float("nan")}, "warmup-epochs must be 0 or more"),
-        ({"view_size": 0}, "view-size must be at least 1"),
-        ({"monitor_every": 0}, "monitor-every must be at least 1"),
+        ({"weight_decay": -1.0}, "weight_decay must be between 0 and"),
+        ({"warmup_epochs": float("nan")}, "warmup_epochs must be at least 0"),
+        ({"view_size": 0}, "view_size must be between 1 and"),
+        ({"monitor_every": 0}, "monitor_every must be at least 1"),
         ({"device": "mps"}, "unknown device"),
     ],
 )
@@ -409,9 +408,10 @@ def test_a_checkpoint_of_an_older_version_resumes_with_defaults_for_newer_settin
     state = load_checkpoint(tmp_path)
     for name in ("micro_batch", "loss_chunk", "global_negatives"):
         del state["config"][name]
+    state["config"] |= {"optimizer": None, "lr": None, "view_size": None, "precision": "auto"}  # were not resolved
     save_checkpoint(tmp_path / "checkpoint.pt", state)
     pretrain(emblems, dataclasses.replace(TINY, resume=True), tmp_path)
-    with pytest.raises(SimCLRError, match="micro-batch was None, is 4"):
+    with pytest.raises(SimCLRError, match="micro_batch was None, is 4"):
         pretrain(emblems, dataclasses.replace(TINY, resume=True, micro_batch=4), tmp_path)
 
 
@@ -449,10 +449,9 @@ def test_images_without_labels_are_watched_by_those_that_have_some(emblems, tmp_
 
 def test_pretraining_does_not_copy_the_images(emblems, monkeypatch):
     """A memory-mapped set larger than memory can be trained on."""
-    module = importlib.import_module("simclr_lib.training.pretraining")
-    seen, real = [], module.contrastive_objective
+    seen, real = [], TrainConfig.objective
     monkeypatch.setattr(
-        module, "contrastive_objective", lambda m, images, *rest: seen.append(images) or real(m, images, *rest)
+        TrainConfig, "objective", lambda self, network, images: seen.append(images) or real(self, network, images)
     )
     pretrain(emblems, dataclasses.replace(TINY, epochs=1))
     assert seen[0].data_ptr() == emblems.images.data_ptr()

@@ -41,16 +41,15 @@ from torchvision.transforms import v2
 from simclr_lib.augment import SimCLRAugment
 from simclr_lib.commands.common import Stopwatch, write_results
 from simclr_lib.commands.settings import BenchConfig
-from simclr_lib.config import TrainConfig
 from simclr_lib.data import load_dataset
 from simclr_lib.device import autocast, environment, pick_device, place
+from simclr_lib.distributed import distribute_and_compile
 from simclr_lib.errors import SimCLRError
 from simclr_lib.loop import BatchLoss
 from simclr_lib.losses import nt_xent
 from simclr_lib.models import ProjectionHead, ResNet, SimCLR, resnet18
 from simclr_lib.objectives import contrastive_objective
 from simclr_lib.optim import LARS, build_optimizer, default_lr
-from simclr_lib.training.run import prepare
 
 Competitor = Callable[[], Iterator[int]]
 """Starts an endless iterator of steps; an item is the units of work that the step did."""
@@ -384,7 +383,7 @@ def bench_training(
 def our_training(encoder: ResNet, images: Tensor, batch_size: int, compiled: bool = False) -> Iterator[int]:
     """What `simclr_lib.training.pretraining` does, without its logs."""
     model = new_model(encoder, images.device)
-    network = prepare(model, TrainConfig(compile=compiled))
+    network = distribute_and_compile(model, compiled)
     augment = SimCLRAugment(images.shape[-1], color_strength=0.5, blur_prob=0.0)
     objective = contrastive_objective(network, images, augment, temperature=0.5)
     steps = training_steps(model, objective, images, batch_size)

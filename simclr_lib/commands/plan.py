@@ -30,14 +30,13 @@ from simclr_lib.commands.settings import PlanConfig
 from simclr_lib.config import TrainConfig
 from simclr_lib.data import load_dataset
 from simclr_lib.device import autocast, environment, pick_device, place
-from simclr_lib.distributed import World, agree, joined, on_this_machine, summed
+from simclr_lib.distributed import World, agree, distribute_and_compile, joined, on_this_machine, summed
 from simclr_lib.errors import SimCLRError
 from simclr_lib.losses import nt_xent
 from simclr_lib.models import SimCLR
-from simclr_lib.objectives import check_micro_batch, contrastive_objective
+from simclr_lib.objectives import check_micro_batch
 from simclr_lib.optim import build_optimizer
 from simclr_lib.seeding import seeded
-from simclr_lib.training.run import prepare
 
 SIZES = {  # data set → training images, side in pixels
     "emblems": (8_192, 32),
@@ -169,15 +168,7 @@ def stepper(
     images = torch.randint(256, shape, dtype=torch.uint8, device=device)
     loop = config.loop()
     optimizer = build_optimizer(loop.optimizer, model, 1e-6, loop.weight_decay)
-    objective = contrastive_objective(
-        prepare(model, config).train(),
-        images,
-        config.augment(size),
-        config.temperature,
-        config.micro_batch,
-        config.loss_chunk,
-        config.global_negatives,
-    )
+    objective = config.objective(distribute_and_compile(model, config.compile).train(), images)
 
     def step() -> None:
         with autocast(device, config.precision):

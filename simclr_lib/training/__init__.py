@@ -2,9 +2,12 @@
 
 from simclr_lib.training.checkpoint import load_checkpoint, save_checkpoint
 from simclr_lib.training.fine_tuning import fine_tune
+from simclr_lib.training.interrupt import Interrupted
+from simclr_lib.training.metrics import read_metrics
 from simclr_lib.training.pretrained import load_pretrained, load_run
 from simclr_lib.training.pretraining import pretrain
-from simclr_lib.training.run import Interrupted, Run, read_film, read_metrics
+from simclr_lib.training.run import Run
+from simclr_lib.training.run_folder import new_folder, read_film
 from simclr_lib.training.supervised import train_supervised
 
 __all__ = [
@@ -14,6 +17,7 @@ __all__ = [
     "load_checkpoint",
     "load_pretrained",
     "load_run",
+    "new_folder",
     "pretrain",
     "read_film",
     "read_metrics",

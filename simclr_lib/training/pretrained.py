@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -40,7 +39,7 @@ def load_run(path: Path, device: torch.device) -> tuple[SimCLR, TrainConfig]:
     if not config.contrastive:
         raise SimCLRError(f"{path} was trained with labels: give the checkpoint of a SimCLR run.")
     image_size = state["facts"].get("image_size", 32)
-    config = replace(config, stem=config.stem_for(image_size))  # whatever size it is evaluated on
+    config = config.resolved(image_size)  # whatever size it is evaluated on
     model = config.simclr(image_size)
     try:
         model.load_state_dict(state["model"])

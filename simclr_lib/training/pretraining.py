@@ -1,4 +1,4 @@
-"""SimCLR pretraining (paper, algorithm 1): no label is used but for watching."""
+"""SimCLR pretraining (arXiv 2002.05709, algorithm 1). Labels are used to watch it, and for nothing else."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from torch import Tensor
 
 from simclr_lib.config import TrainConfig
 from simclr_lib.data import ImageDataset, split_indices
-from simclr_lib.device import pick_device, place
+from simclr_lib.device import place
+from simclr_lib.distributed import distribute_and_compile
 from simclr_lib.evaluation import extract_features, knn_accuracy
 from simclr_lib.loop import fit
 from simclr_lib.models import SimCLR
-from simclr_lib.objectives import contrastive_objective
 from simclr_lib.seeding import initial_weights, seeded
-from simclr_lib.training.run import Run, facts_of, prepare
+from simclr_lib.training.run import Run, dataset_identity, opened
 
-MONITOR_BANK = 1_000  # at most so many training images vote in the kNN monitor
+MONITOR_BANK = 1_000  # at most this many training images vote in the kNN monitor
 MONITOR_QUERIES = 500
 
 
@@ -35,74 +35,84 @@ def pretrain(
 
     Args:
         dataset: training images. A share ``config.validation`` of them is kept out, and the kNN accuracy on it is
-            logged while training; labels are used for nothing else.
+            logged during training; labels are used for nothing else.
         config: settings.
-        run_dir: folder for metrics and checkpoint; None writes nothing.
-        labelled: images to watch the kNN accuracy on where ``dataset`` has no labels; they are not trained on.
-        watch: called after every look at the validation images with the run's metrics so far (`read_metrics`); needs
-            a ``run_dir``.
-        filmed: images whose features h are kept in the run's folder, before training and at every look, see
-            `read_film`; they are not trained on. Needs a ``run_dir``.
+        run_dir: folder for metrics and checkpoint. None takes ``config.run_dir``; if that is None, too, nothing is
+            written.
+        labelled: images to measure the kNN accuracy on where ``dataset`` has no labels; they are not trained on.
+        watch: called after every measurement with the run's metrics so far (`read_metrics`); needs a run folder.
+        filmed: images whose features h are kept in the run's folder, before training and at every measurement, see
+            `read_film`; they are not trained on. Needs a run folder.
 
     Returns:
         The trained model, in evaluation mode, on the configured device.
+
+    Raises:
+        SimCLRError: a setting makes no sense, or the folder holds another run.
+        DivergedError: the loss was not finite.
+        Interrupted: Ctrl-C, after everything was saved.
     """
-    config.check()
-    device = pick_device(config.device)
-    with initial_weights(config.seed):
-        model = place(config.simclr(dataset.image_size), device)
-    network = prepare(model, config)
-    run = Run(run_dir, config, facts_of("pretrain", dataset)) if run_dir else None
-
-    if run:
-        run.watch = watch
-        if filmed is not None:
-            of = filmed.fingerprint()
-            run.frame = lambda: (
-                of,
-                extract_features(model.encoder, filmed, precision=config.precision, progress=False),
+    with opened("pretrain", dataset, config, run_dir) as (config, device, folder):
+        with initial_weights(config.seed):
+            model = place(config.simclr(dataset.image_size), device)
+        rows, monitor = _monitor(model, dataset, labelled, config)
+        run = None
+        if folder:
+            film = None if filmed is None else _film(model, filmed, config)
+            run = Run(folder, config, dataset_identity("pretrain", dataset), monitor, watch, film)
+        network = distribute_and_compile(model, config.compile)
+        # The rows are looked up batch by batch, so that a memory-mapped data set stays on the disk.
+        objective = config.objective(network, dataset.images.to(device))
+        with run or nullcontext():
+            fit(
+                model,
+                lambda batch, generator: objective(rows[batch], generator),
+                len(rows),
+                config.loop(),
+                run,
+                "pretraining",
             )
-
-    rows = torch.arange(len(dataset))  # that are trained on
-    watched = dataset if _has_classes(dataset) else labelled
-    if config.validation and watched is not None and _has_classes(watched):
-        bank_rows, query_rows = split_indices(watched.labels, config.validation, config.seed)
-        if watched is dataset:
-            rows = bank_rows
-        if run and len(query_rows):
-            run.monitor = _monitor(model, watched, bank_rows, query_rows, config)
-
-    # The rows are looked up batch by batch: a memory-mapped data set stays on the disk.
-    objective = contrastive_objective(
-        network,
-        dataset.images.to(device),
-        config.augment(dataset.image_size),
-        config.temperature,
-        config.micro_batch,
-        config.loss_chunk,
-        config.global_negatives,
-    )
-    with run or nullcontext():
-        fit(model, lambda batch, views: objective(rows[batch], views), len(rows), config.loop(), run, "pretraining")
     return model.eval()
 
 
-def _has_classes(dataset: ImageDataset) -> bool:
-    return len(dataset.labels.unique()) > 1 and bool(dataset.labels.min() >= 0)
-
-
 def _monitor(
-    model: SimCLR, watched: ImageDataset, bank_rows: Tensor, query_rows: Tensor, config: TrainConfig
-) -> Callable[[], dict[str, float]]:
-    """The kNN accuracy so far: the images at ``bank_rows`` vote on those at ``query_rows``."""
+    model: SimCLR, dataset: ImageDataset, labelled: ImageDataset | None, config: TrainConfig
+) -> tuple[Tensor, Callable[[], dict[str, float]] | None]:
+    """Return the rows of ``dataset`` to train on, and what measures the kNN accuracy on images that are not."""
+    rows = torch.arange(len(dataset))
+    watched = dataset if _has_classes(dataset) else labelled
+    if not config.validation or watched is None or not _has_classes(watched):
+        return rows, None
+    bank_rows, query_rows = split_indices(watched.labels, config.validation, config.seed)
+    if watched is dataset:
+        rows = bank_rows
+    if not len(query_rows):
+        return rows, None
     generator = seeded(config.seed, "monitor")
 
-    def draw(rows: Tensor, at_most: int) -> ImageDataset:
-        return watched.subset(rows[torch.randperm(len(rows), generator=generator)[:at_most]])
+    def draw(candidates: Tensor, at_most: int) -> ImageDataset:
+        return watched.subset(candidates[torch.randperm(len(candidates), generator=generator)[:at_most]])
 
     bank, queries = draw(bank_rows, MONITOR_BANK), draw(query_rows, MONITOR_QUERIES)
 
     def features(part: ImageDataset) -> Tensor:
         return extract_features(model.encoder, part, precision=config.precision, progress=False)
 
-    return lambda: {"validation_knn": knn_accuracy(features(bank), bank.labels, features(queries), queries.labels)}
+    return rows, lambda: {
+        "validation_knn": knn_accuracy(features(bank), bank.labels, features(queries), queries.labels)
+    }
+
+
+def _has_classes(dataset: ImageDataset) -> bool:
+    return len(dataset.labels.unique()) > 1 and bool(dataset.labels.min() >= 0)
+
+
+def _film(model: SimCLR, filmed: ImageDataset, config: TrainConfig) -> Callable[[], dict[str, object]]:
+    """Return a function that takes the features of the filmed images as they are now, in half precision."""
+    fingerprint = filmed.fingerprint()
+
+    def frame() -> dict[str, object]:
+        h = extract_features(model.encoder, filmed, precision=config.precision, progress=False)
+        return {"images": fingerprint, "h": h.half()}
+
+    return frame

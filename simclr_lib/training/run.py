@@ -1,272 +1,107 @@
-"""A run's folder: configuration, metrics, checkpoint. Watches the training loop and can continue an earlier run."""
+"""A training run in a folder: it logs, measures, films and saves, and can continue an earlier run."""
 
 from __future__ import annotations
 
 import json
-import signal
-import sys
-import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from types import FrameType, TracebackType
-from typing import Any
+from types import TracebackType
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 
-from simclr_lib.config import FREE_ON_RESUME, TrainConfig
+from simclr_lib.config import RECIPE, TrainConfig
 from simclr_lib.data import ImageDataset
-from simclr_lib.device import environment
-from simclr_lib.distributed import agree, distribute, from_leader, world
+from simclr_lib.device import environment, pick_device
+from simclr_lib.distributed import agree, from_leader, wait_for_all, world
 from simclr_lib.errors import SimCLRError
 from simclr_lib.files import write_atomically
 from simclr_lib.loop import DivergedError
-from simclr_lib.training.checkpoint import load_checkpoint, save_checkpoint
-
-FILM = "film"  # folder of the filmed images' features
-WRITTEN = ("config.json", "metrics.jsonl", "results.json")  # beside the checkpoint
-
-
-class Interrupted(KeyboardInterrupt):
-    """Ctrl-C, after the checkpoint was saved. The message says how to go on."""
+from simclr_lib.training.interrupt import Interrupt, Interrupted
+from simclr_lib.training.metrics import MetricsLog, read_metrics
+from simclr_lib.training.run_folder import RunFolder, claimed
 
 
-class Run:
-    """The folder of one training run; an `Observer` of the loop.
+class Opened(NamedTuple):
+    """The beginning of a run: its resolved settings, its device, and its folder if it has one."""
 
-    The folder holds ``config.json`` (settings, command, versions, hardware), ``metrics.jsonl`` (a line a step, and a
-    line a look at the validation images), ``checkpoint.pt`` (model, optimiser, step), perhaps ``film`` (features of
-    some images, a file a look) and, at the end, ``results.json``. Since every random choice is a function of seed and
-    step (`simclr_lib.loop`), model, optimiser and step are all that it takes to continue bit for bit.
+    config: TrainConfig
+    device: torch.device
+    folder: RunFolder | None
 
-    Use it as a context manager around training: within it, Ctrl-C (or the SIGTERM of a job scheduler) finishes the
-    step, saves and raises `Interrupted`; a second Ctrl-C stops at once. With several processes, all call it, and the
-    leading one writes; ``torchrun`` gives them 30 seconds to do so before it kills them.
+
+@contextmanager
+def opened(task: str, dataset: ImageDataset, config: TrainConfig, run_dir: Path | None) -> Iterator[Opened]:
+    """Check and resolve the settings of a run, and claim its folder while it lasts.
 
     Args:
-        path: the folder. It may hold a run only if ``config.resume``.
-        config: the run's settings.
-        facts: what else must be the same on resuming, see `facts_of`; stored with the settings.
+        task: "pretrain" or "supervised".
+        dataset: the training images.
+        config: settings; what they leave open is filled in, from the run that is resumed where there is one.
+        run_dir: the run's folder; None takes ``config.run_dir``, and if that is None, too, the run has none.
+
+    Raises:
+        SimCLRError: a setting makes no sense or does not fit the images, or the run that is resumed is another one.
     """
-
-    def __init__(self, path: Path, config: TrainConfig, facts: dict[str, object] | None = None) -> None:
-        self.path = Path(path)
-        self.checkpoint_path = self.path / "checkpoint.pt"
-        self.metrics_path = self.path / "metrics.jsonl"
-        self.config = config
-        self.facts = facts or {}
-        self.monitor: Callable[[], dict[str, float]] | None = None
-        self.watch: Callable[[list[dict[str, float]]], None] | None = None
-        self.frame: Callable[[], tuple[str, Tensor]] | None = None
-        self.interrupted = False
-        self.leads = world().leads
-        if self.leads:  # the other processes go by what this one finds
-            self._check_folder()
-        self.resumed = load_checkpoint(self.checkpoint_path) if config.resume and self.leads else None
-        if self.resumed:
-            self._check_same_run(self.resumed)
-        self._summary_writer = _summary_writer() if config.tensorboard else None  # now: a missing package is said first
-        self._tensorboard: Any = None
-
-    def _check_folder(self) -> None:
-        config = self.config
-        if self.checkpoint_path.exists() and not config.resume:
-            raise SimCLRError(f"{self.path} already holds a run: continue it (--resume), or choose another folder.")
-        in_the_way = [name for name in WRITTEN if (self.path / name).exists()]
-        if in_the_way and not config.resume:
-            raise SimCLRError(
-                f"{self.path} has no checkpoint, but a {in_the_way[0]} that would be lost: choose another folder."
-            )
-        if config.resume and not self.checkpoint_path.exists():
-            raise SimCLRError(f"there is no checkpoint in {self.path} to resume: leave out --resume to start there.")
-
-    def _check_same_run(self, state: dict[str, Any]) -> None:
-        if not {"config", "facts", "step", "model", "optimizer"} <= state.keys():
-            raise SimCLRError(f"{self.checkpoint_path} is not the checkpoint of a run: choose another folder.")
-        # From an older version, settings that it did not have are as they are by default.
-        settings = TrainConfig.from_dict(state["config"]).to_dict()
-        then, now = {**settings, **state["facts"]}, {**self.config.to_dict(), **self.facts}
-        changed = [
-            f"{name.replace('_', '-')} was {then.get(name)!r:.60}, is {now.get(name)!r:.60}"
-            for name in sorted(then.keys() | now.keys())
-            if then.get(name) != now.get(name) and name not in FREE_ON_RESUME
-        ]
-        by, here = state.get("processes", 1), world().size
-        if by != here and (self.config.micro_batch or not self.config.global_negatives):
-            changed.append(f"processes were {by}, are {here}: local negatives and micro-batches depend on them")
-        if changed:
-            raise SimCLRError(
-                f"{self.checkpoint_path} is from another configuration ({'; '.join(changed)}): "
-                "use the same settings, or another folder."
-            )
-
-    # The loop calls these; see `simclr_lib.loop.Observer`.
-
-    def begin(self, model: nn.Module, optimizer: Optimizer, steps_per_epoch: int) -> int:
-        self.model, self.optimizer, self.steps_per_epoch = model, optimizer, steps_per_epoch
-        self.total_steps = steps_per_epoch * self.config.epochs
-        epochs_a_look = self.config.monitor_every or max(1, round(self.config.epochs / 10))
-        self.steps_a_look = epochs_a_look * steps_per_epoch
-        step = 0
-        resumed = from_leader(self.resumed)
-        if resumed:
-            try:
-                model.load_state_dict(resumed["model"])
-                optimizer.load_state_dict(resumed["optimizer"])
-            except (RuntimeError, ValueError) as error:
-                raise SimCLRError(
-                    f"the weights in {self.checkpoint_path} do not fit its settings: it is damaged. Use another copy."
-                ) from error
-            step = resumed["step"]
-        self.last_time = self.last_save = time.monotonic()
-        if not self.leads:
-            return step
-        if not resumed:
-            self._film(0)
-            self.save(0)  # from here on there is something to resume
-        device = next(model.parameters()).device
-        about = {
-            "config": self.config.to_dict(),
-            **self.facts,
-            "environment": environment(device),
-            "processes": world().size,
-        }
-        write_atomically(self.path / "config.json", json.dumps(about, indent=2).encode())
-        self._keep_metrics_before(step)
-        for frame in (self.path / FILM).glob("*.pt"):
-            if int(frame.stem) > step:  # from after the last checkpoint: it will be there again
-                frame.unlink()
-        if self._summary_writer:
-            self._tensorboard = self._summary_writer(str(self.path), purge_step=step)
-        self.last_time = self.last_save = time.monotonic()
-        return step
-
-    def losses(self, first_step: int, losses: list[float], lrs: list[float]) -> None:
-        if not self.leads:
-            return
-        seconds = time.monotonic() - self.last_time
-        self.last_time += seconds
-        speed = round(len(losses) * self.config.batch_size / max(seconds, 1e-9), 1)
-        self._log(
-            {"step": step, "epoch": step / self.steps_per_epoch, "loss": loss, "lr": lr, "images_per_second": speed}
-            for step, (loss, lr) in enumerate(zip(losses, lrs, strict=True), first_step)
+    config.check()
+    run_dir = run_dir or config.run_dir
+    if config.resume and run_dir is None:
+        raise SimCLRError("resume needs run_dir: name the folder of the run to continue.")
+    if config.limit is not None and len(dataset) > config.limit:
+        raise SimCLRError(f"limit is {config.limit}, but there are {len(dataset)} images: load {config.limit} of them.")
+    if config.image_size not in (None, dataset.image_size):
+        raise SimCLRError(
+            f"image_size is {config.image_size}, but the images have {dataset.image_size} pixels: "
+            "load them at that size, or leave it out."
         )
+    if config.tensorboard and run_dir is not None:
+        MetricsLog(run_dir, tensorboard=True)  # fail before the folder is made if tensorboard is missing
+    device = pick_device(config.device)
+    with claimed(run_dir, config.resume) if run_dir else nullcontext() as folder:
+        if folder is None or folder.state is None:
+            settings = config.resolved(dataset.image_size, device)
+        else:
+            settings = _resolved_as_before(folder, task, dataset, config, device)
+        yield Opened(from_leader(settings), device, folder)
 
-    def due(self, step: int) -> bool:
-        looking = (self.monitor or self.frame) is not None and (
-            (step + 1) % self.steps_a_look == 0 or step + 1 == self.total_steps
+
+def _resolved_as_before(
+    folder: RunFolder, task: str, dataset: ImageDataset, config: TrainConfig, device: torch.device
+) -> TrainConfig:
+    """Resolve the settings by those of the run that is resumed; an error if the two runs are not the same."""
+    state = folder.state or {}
+    if not {"config", "facts", "step", "model", "optimizer"} <= state.keys():
+        raise SimCLRError(f"{folder.checkpoint} is not the checkpoint of a run: choose another folder.")
+    identity = dataset_identity(task, dataset)
+    # Older versions stored None where a setting was left open, and lack newer settings, which take their defaults.
+    earlier = TrainConfig.from_dict(state["config"]).resolved(dataset.image_size, device)
+    config = config.resolved(dataset.image_size, device, earlier)
+    before = {**{name: getattr(earlier, name) for name in RECIPE}, **state["facts"]}
+    after = {**{name: getattr(config, name) for name in RECIPE}, **identity}
+    changed = [
+        f"{name} was {before.get(name)!r:.60}, is {after.get(name)!r:.60}"
+        for name in sorted(before.keys() | after.keys())
+        if before.get(name) != after.get(name)
+    ]
+    processes_before, processes = state.get("processes", 1), world().size
+    if processes_before != processes and (config.micro_batch or not config.global_negatives):
+        changed.append(
+            f"processes were {processes_before}, are {processes}: local negatives and micro-batches depend on them"
         )
-        saving = step + 1 == self.total_steps or time.monotonic() - self.last_save >= self.config.checkpoint_seconds
-        self._looking, self._saving, self._stopping = agree(looking, saving and self.leads, self.interrupted)
-        return self._looking or self._saving or self._stopping
-
-    def act(self, step: int) -> None:
-        if self._looking and self.leads:
-            self._film(step + 1)
-        if self._looking and self.leads and self.monitor:
-            self._log([{"step": step, "epoch": (step + 1) / self.steps_per_epoch, **self.monitor()}])
-            if self.watch:
-                self.watch(read_metrics(self.path))
-        (stop,) = agree(self._stopping or self.interrupted)  # perhaps only while looking
-        if (self._saving or stop) and self.leads:
-            self.save(step + 1)
-        if stop:
-            agree()  # none leaves before all is saved
-            raise Interrupted(
-                f"stopped after step {step + 1} of {self.total_steps}; everything is saved. Continue with the "
-                f"same command and --resume --run-dir {self.path} (in a notebook: run the cell again)"
-            )
-        self.last_time = time.monotonic()  # looking and saving are not training time
-
-    def save(self, steps_done: int, **extra: object) -> None:
-        """Write the checkpoint; refuse one whose weights are not finite, so that the last good one stays."""
-        norms = torch.stack(torch._foreach_norm([p.detach() for p in self.model.parameters()]))
-        if not norms.isfinite().all():
-            raise DivergedError(f"the weights are not finite after step {steps_done - 1}: try a lower learning rate.")
-        state = {
-            "config": self.config.to_dict(),
-            "facts": self.facts,
-            "step": steps_done,
-            "processes": world().size,
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            **extra,
-        }
-        save_checkpoint(self.checkpoint_path, state)
-        self.last_save = time.monotonic()
-
-    def _film(self, steps_done: int) -> None:
-        if self.frame:
-            of, h = self.frame()
-            frame = {"epoch": steps_done / self.steps_per_epoch, "images": of, "h": h.half()}
-            save_checkpoint(self.path / FILM / f"{steps_done:08d}.pt", frame)
-
-    # Metrics.
-
-    def _log(self, records: Any) -> None:
-        records = list(records)
-        try:
-            with self.metrics_path.open("a") as file:
-                file.writelines(json.dumps(record) + "\n" for record in records)
-        except OSError as error:
-            raise SimCLRError(
-                f"cannot write {self.metrics_path}: {error.strerror}. Free some space or choose another folder; "
-                "the last checkpoint is as it was."
-            ) from error
-        if self._tensorboard:
-            for record in records:
-                for name, value in record.items():
-                    if name not in ("step", "epoch"):
-                        self._tensorboard.add_scalar(name, value, record["step"])
-
-    def _keep_metrics_before(self, step: int) -> None:
-        """Drop what a killed run logged after its last checkpoint: it will be logged again."""
-        kept = [json.dumps(r) + "\n" for r in read_metrics(self.path) if r["step"] < step]
-        write_atomically(self.metrics_path, "".join(kept).encode())
-
-    # Signals.
-
-    def __enter__(self) -> Run:
-        self._old_handlers = {}
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._old_handlers[number] = signal.signal(number, self._on_interrupt)
-        return self
-
-    def _on_interrupt(self, number: int, frame: FrameType | None) -> None:
-        # A lost process makes torchrun send SIGTERM to the others: they are to say what happened rather than just end.
-        if self.interrupted and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        already, self.interrupted = self.interrupted, True
-        if already or not self.leads:
-            return
-        print("\nsaving after this step … (Ctrl-C again stops at once)", file=sys.stderr, flush=True)
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for number, handler in self._old_handlers.items():
-            signal.signal(number, handler)
-        if self._tensorboard:
-            self._tensorboard.close()
-        if isinstance(error, DivergedError):
-            kept = f"The last good checkpoint is {self.checkpoint_path}." if self.checkpoint_path.exists() else ""
-            raise DivergedError(f"{error} {kept}".rstrip()) from error
+    if changed:
+        raise SimCLRError(
+            f"{folder.checkpoint} is from another configuration ({'; '.join(changed)}): "
+            "use the same settings, or another folder."
+        )
+    return config
 
 
-def prepare(model: nn.Module, config: TrainConfig) -> nn.Module:
-    """The network to call in training: of all processes together, and compiled if the settings ask for it."""
-    network = distribute(model)
-    if config.compile:
-        on_gpu = next(model.parameters()).device.type == "cuda"
-        return torch.compile(network, mode="reduce-overhead" if on_gpu else "default")  # type: ignore[return-value]
-    return network
-
-
-def facts_of(task: str, dataset: ImageDataset) -> dict[str, object]:
-    """What must be the same on resuming, besides the settings: "pretrain" or "supervised", and which images."""
+def dataset_identity(task: str, dataset: ImageDataset) -> dict[str, object]:
+    """Return what must be the same on resuming, besides the recipe: "pretrain" or "supervised", and the images."""
     return {
         "task": task,
         "num_images": len(dataset),
@@ -276,28 +111,179 @@ def facts_of(task: str, dataset: ImageDataset) -> dict[str, object]:
     }
 
 
-def read_metrics(run_dir: Path) -> list[dict[str, float]]:
-    """The lines of a run's ``metrics.jsonl``; a last line that was cut off is left out."""
-    path = Path(run_dir) / "metrics.jsonl"
-    records = []
-    for line in path.read_text().splitlines() if path.exists() else []:
-        try:
-            records.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
-    return records
+class _Training(NamedTuple):
+    """The objects that the loop trains, and the steps of an epoch."""
+
+    model: nn.Module
+    optimizer: Optimizer
+    steps_per_epoch: int
 
 
-def read_film(run_dir: Path, filmed: ImageDataset) -> dict[str, Tensor]:
-    """The features of some images at each moment that a run kept: "epoch 3" → float32 [N, D]; {} if of other images."""
-    frames = [load_checkpoint(path) for path in sorted((Path(run_dir) / FILM).glob("*.pt"))]
-    of = filmed.fingerprint()
-    return {f"epoch {frame['epoch']:.3g}": frame["h"].float() for frame in frames if frame["images"] == of}
+class Run:
+    """The observer of a training loop that keeps a run in a folder.
 
+    Every random choice is a function of seed and step (`simclr_lib.loop`), so model, optimiser and step are all that
+    it takes to continue a run bit for bit.
 
-def _summary_writer() -> Any:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        raise SimCLRError("--tensorboard needs a package that is not here: pip install tensorboard") from None
-    return SummaryWriter
+    Use it as a context manager around training: within it, Ctrl-C (or the SIGTERM of a job scheduler) finishes the
+    step, saves and raises `Interrupted`; a second Ctrl-C stops at once. With several processes all call it, and the
+    leading one writes. ``torchrun`` gives them 30 seconds to do so before it kills them.
+
+    Args:
+        folder: the folder that was claimed for this run, see `opened`.
+        config: the run's resolved settings.
+        identity: what must be the same on resuming besides the recipe, see `dataset_identity`.
+        monitor: measures the model so far: name → value.
+        watch: called after every measurement with the run's metrics so far.
+        film: returns the features of some images, to be kept at every measurement, and which images they are.
+    """
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        config: TrainConfig,
+        identity: dict[str, object],
+        monitor: Callable[[], dict[str, float]] | None = None,
+        watch: Callable[[list[dict[str, float]]], None] | None = None,
+        film: Callable[[], dict[str, object]] | None = None,
+    ) -> None:
+        self.folder = folder
+        self.config = config
+        self.identity = identity
+        self.monitor = monitor
+        self.watch = watch
+        self.film = film
+        self.metrics = MetricsLog(folder.path, config.tensorboard)
+        self.interrupt = Interrupt(announce=world().leads)
+        self._training: _Training | None = None
+        self._last_log = self._last_save = time.monotonic()
+
+    def __enter__(self) -> Run:
+        self.interrupt.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.interrupt.__exit__(kind, error, trace)
+        self.metrics.close()
+        if isinstance(error, DivergedError):
+            has_checkpoint = self.folder.checkpoint.exists()
+            kept = f"The last good checkpoint is {self.folder.checkpoint}." if has_checkpoint else ""
+            raise DivergedError(f"{error} {kept}".rstrip()) from error
+
+    # The loop calls these; see `simclr_lib.loop.Observer`.
+
+    def start(self, model: nn.Module, optimizer: Optimizer, steps_per_epoch: int) -> int:
+        self._training = _Training(model, optimizer, steps_per_epoch)
+        state = from_leader(self.folder.state)
+        step = 0
+        if state:
+            try:
+                model.load_state_dict(state["model"])
+                optimizer.load_state_dict(state["optimizer"])
+            except (RuntimeError, ValueError) as error:
+                raise SimCLRError(
+                    f"the weights in {self.folder.checkpoint} do not fit its settings: it is damaged. Use another copy."
+                ) from error
+            step = int(state["step"])
+        if world().leads:
+            if not state:
+                self._keep_frame(0)
+                self.save(0)  # from now on there is something to resume
+            self._write_about(next(model.parameters()).device)
+            self.metrics.keep_before(step)
+            self.folder.drop_frames_after(step)
+        self._last_log = self._last_save = time.monotonic()
+        return step
+
+    def log(self, first_step: int, losses: list[float], lrs: list[float]) -> None:
+        if not world().leads:
+            return
+        seconds = time.monotonic() - self._last_log
+        self._last_log += seconds
+        speed = round(len(losses) * self.config.batch_size / max(seconds, 1e-9), 1)
+        steps_per_epoch = self._started().steps_per_epoch
+        self.metrics.write(
+            {"step": step, "epoch": step / steps_per_epoch, "loss": loss, "lr": lr, "images_per_second": speed}
+            for step, (loss, lr) in enumerate(zip(losses, lrs, strict=True), first_step)
+        )
+
+    def after_step(self, step: int, flush: Callable[[], None]) -> None:
+        steps_per_epoch = self._started().steps_per_epoch
+        total_steps = steps_per_epoch * self.config.epochs
+        is_last = step + 1 == total_steps
+        looks = self.monitor is not None or self.film is not None
+        steps_between_looks = (self.config.monitor_every or 1) * steps_per_epoch
+        is_overdue = time.monotonic() - self._last_save >= self.config.checkpoint_seconds
+        looking, saving, stopping = agree(
+            looks and (is_last or (step + 1) % steps_between_looks == 0),
+            world().leads and (is_last or is_overdue),
+            self.interrupt.asked,
+        )
+        if not (looking or saving or stopping):
+            return
+        flush()
+        if looking and world().leads:
+            self._look(step)
+        (stopping,) = agree(stopping or self.interrupt.asked)  # the wish to stop may have come while measuring
+        if (saving or stopping) and world().leads:
+            self.save(step + 1)
+        if stopping:
+            wait_for_all()  # no process leaves before everything is saved
+            raise Interrupted(
+                f"stopped after step {step + 1} of {total_steps}; everything is saved. Continue with the "
+                f"same command and --resume --run-dir {self.folder.path} (in a notebook: run the cell again)"
+            )
+        self._last_log = time.monotonic()  # measuring and saving are not training time
+
+    # What the leading process does.
+
+    def save(self, steps_done: int) -> None:
+        """Write the checkpoint; refuse one whose weights are not finite, so that the last good one stays.
+
+        Raises:
+            DivergedError: the weights are not finite.
+        """
+        model, optimizer, _ = self._started()
+        if not all(bool(parameter.isfinite().all()) for parameter in model.parameters()):
+            raise DivergedError(f"the weights are not finite after step {steps_done - 1}: try a lower learning rate.")
+        self.folder.save(
+            {
+                "config": self.config.to_dict(),
+                "facts": self.identity,
+                "step": steps_done,
+                "processes": world().size,
+                "model": model.state_dict(),
+                "optimizer": optimizer.state_dict(),
+            }
+        )
+        self._last_save = time.monotonic()
+
+    def _write_about(self, device: torch.device) -> None:
+        """Write down the settings of the run, and what it runs on."""
+        about: dict[str, Any] = {
+            "config": self.config.to_dict(),
+            **self.identity,
+            "environment": environment(device),
+            "processes": world().size,
+        }
+        write_atomically(self.folder.path / "config.json", json.dumps(about, indent=2).encode())
+
+    def _look(self, step: int) -> None:
+        """Film and measure the model so far."""
+        self._keep_frame(step + 1)
+        if self.monitor:
+            epoch = (step + 1) / self._started().steps_per_epoch
+            self.metrics.write([{"step": step, "epoch": epoch, **self.monitor()}])
+            if self.watch:
+                self.watch(read_metrics(self.folder.path))
+
+    def _keep_frame(self, steps_done: int) -> None:
+        if self.film:
+            epoch = steps_done / self._started().steps_per_epoch
+            self.folder.save_frame(steps_done, {"epoch": epoch, **self.film()})
+
+    def _started(self) -> _Training:
+        assert self._training is not None, "the loop calls `start` first"
+        return self._training

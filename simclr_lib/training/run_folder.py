@@ -1,0 +1,198 @@
+"""The folder of a training run: it belongs to one run, and one process at a time writes to it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from simclr_lib.data import ImageDataset
+from simclr_lib.distributed import world
+from simclr_lib.errors import SimCLRError
+from simclr_lib.training.checkpoint import load_checkpoint, save_checkpoint
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+LOCK = ".lock"
+FILM = "film"  # folder of the filmed images' features, a file per moment
+RESULTS = ("config.json", "metrics.jsonl", "results.json")  # the files beside the checkpoint
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The files of one run.
+
+    Attributes:
+        path: the folder. It holds ``config.json`` (settings, command, versions, hardware), ``metrics.jsonl`` (a line
+            per step, and a line per measurement on the validation images), ``checkpoint.pt`` (model, optimiser, step),
+            perhaps ``film`` (features of some images at several moments) and, at the end, ``results.json``.
+        state: the checkpoint of the run that is resumed; None for a new run.
+    """
+
+    path: Path
+    state: dict[str, Any] | None = None
+
+    @property
+    def checkpoint(self) -> Path:
+        """The path of the checkpoint."""
+        return self.path / "checkpoint.pt"
+
+    def save(self, state: dict[str, object]) -> None:
+        """Write the checkpoint, whole or not at all."""
+        if not self.path.is_dir():
+            raise SimCLRError(f"the folder {self.path} was removed during the run: what it held is lost.")
+        save_checkpoint(self.checkpoint, state)
+
+    def save_frame(self, steps: int, frame: dict[str, object]) -> None:
+        """Keep a moment of the film, after so many steps."""
+        save_checkpoint(self.path / FILM / f"{steps:08d}.pt", frame)
+
+    def drop_frames_after(self, steps: int) -> None:
+        """Remove what a killed run filmed after its last checkpoint: the resumed run will film it again."""
+        for frame in (self.path / FILM).glob("*.pt"):
+            if int(frame.stem) > steps:
+                frame.unlink()
+
+
+@contextlib.contextmanager
+def claimed(path: Path, resume: bool) -> Iterator[RunFolder]:
+    """Open the folder of a run; within the context no other process can write to it.
+
+    With several processes all enter it, and the leading one claims the folder. A folder that is empty in the end is
+    removed.
+
+    Args:
+        path: the folder; it is made where it is missing.
+        resume: continue the run in the folder. Otherwise the folder must not hold a run.
+
+    Raises:
+        SimCLRError: the folder holds another run, or nothing to resume, cannot be written to, or another process
+            writes to it.
+    """
+    if not world().leads:  # the other processes go by what the leading one finds
+        yield RunFolder(path)
+        return
+    _check(path, resume)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    try:
+        with locked(path):
+            _check(path, resume)  # another run may have begun in between
+            yield RunFolder(path, load_checkpoint(path / "checkpoint.pt") if resume else None)
+    finally:
+        with contextlib.suppress(OSError):
+            path.rmdir()  # fails unless the folder is empty
+
+
+def new_folder(name: str) -> Path:
+    """Make a folder below ``runs`` that did not exist before: runs/name, runs/name-2, …"""
+    path, number = Path("runs") / name, 1
+    while True:
+        try:
+            path.mkdir(parents=True)
+            return path
+        except FileExistsError:
+            number += 1
+            path = Path("runs") / f"{name}-{number}"
+        except OSError as error:
+            raise _unwritable(path, error) from error
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep other processes from writing to a folder. The lock of a process that was killed is void.
+
+    Raises:
+        SimCLRError: another process holds the lock; the message names it.
+    """
+    path = folder / LOCK
+    file = _locked_file(path)
+    try:
+        os.truncate(file, 0)
+        os.write(file, f"process {os.getpid()} on {socket.gethostname()}".encode())
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            path.unlink()
+        os.close(file)
+
+
+def _locked_file(path: Path) -> int:
+    """Open and lock the file at ``path``, and return its descriptor."""
+    while True:
+        try:
+            file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise _unwritable(path.parent, error) from error
+        try:
+            _lock(file)
+        except OSError as error:
+            holder = os.read(file, 200).decode(errors="replace") if fcntl else ""
+            os.close(file)
+            raise SimCLRError(
+                f"{holder or 'another process'} writes to {path.parent}: wait until it has ended, "
+                "or choose another folder."
+            ) from error
+        with contextlib.suppress(OSError):
+            if os.path.samestat(os.fstat(file), os.stat(path)):
+                return file
+        os.close(file)  # its holder removed the file in between
+
+
+def _lock(file: int) -> None:
+    """Take the lock of an open file, or raise OSError where another process holds it."""
+    if fcntl is None:
+        import msvcrt
+
+        msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError:
+        pass  # some network file systems know no locks
+
+
+def _check(path: Path, resume: bool) -> None:
+    """Raise `SimCLRError` where a folder holds another run, or nothing to resume."""
+    has_checkpoint = (path / "checkpoint.pt").exists()
+    if resume:
+        if not has_checkpoint:
+            raise SimCLRError(f"there is no checkpoint in {path} to resume: leave out resume to start a run there.")
+        return
+    if has_checkpoint:
+        raise SimCLRError(f"{path} already holds a run: continue it (resume), or choose another folder.")
+    for name in RESULTS:
+        if (path / name).exists():
+            raise SimCLRError(f"{path} has no checkpoint, but a {name} that would be lost: choose another folder.")
+
+
+def _unwritable(path: Path, error: OSError) -> SimCLRError:
+    return SimCLRError(f"cannot write to {path} ({error.strerror or error}): choose another folder.")
+
+
+def read_film(run_dir: Path, filmed: ImageDataset) -> dict[str, Tensor]:
+    """Read the features of some images at each moment that a run kept.
+
+    Args:
+        run_dir: the run's folder.
+        filmed: the images, as they were given to `pretrain`.
+
+    Returns:
+        "epoch 3" → float32 [N, D], in order of time; {} if the run kept features of other images.
+    """
+    frames = [load_checkpoint(path) for path in sorted((Path(run_dir) / FILM).glob("*.pt"))]
+    fingerprint = filmed.fingerprint()
+    return {f"epoch {frame['epoch']:.3g}": frame["h"].float() for frame in frames if frame["images"] == fingerprint}
