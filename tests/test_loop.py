@@ -113,7 +113,7 @@ def test_seed_decides_the_order():
 
 
 def test_a_batch_larger_than_the_set_is_refused_with_both_numbers():
-    with pytest.raises(SimCLRError, match=r"batch of 64 .* 40 training images.*--batch-size 40"):
+    with pytest.raises(SimCLRError, match=r"batch of 64 .* 40 training images.*batch_size of 40"):
         next(batches(40, config(batch_size=64)))
     model, batch_loss = regression()
     with pytest.raises(SimCLRError, match=r"batch of 64 .* 40 training images"):

@@ -48,7 +48,7 @@ def opened(task: str, dataset: ImageDataset, config: TrainConfig, run_dir: Path 
         SimCLRError: a setting makes no sense or does not fit the images, or the run that is resumed is another one.
     """
     config.check()
-    run_dir = run_dir or config.run_dir
+    run_dir = Path(run_dir).expanduser() if run_dir else config.run_dir
     if config.resume and run_dir is None:
         raise SimCLRError("resume needs run_dir: name the folder of the run to continue.")
     if config.limit is not None and len(dataset) > config.limit:

@@ -1,0 +1,132 @@
+"""A run's folder belongs to one run, and one process at a time writes to it."""
+
+import dataclasses
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from simclr_lib import SimCLRError, TrainConfig, load_dataset, pretrain
+from simclr_lib.training import load_checkpoint, new_folder, read_metrics
+from simclr_lib.training.run_folder import claimed, locked
+
+TINY = TrainConfig(
+    dataset="emblems", limit=60, stem="fast", width=4, projection_hidden=16, projection_dim=8, batch_size=16,
+    epochs=2, validation=0.0, precision="fp32", device="cpu", checkpoint_seconds=0.0,
+)  # fmt: skip
+
+
+@pytest.fixture
+def emblems():
+    return load_dataset("emblems", "train", limit=60)
+
+
+def test_runs_that_start_together_get_folders_of_their_own(tmp_path):
+    program = "from simclr_lib.training import new_folder; print(new_folder('cifar10'))"
+    starts = [
+        subprocess.Popen([sys.executable, "-c", program], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
+    folders = {process.communicate(timeout=100)[0].strip() for process in starts}
+    assert folders == {os.path.join("runs", name) for name in ("cifar10", "cifar10-2", "cifar10-3")}
+
+
+def test_a_folder_that_exists_is_not_new(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert [new_folder("a").name, new_folder("a").name] == ["a", "a-2"]
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from simclr_lib.training.run_folder import locked
+with locked(Path(sys.argv[1])):
+    print("locked", flush=True)
+    time.sleep(100)
+"""
+
+
+def test_a_second_writer_is_refused_by_name_until_the_first_one_ends(emblems, tmp_path):
+    first = subprocess.Popen([sys.executable, "-c", HOLD, tmp_path], stdout=subprocess.PIPE, text=True)
+    try:
+        assert first.stdout.readline() == "locked\n"
+        with pytest.raises(SimCLRError, match=rf"process {first.pid} on .* writes to {re.escape(str(tmp_path))}"):
+            pretrain(emblems, TINY, tmp_path)
+    finally:
+        first.kill()
+        first.communicate()
+    pretrain(emblems, TINY, tmp_path)  # the lock of a killed process is void
+    assert load_checkpoint(tmp_path)["step"] == 6
+
+
+def test_a_second_resume_of_the_same_run_is_refused(emblems, tmp_path):
+    pretrain(emblems, TINY, tmp_path)
+    with locked(tmp_path), pytest.raises(SimCLRError, match=rf"process {os.getpid()} on"):
+        pretrain(emblems, dataclasses.replace(TINY, resume=True), tmp_path)
+
+
+def test_nothing_is_left_of_a_run_that_could_not_begin(emblems, tmp_path):
+    with pytest.raises(SimCLRError, match="micro_batch"):
+        pretrain(emblems, dataclasses.replace(TINY, micro_batch=0), tmp_path / "run")
+    with pytest.raises(ZeroDivisionError), claimed(tmp_path / "run", resume=False):
+        raise ZeroDivisionError
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_lock_is_gone_when_a_run_has_ended(emblems, tmp_path):
+    pretrain(emblems, TINY, tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint.pt", "config.json", "metrics.jsonl"]
+
+
+@pytest.mark.parametrize("place", ["/proc/run", "/dev/null/run"])
+@pytest.mark.skipif(not os.path.exists("/proc/self"), reason="needs Linux")
+def test_a_folder_that_cannot_be_written_to_is_noticed_before_training(emblems, place, monkeypatch):
+    monkeypatch.setattr("simclr_lib.training.pretraining.fit", lambda *_: pytest.fail("trained before it looked"))
+    with pytest.raises(SimCLRError, match="cannot write to"):
+        pretrain(emblems, TINY, place)
+
+
+def test_a_folder_that_is_removed_during_the_run_stops_it(emblems, tmp_path):
+    def remove(metrics):
+        shutil.rmtree(tmp_path / "run")
+
+    watched = dataclasses.replace(TINY, validation=0.2, monitor_every=1)
+    with pytest.raises(SimCLRError, match="was removed during the run"):
+        pretrain(emblems, watched, tmp_path / "run", watch=remove)
+
+
+# --- metrics
+
+
+def damage(path, number, line):
+    """Replace one line of a metrics file."""
+    lines = path.read_bytes().split(b"\n")
+    lines[number] = line
+    path.write_bytes(b"\n".join(lines))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b'{"step": 2, "los', b"\xff\xfe", b"[1, 2]", b'"step"', b"null", b'{"step": "2"}', b'{"step": 2, "loss": []}'],
+)
+def test_a_damaged_line_of_the_metrics_costs_that_line_and_is_said(emblems, tmp_path, line):
+    pretrain(emblems, TINY, tmp_path)
+    whole = read_metrics(tmp_path)
+    damage(tmp_path / "metrics.jsonl", 2, line)
+    with pytest.warns(UserWarning, match=r"line 3 of .*metrics\.jsonl is damaged"):
+        assert read_metrics(tmp_path) == whole[:2] + whole[3:]
+    with pytest.warns(UserWarning, match="line 3"):
+        pretrain(emblems, dataclasses.replace(TINY, resume=True), tmp_path)
+    assert read_metrics(tmp_path) == whole[:2] + whole[3:]
+
+
+def test_a_last_line_that_a_kill_cut_off_is_left_out_without_a_word(emblems, tmp_path, recwarn):
+    pretrain(emblems, TINY, tmp_path)
+    path = tmp_path / "metrics.jsonl"
+    whole = read_metrics(tmp_path)
+    path.write_bytes(path.read_bytes()[:-9])
+    assert read_metrics(tmp_path) == whole[:-1]
+    assert not [warning for warning in recwarn if "damaged" in str(warning.message)]
