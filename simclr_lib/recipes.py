@@ -1,10 +1,12 @@
-"""The recipes for emblems that the demo, the sweeps and the notebooks share."""
+"""The recipes for emblems, and the numbers of labels to compare with, that commands and notebooks share."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 from simclr_lib.config import TrainConfig
+
+BUDGETS = (10, 50, 100)  # labels per class at which tables compare features
 
 # The recipe for emblems on a CPU: a narrow ResNet-18 with a stride-2 stem. `simclr demo` trains with it.
 EMBLEMS = TrainConfig(
@@ -21,9 +23,9 @@ EMBLEMS = TrainConfig(
     batch_size=64,
     epochs=12,
 )
-# Training with labels has settings of its own, the best that were found for it: SGD's large steps, which help
-# SimCLR, are too large for a hundred images, and views of SimCLR's 24 pixels too small.
+# Training with labels has settings of its own, the best that were found for it: SGD's large steps help SimCLR but are
+# too large for a hundred images, and SimCLR's views of 24 pixels are too small.
 EMBLEMS_SUPERVISED = replace(EMBLEMS, contrastive=False, view_size=None, optimizer="adam", lr=6e-3, weight_decay=1e-2)
 
-# Enough to tell the variants of a sweep apart, at a minute a run.
+# This much training tells the variants of a sweep apart, and takes a minute a run.
 SHORT = replace(EMBLEMS, epochs=12, validation=0.0)

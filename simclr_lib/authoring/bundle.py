@@ -24,7 +24,7 @@ def bundle(run: Path, file: Path) -> None:
 
 
 def compressed(archive: bytes) -> bytes:
-    """The same zip archive, which is what a checkpoint is, with its entries deflated."""
+    """A zip archive, such as a checkpoint is, with its entries deflated."""
     smaller = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(archive)) as old, zipfile.ZipFile(smaller, "w", zipfile.ZIP_DEFLATED) as new:
         for entry in old.infolist():

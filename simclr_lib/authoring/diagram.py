@@ -224,7 +224,7 @@ def _label(axes: Axes, at: Point, text: str, color: str = QUIET, size: float = 1
 
 
 def main() -> None:
-    """The command line: where to, and which seed."""
+    """Draw the diagram to the file that the command line names."""
     parser = argparse.ArgumentParser(description="Draw the SimCLR diagram as a PNG.")
     parser.add_argument("path", help="the file to write, for instance image.png")
     parser.add_argument("--seed", type=int, default=15, help="chooses the random views (default: %(default)s)")

@@ -2,13 +2,13 @@
 
     python -m simclr_lib.authoring.execute notebooks/*.ipynb
 
-Afterwards a notebook reads the same with and without a kernel: no widget state, no progress bars, execution counts
-from 1. How long each took goes to ``notebooks/results/notebooks.json``, and from there into its first cell.
+Afterwards a notebook reads the same with and without a kernel: it has no widget state and no progress bars, and its
+execution counts start at 1. The seconds of each go to ``notebooks/results/notebooks.json``, and from there into its
+first cell.
 """
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from pathlib import Path
@@ -19,8 +19,8 @@ import torch
 from nbclient import NotebookClient
 
 from simclr_lib.authoring.tables import fill_file
-from simclr_lib.device import environment
 from simclr_lib.errors import SimCLRError
+from simclr_lib.results import Result
 
 RESULTS = Path("notebooks/results")
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -60,14 +60,11 @@ def is_transient(output: Any) -> bool:
 def note_time(name: str, seconds: float) -> None:
     """Put a notebook's time into the results file."""
     file = RESULTS / "notebooks.json"
-    content: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {"results": {}}
+    earlier = dict(Result.read(file).results) if file.exists() else {}
+    times = dict(sorted({**earlier, name: {"seconds": round(seconds, 1)}}.items()))
     command = "python -m simclr_lib.authoring.execute notebooks/*.ipynb"
-    content = {
-        "what": "seconds to run each notebook from top to bottom, quick profile",
-        "environment": {**environment(torch.device("cpu")), "command": command},
-        "results": dict(sorted({**content["results"], name: {"seconds": round(seconds, 1)}}.items())),
-    }
-    file.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    result = Result("seconds to run each notebook from top to bottom, quick profile", times)
+    result.write(file, torch.device("cpu"), command)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Tables for README and notebooks, written from results files: no number there is typed by hand.
 
 ``python -m simclr_lib.authoring.tables README.md notebooks/*.ipynb`` fills every block between ``<!-- begin NAME -->``
-and ``<!-- end NAME -->`` anew from ``notebooks/results/``, and every figure between ``<!-- FILE · ROW · COLUMN -->``
+and ``<!-- end NAME -->`` anew from ``notebooks/results/``, and every number between ``<!-- FILE · ROW · COLUMN -->``
 and ``<!-- -->``.
 """
 
@@ -16,16 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from simclr_lib.errors import SimCLRError, unknown_name
-from simclr_lib.results import per_cent
-
-HEADINGS = {
-    "knn": "kNN, k = 20",
-    "labels_10": "10 labels / class",
-    "labels_50": "50 labels / class",
-    "labels_100": "100 labels / class",
-    "labels_all": "all labels",
-    "labels_all_sgd": "all labels, SGD protocol",
-}
+from simclr_lib.results import Result, Table, columns, in_words, per_cent
 
 
 def markdown(header: list[str], rows: list[list[str]]) -> str:
@@ -34,61 +25,58 @@ def markdown(header: list[str], rows: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def accuracies(*files: Mapping[str, Any]) -> str:
+def accuracies(*files: Result) -> str:
     """The accuracy tables of results files as one, in per cent, with how they were measured below."""
-    results = {source: row for file in files for source, row in file["results"].items()}
-    columns = [key for key in HEADINGS if any(key in row for row in results.values())]
-    rows = [
-        [source, *(per_cent(row[key]) if key in row else "–" for key in columns)] for source, row in results.items()
-    ]
-    table = markdown(["test accuracy, %", *(HEADINGS[key] for key in columns)], rows)
-    return "\n\n".join([table, *(provenance(file) for file in files)])
+    table: Table = {source: dict(row) for file in files for source, row in file.results.items()}
+    names = {column: name for column, name in columns(table, long=True).items() if column != "knn_200"}  # much like 20
+    rows = [[source, *(per_cent(row[key]) if key in row else "–" for key in names)] for source, row in table.items()]
+    return "\n\n".join([markdown(["test accuracy, %", *names.values()], rows), *(provenance(file) for file in files)])
 
 
-def demo(file: Mapping[str, Any]) -> str:
+def demo(file: Result) -> str:
     """The demo's accuracies over seeds, and how long it takes with one."""
     alone = f"One seed takes {seconds_of_one_seed(file) / 60:.1f} of these minutes, with drawing and report."
     return "\n\n".join([accuracies(file), alone])
 
 
-def seconds_of_one_seed(file: Mapping[str, Any]) -> float:
-    """How long ``simclr demo`` takes with one seed: drawing and report come once, the rest for each."""
-    seconds = file["seconds"]
+def seconds_of_one_seed(file: Result) -> float:
+    """The seconds of ``simclr demo`` with one seed: drawing and report come once, the rest for each seed."""
+    seconds = file.seconds
     once = seconds["drawing emblems"] + seconds["report"]
-    return once + (seconds["total"] - once) / len(file["seeds"])
+    return once + (seconds["total"] - once) / len(file.seeds)
 
 
-def provenance(file: Mapping[str, Any]) -> str:
-    """One line on how a results file was made."""
-    where = file["environment"]
-    seeds = file.get("seeds", [file["config"]["seed"]] if "config" in file else [])
-    figures = [figure for row in file["results"].values() for figure in row.values()]
-    over = f"{len(seeds)} seeds, mean ± standard deviation" if len(seeds) > 1 else "1 seed"
-    if len(seeds) == 1 and any(len(figure["values"]) > 1 for figure in figures):
-        over += ", ± over draws of the labels"
-    seconds = file["seconds"]["total"] if isinstance(file["seconds"], dict) else file["seconds"]
-    minutes = f"{seconds / 60:.1f} minutes"
-    sizes = f"{file['num_train']:,} training and {file['num_test']:,} test images"
+def provenance(file: Result) -> str:
+    """One line that says how a results file was made."""
+    where = file.environment
+    if len(file.seeds) > 1:
+        over = f"{len(file.seeds)} seeds, mean ± standard deviation"
+    elif any(len(accuracy["values"]) > 1 for row in file.results.values() for accuracy in row.values()):
+        over = "1 seed, ± over draws of the labels"
+    else:
+        over = "1 seed"
+    sizes = f"{file.num_train:,} training and {file.num_test:,} test images"
+    duration = f"{file.seconds['total'] / 60:.1f} minutes"
     return (
-        f"`{where['command']}`: {sizes}, {over}, {minutes} on {where['device']} with {where['threads']} threads, "
+        f"`{where['command']}`: {sizes}, {over}, {duration} on {where['device']} with {where['threads']} threads, "
         f"torch {where['torch']}."
     )
 
 
-def bench(file: Mapping[str, Any]) -> str:
+def bench(file: Result) -> str:
     """The throughput table of ``simclr bench``, with how it was measured below."""
     rows = [
         [section["title"], row["name"], throughput(row), f"{row['ratio']:.1f} ×", share_of_peak(row)]
-        for section in file["sections"]
+        for section in file.extra["sections"]
         for row in section["rows"]
     ]
-    where = file["environment"]
-    versions = ", ".join(f"{name} {version}" for name, version in file["versions"].items())
+    where = file.environment
+    versions = ", ".join(f"{name} {version}" for name, version in file.extra["versions"].items())
     how = (
-        f"`{where['command']}`: {file['statistic']} of {file['n']} on {where['device']} with {where['threads']} "
-        f"threads, torch {where['torch']}, {versions}."
+        f"`{where['command']}`: {file.extra['statistic']} of {file.extra['n']} on {where['device']} with "
+        f"{where['threads']} threads, torch {where['torch']}, {versions}."
     )
-    peak = file["peak"]
+    peak = file.extra["peak"]
     how += (
         f" Peak, measured too: {peak['training'] / 1e9:,.0f} GFLOP/s in a large matrix product at the training's "
         f"precision, {peak['float32'] / 1e9:,.0f} in float32, {peak['memory'] / 1e9:,.1f} GB/s in copying memory."
@@ -97,18 +85,18 @@ def bench(file: Mapping[str, Any]) -> str:
 
 
 def throughput(row: Mapping[str, Any]) -> str:
-    """Of a row of ``simclr bench``, with the memory where that was measured."""
+    """The throughput of a row of ``simclr bench``, with the memory where that was measured."""
     value = f"{row['value']:,.0f}" if row["value"] >= 10 else f"{row['value']:.2g}"
     return f"{value} {row['unit']}" + ("" if row["gigabytes"] is None else f", {row['gigabytes']:.2g} GB")
 
 
 def share_of_peak(row: Mapping[str, Any]) -> str:
-    """Of a row of ``simclr bench``, in per cent."""
+    """The share of the machine's peak that a row of ``simclr bench`` reaches, in per cent."""
     return "–" if row["share"] is None else f"{100 * row['share']:.2g} %"
 
 
-def plan(file: Mapping[str, Any]) -> str:
-    """What ``simclr plan --measure`` foretold beside what it took, with how below."""
+def plan(file: Result) -> str:
+    """The estimates of ``simclr plan --measure`` beside what was measured, with how below."""
     rows = [
         [
             str(row["processes"]),
@@ -118,12 +106,12 @@ def plan(file: Mapping[str, Any]) -> str:
             f"{row['memory'] / 1e9:.2f}",
             f"{row['measured_memory'] / 1e9:.2f}",
         ]
-        for row in file["results"].values()
+        for row in file.results.values()
     ]
-    where = file["environment"]
+    where = file.environment
     head = ["processes", "compute + loss + exchange, ms", "step, ms", "measured, ms", "memory each, GB", "measured, GB"]
     how = (
-        f"`{where['command']}`: {file['config']['batch_size']} images a step, median of 5 on {where['device']} with "
+        f"`{where['command']}`: {file.config['batch_size']} images a step, median of 5 on {where['device']} with "
         f"{where['threads']} threads, which the processes share; torch {where['torch']}."
     )
     return "\n\n".join([markdown(head, rows), how])
@@ -142,32 +130,30 @@ BLOCKS: dict[str, tuple[list[str], Callable[..., str]]] = {
 FIGURE = re.compile(r"(<!-- ([\w-]+) · ([^·]+?) · (\w+) -->).*?(<!-- -->)", re.DOTALL)
 
 
-def in_words(figure: Any, column: str) -> str:
-    """A figure as it stands in a sentence: an accuracy in per cent, or seconds as minutes."""
-    if column == "seconds":
-        minutes = math.ceil(figure / 60)
-        return "a minute" if minutes == 1 else f"{minutes} minutes"
-    return f"{per_cent(figure)} %"
+def minutes(seconds: float) -> str:
+    """Seconds as they stand in a sentence: "a minute", or "3 minutes", rounded up."""
+    count = math.ceil(seconds / 60)
+    return "a minute" if count == 1 else f"{count} minutes"
 
 
 def fill(text: str, results: Path) -> str:
-    """Write every block and every figure of a text anew from the results files in a folder."""
+    """Write every block and every number of a text anew from the results files in a folder."""
 
     def block(match: re.Match[str]) -> str:
         name = match.group(1)
         if name not in BLOCKS:
             raise unknown_name("block", name, BLOCKS)
         files, table = BLOCKS[name]
-        contents = [json.loads((results / f"{file}.json").read_text()) for file in files]
+        contents = [Result.read(results / f"{file}.json") for file in files]
         return f"<!-- begin {name} -->\n\n{table(*contents)}\n\n<!-- end {name} -->"
 
-    def figure(match: re.Match[str]) -> str:
+    def number(match: re.Match[str]) -> str:
         begin, file, row, column, end = match.groups()
-        content = json.loads((results / f"{file}.json").read_text())["results"]
-        return f"{begin}{in_words(content[row][column], column)}{end}"
+        value = Result.read(results / f"{file}.json").results[row][column]
+        return f"{begin}{minutes(value) if column == 'seconds' else in_words(value)}{end}"
 
     text = re.sub(r"<!-- begin ([\w-]+) -->.*?<!-- end \1 -->", block, text, flags=re.DOTALL)
-    return FIGURE.sub(figure, text)
+    return FIGURE.sub(number, text)
 
 
 def fill_file(page: Path, results: Path) -> None:

@@ -3,120 +3,105 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from torch import nn
 
-from simclr_lib.commands.common import (
-    FILMED,
-    compare_encoder,
-    evenly,
-    few_label_parts,
-    text_table,
-    write_results,
-)
+from simclr_lib.commands.common import check_writable
 from simclr_lib.commands.settings import CheckpointConfig, EmbedConfig, EvaluateConfig
 from simclr_lib.config import TrainConfig
 from simclr_lib.data import ImageDataset, load_dataset
-from simclr_lib.device import environment, pick_device
+from simclr_lib.device import pick_device
 from simclr_lib.errors import SimCLRError
-from simclr_lib.evaluation import (
-    extract_features,
-    make_film,
-    project,
-    summary,
-    trustworthiness,
-)
+from simclr_lib.evaluation import extract_features, make_film, project, trustworthiness
+from simclr_lib.experiments.comparison import FILMED, compare_encoder, evenly, few_label_parts, fine_tuned_row
 from simclr_lib.files import write_atomically
 from simclr_lib.models import SimCLR
-from simclr_lib.training import fine_tune, load_run, read_film
+from simclr_lib.results import Result, text_table
+from simclr_lib.training import load_run, read_film
 
 EXPLORED = 5_000  # images in an explorer without a film: its file stays below 15 MB
 
 
-def _prepare(config: CheckpointConfig) -> tuple[SimCLR, TrainConfig, ImageDataset, ImageDataset, Path]:
+@dataclass(frozen=True)
+class Loaded:
+    """A checkpoint with everything that a command does with it.
+
+    Attributes:
+        model: the trained model.
+        settings: the settings that it was trained with, but for the device.
+        train: labelled training images.
+        test: test images.
+        run_dir: the folder of the checkpoint.
+        out: the folder for results; it can be written to.
+    """
+
+    model: SimCLR
+    settings: TrainConfig
+    train: ImageDataset
+    test: ImageDataset
+    run_dir: Path
+    out: Path
+
+
+def _load(config: CheckpointConfig) -> Loaded:
     model, settings = load_run(config.checkpoint, pick_device(config.device))
+    run_dir = config.checkpoint if config.checkpoint.is_dir() else config.checkpoint.parent
+    out = config.out or run_dir
+    check_writable(out)
+    name, folder = config.dataset or settings.dataset, config.data_dir or settings.data_dir
     train, test = (
-        load_dataset(
-            config.dataset or settings.dataset,
-            split,
-            config.data_dir or settings.data_dir,
-            limit=config.limit,
-            image_size=settings.image_size,
-        )
+        load_dataset(name, split, folder, limit=config.limit, image_size=settings.image_size)
         for split in ("train", "test")
     )
-    settings = replace(settings, device=config.device)  # not the one that it was trained on
-    folder = config.checkpoint if config.checkpoint.is_dir() else config.checkpoint.parent
-    return model, settings, train, test, config.out or folder
+    return Loaded(model, replace(settings, device=config.device), train, test, run_dir, out)
 
 
 def evaluate(config: EvaluateConfig) -> None:
-    """Run ``simclr evaluate``: prints the kNN / linear / few-label table and writes evaluation.json."""
+    """Run ``simclr evaluate``: writes evaluation.json and prints the table of kNN, linear probe and few labels."""
     if min(config.budgets, default=0) < 1:
         raise SimCLRError("--budgets needs numbers of labels of at least 1, such as --budgets 10 100.")
-    model, settings, train, test, out = _prepare(config)
-    results, *_ = compare_encoder(model.encoder, settings, train, test, budgets=config.budgets)
+    run = _load(config)
+    encoder, train, test = run.model.encoder, run.train, run.test
+    table, *_ = compare_encoder(encoder, run.settings, train, test, budgets=config.budgets)
     if config.fine_tune:
-        results["SimCLR, fine-tuned"] = fine_tuned_row(model.encoder, train, test, settings, config.budgets)
-    print(text_table(results))
-    file = out / ("evaluation.json" if config.dataset is None else f"evaluation-{test.name}.json")
-    write_results(
-        file,
-        {
-            "what": f"{config.checkpoint} on {test.name}; test accuracy",
-            "environment": environment(pick_device(config.device)),
-            "num_train": len(train),
-            "num_test": len(test),
-            "results": results,
-        },
-    )
+        parts = {**few_label_parts(train, config.budgets, run.settings.seed), "labels_all": train}
+        table["SimCLR, fine-tuned"] = fine_tuned_row(encoder, parts, test, run.settings)
+    file = run.out / ("evaluation.json" if config.dataset is None else f"evaluation-{test.name}.json")
+    what = f"{config.checkpoint} on {test.name}; test accuracy"
+    Result(what, table, num_train=len(train), num_test=len(test)).write(file, pick_device(config.device))
+    print(text_table(table))
     print(f"results: {file}")
 
 
-def fine_tuned_row(
-    encoder: nn.Module, train: ImageDataset, test: ImageDataset, settings: TrainConfig, budgets: Sequence[int]
-) -> dict[str, dict]:
-    """Test accuracy of the whole network, trained on from ``encoder`` at every budget of labels."""
-    parts = {**few_label_parts(train, budgets, settings.seed), "labels_all": train}
-    crop_scale = settings.crop_min, settings.crop_max  # as in pretraining
-
-    def fine_tuned(part: ImageDataset) -> float:
-        return fine_tune(encoder, part, test, seed=settings.seed, precision=settings.precision, crop_scale=crop_scale)[
-            1
-        ]
-
-    return {column: summary([fine_tuned(part)]) for column, part in parts.items()}
-
-
 def embed(config: EmbedConfig) -> None:
-    """Run ``simclr embed``: writes an explorer of the test images' features, a picture, and the features themselves."""
-    # Only here: training must not wait for matplotlib.
+    """Run ``simclr embed``: writes the test images' features, a picture of them, and an explorer."""
+    # Imported here, so that the other commands do not wait for matplotlib.
     from simclr_lib.teaching.explorer import html_page, kinds_of_features, make_scene
     from simclr_lib.teaching.plots import plot_embeddings
     from simclr_lib.teaching.report import png_bytes
 
-    model, settings, _, test, out = _prepare(config)
-    features = extract_features(model.encoder, test, precision=settings.precision)
+    run = _load(config)
+    test, out = run.test, run.out
+    features = extract_features(run.model.encoder, test, precision=run.settings.precision)
     print(f"projecting {len(features):,} features of {features.shape[1]} numbers by {config.method} …")
     points = project(features, config.method, config.seed)
+    buffer = io.BytesIO()
+    torch.save({"h": features, "points": points, "labels": test.labels, "classes": test.classes}, buffer)
+    write_atomically(out / "embedding.pt", buffer.getvalue())
+    print(f"tensors: {out / 'embedding.pt'}")
+
     trust = trustworthiness(features, points)
     title = f"{config.method}, trustworthiness {trust:.2f}"
     figure = plot_embeddings({title: points}, test.labels, test.classes)
     write_atomically(out / "embedding.png", png_bytes(figure))
-    state = {"h": features, "points": points, "labels": test.labels, "classes": test.classes}
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    write_atomically(out / "embedding.pt", buffer.getvalue())
-    print(f"picture: {out / 'embedding.png'} (trustworthiness {trust:.2f}); tensors: {out / 'embedding.pt'}")
-    run_dir = config.checkpoint if config.checkpoint.is_dir() else config.checkpoint.parent
+    print(f"picture: {out / 'embedding.png'} (trustworthiness {trust:.2f})")
+
     filmed = evenly(test, FILMED)
-    frames = read_film(run_dir, filmed)
+    frames = read_film(run.run_dir, filmed)
     shown = filmed if frames else evenly(test, EXPLORED)
-    kinds = kinds_of_features(model, settings, shown)
+    kinds = kinds_of_features(run.model, run.settings, shown)
     print(f"projecting {', '.join(kinds)} of {len(shown):,} images …")
     film = None
     if frames:

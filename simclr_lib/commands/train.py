@@ -6,24 +6,21 @@ import dataclasses
 import time
 from pathlib import Path
 
-from simclr_lib.commands.common import (
-    FILMED,
-    Results,
-    Stopwatch,
-    compare_encoder,
-    evenly,
-    new_folder,
-    text_table,
-    write_results,
-)
+from simclr_lib.commands.common import Stopwatch, check_writable, new_folder
 from simclr_lib.config import TrainConfig
 from simclr_lib.data import ImageDataset, load_dataset
-from simclr_lib.device import autocast, environment, pick_device
-from simclr_lib.distributed import first_on_each_machine, from_leader, joined, recall, remember
+from simclr_lib.device import autocast, pick_device
+from simclr_lib.distributed import World, first_on_each_machine, from_leader, joined, recall, remember
 from simclr_lib.errors import SimCLRError
-from simclr_lib.evaluation import accuracy, summary
+from simclr_lib.evaluation import accuracy
+from simclr_lib.experiments.comparison import FILMED, compare_encoder, evenly
+from simclr_lib.models import Classifier, SimCLR
 from simclr_lib.objectives import check_micro_batch
+from simclr_lib.results import Result, Table, summary, text_table
 from simclr_lib.training import pretrain, save_checkpoint, train_supervised
+
+Data = dict[str, ImageDataset]
+"""Part of the data set → images: "train", "test", and perhaps "unlabeled"."""
 
 
 def train(config: TrainConfig) -> None:
@@ -36,65 +33,95 @@ def train(config: TrainConfig) -> None:
         raise SimCLRError("--resume needs --run-dir: name the folder of the run to continue.")
     device = pick_device(config.device)
     clock = Stopwatch()
+    with joined(device, config.timeout) as processes:
+        # These errors are found before anything is written.
+        autocast(device, config.precision)
+        check_micro_batch(config.micro_batch, processes.rows(config.batch_size))
+        if config.run_dir and processes.leads:
+            check_writable(config.run_dir)
+        with first_on_each_machine():
+            data = _load(config)
+        clock.lap("data")
+        config = _in_its_folder(config, processes)
+        if processes.leads:
+            team = f"{processes.size} processes, " if processes.size > 1 else ""
+            images = f"{len(_trained_on(data)):,} images of {data['train'].name}"
+            print(f"{_method(config)} on {images}, {team}{device}, run folder {config.run_dir}")
+        if config.contrastive:
+            model: SimCLR | Classifier = pretrain(
+                _trained_on(data), config, config.run_dir, labelled=data["train"], filmed=evenly(data["test"], FILMED)
+            )
+            clock.lap("pretraining")
+        else:
+            model = train_supervised(data["train"], config, config.run_dir)
+            clock.lap("training")
+    if processes.leads:
+        table = _evaluate(model, config, data)
+        clock.lap("evaluation")
+        _report(table, config, data, processes, clock)
 
+
+def _load(config: TrainConfig) -> Data:
     def load(split: str, limit: int | None = None) -> ImageDataset:
         return load_dataset(config.dataset, split, config.data_dir, config.download, limit, config.image_size)
 
-    with joined(device, config.timeout) as processes:
-        # Errors that are to be found before anything is written.
-        autocast(device, config.precision)
-        check_micro_batch(config.micro_batch, processes.rows(config.batch_size))
-        with first_on_each_machine():
-            training_images, test_images = load("train", config.limit), load("test")
-            # STL-10 has a part without labels, made for this.
-            unlabeled = load("unlabeled", config.limit) if config.dataset == "stl10" and config.contrastive else None
-        clock.lap("data")
+    data = {"train": load("train", config.limit), "test": load("test")}
+    if config.dataset == "stl10" and config.contrastive:  # it has a part without labels, made for this
+        data["unlabeled"] = load("unlabeled", config.limit)
+    return data
 
-        method = "simclr" if config.contrastive else "supervised"
-        name = f"{config.dataset}-resnet{config.base_model}-{method}-{time.strftime('%Y%m%d-%H%M%S')}"
-        before_restart = from_leader(recall("run folder"))  # by torchrun, after it has lost a process
-        run_dir = from_leader(Path(before_restart) if before_restart else config.run_dir or new_folder(name))
-        begun = from_leader((run_dir / "checkpoint.pt").exists())
-        go_on = config.resume or (begun and before_restart is not None)
-        if go_on or not begun:  # else it is somebody else's folder, and stays so however often we start
-            remember("run folder", str(run_dir))
-        config = dataclasses.replace(config, run_dir=run_dir, resume=go_on)
-        num_pretrain = len(unlabeled or training_images)
-        if processes.leads:
-            by = f"{processes.size} processes, " if processes.size > 1 else ""
-            print(f"{method} on {num_pretrain:,} images of {training_images.name}, {by}{device}, run folder {run_dir}")
 
-        if config.contrastive:
-            filmed = evenly(test_images, FILMED)
-            model = pretrain(unlabeled or training_images, config, run_dir, labelled=training_images, filmed=filmed)
-            clock.lap("pretraining")
-        else:
-            classifier = train_supervised(training_images, config, run_dir)
-            clock.lap("training")
-    if not processes.leads:
-        return
+def _trained_on(data: Data) -> ImageDataset:
+    return data.get("unlabeled", data["train"])
 
-    results: Results
-    if config.contrastive:
-        results, head, _ = compare_encoder(model.encoder, config, training_images, test_images)
-        save_checkpoint(run_dir / "output_head.pt", {"head": head.state_dict(), "classes": test_images.classes})
-    else:
-        results = {"supervised": {"labels_all": summary([accuracy(classifier, test_images, config.precision)])}}
-    clock.lap("evaluation")
-    print(text_table(results))
 
-    write_results(
-        run_dir / "results.json",
-        {
-            "what": f"{method} on {training_images.name}; test accuracy after the last epoch",
-            "environment": environment(device),
-            "config": config.to_dict(),
-            **({"num_pretrain": num_pretrain} if unlabeled else {}),
-            "num_train": len(training_images),
-            "num_test": len(test_images),
-            "processes": processes.size,
-            "seconds": {**clock.seconds, "total": clock.total},
-            "results": results,
-        },
+def _method(config: TrainConfig) -> str:
+    return "simclr" if config.contrastive else "supervised"
+
+
+def _in_its_folder(config: TrainConfig, processes: World) -> TrainConfig:
+    """The settings with the folder that all processes use, and with ``resume`` where ``torchrun`` has restarted us."""
+    earlier = from_leader(recall("run folder"))  # remembered before torchrun lost a process
+    folder = Path(earlier) if earlier else config.run_dir
+    if folder is None and processes.leads:
+        name = f"{config.dataset}-resnet{config.base_model}-{_method(config)}-{time.strftime('%Y%m%d-%H%M%S')}"
+        folder = new_folder(name)
+    run_dir = from_leader(folder or Path())
+    begun, tested = from_leader([(run_dir / name).exists() for name in ("checkpoint.pt", "output_head.pt")])
+    go_on = config.resume or (begun and earlier is not None)
+    if go_on or not begun:  # do not adopt a run that an earlier command left here
+        remember("run folder", str(run_dir))
+    if tested and not begun:
+        raise SimCLRError(f"{run_dir} holds an output_head.pt that would be lost: choose another --run-dir.")
+    return dataclasses.replace(config, run_dir=run_dir, resume=go_on)
+
+
+def _evaluate(model: SimCLR | Classifier, config: TrainConfig, data: Data) -> Table:
+    """The table of results. The output head that SGD trained on SimCLR's features is saved in the run's folder."""
+    if isinstance(model, Classifier):
+        return {"supervised": {"labels_all": summary([accuracy(model, data["test"], config.precision)])}}
+    table, head, _ = compare_encoder(model.encoder, config, data["train"], data["test"])
+    file = Path(config.run_dir or "") / "output_head.pt"
+    if file.exists():
+        print(f"{file} is written anew")
+    save_checkpoint(file, {"head": head.state_dict(), "classes": data["test"].classes})
+    return table
+
+
+def _report(table: Table, config: TrainConfig, data: Data, processes: World, clock: Stopwatch) -> None:
+    extra: dict[str, object] = {"processes": processes.size}
+    if "unlabeled" in data:
+        extra["num_pretrain"] = len(data["unlabeled"])
+    result = Result(
+        f"{_method(config)} on {data['train'].name}; test accuracy after the last epoch",
+        table,
+        config=config.to_dict(),
+        num_train=len(data["train"]),
+        num_test=len(data["test"]),
+        seconds=clock.laps(),
+        extra=extra,
     )
-    print(f"results: {run_dir / 'results.json'}")
+    file = Path(config.run_dir or "") / "results.json"
+    result.write(file, pick_device(config.device))
+    print(text_table(table))
+    print(f"results: {file}")

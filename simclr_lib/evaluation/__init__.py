@@ -6,8 +6,9 @@ from simclr_lib.evaluation.geometry import alignment, effective_rank, principal_
 from simclr_lib.evaluation.knn import knn_accuracy, knn_predict
 from simclr_lib.evaluation.linear import ProbeResult, linear_probe
 from simclr_lib.evaluation.projection import Film, make_film, project, trustworthiness
-from simclr_lib.evaluation.protocol import evaluate_features, labels_needed, summary
+from simclr_lib.evaluation.protocol import evaluate_features, labels_needed
 from simclr_lib.evaluation.shifts import SHIFTS, shifted
+from simclr_lib.results import summary
 
 __all__ = [
     "SHIFTS",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
@@ -12,15 +11,7 @@ from torch import Tensor
 from simclr_lib.data import few_labels
 from simclr_lib.evaluation.knn import knn_accuracy
 from simclr_lib.evaluation.linear import linear_probe
-
-Figure = dict[str, float | list[float]]
-"""{"mean", "std", "values"} of an accuracy."""
-
-
-def summary(values: Sequence[float]) -> Figure:
-    """Mean, sample standard deviation (0 for one value) and the values themselves."""
-    std = statistics.stdev(values) if len(values) > 1 else 0.0
-    return {"mean": statistics.fmean(values), "std": std, "values": list(values)}
+from simclr_lib.results import Accuracy, summary
 
 
 def evaluate_features(
@@ -31,7 +22,7 @@ def evaluate_features(
     budgets: Sequence[int] = (10, 50, 100),
     draws: int = 3,
     seed: int = 0,
-) -> dict[str, Figure]:
+) -> dict[str, Accuracy]:
     """kNN (k = 20 and 200) and L-BFGS probe with all labels, and the probe with few labels a class.
 
     Args:

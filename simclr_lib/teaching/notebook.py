@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Callable
 from html import escape
@@ -14,6 +13,7 @@ from IPython.display import Image, display
 from matplotlib.figure import Figure
 
 from simclr_lib.errors import SimCLRError
+from simclr_lib.results import Result
 from simclr_lib.teaching.report import png_bytes
 
 WIDTH = 860  # pixels of a picture on the page, at most
@@ -31,11 +31,15 @@ def _width(figure: Figure) -> int:
 
 
 def load_results(name: str) -> dict[str, Any]:
-    """A measured results file from ``notebooks/results``, wherever in the project the notebook runs."""
+    """The content of a results file in ``notebooks/results``, wherever in the project the notebook runs.
+
+    Returns:
+        What `simclr_lib.results.Result.to_dict` gives.
+    """
     for folder in (Path.cwd(), *Path.cwd().parents):
         for results in (folder / "results", folder / "notebooks" / "results"):
             if (results / f"{name}.json").exists():
-                return json.loads((results / f"{name}.json").read_text())
+                return Result.read(results / f"{name}.json").to_dict()
     raise SimCLRError(f"there is no {name}.json in notebooks/results: start Jupyter inside the project.")
 
 

@@ -10,7 +10,7 @@ from html import escape
 
 from matplotlib.figure import Figure
 
-from simclr_lib.results import per_cent
+from simclr_lib.results import Table, in_words
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1d2430; --soft: #5a6472; --page: #f6f7f9; --card: #fff;
@@ -111,11 +111,11 @@ def html_report(
     )
 
 
-def accuracy_table(results: Mapping[str, Mapping[str, Mapping]], columns: Mapping[str, str]) -> str:
+def accuracy_table(results: Table, columns: Mapping[str, str]) -> str:
     """An HTML table of accuracies in per cent, the best of each column in bold.
 
     Args:
-        results: source → column → {"mean", "std"}.
+        results: source → column → accuracy.
         columns: column → its heading.
     """
     shown = {key: name for key, name in columns.items() if any(key in row for row in results.values())}
@@ -127,12 +127,7 @@ def accuracy_table(results: Mapping[str, Mapping[str, Mapping]], columns: Mappin
         lines.append(f"<tr><td>{escape(source)}</td>")
         for key in shown:
             mark = " class=best" if key in row and row[key]["mean"] == best[key] else ""
-            lines.append(f"<td{mark}>{format_figure(row[key]) if key in row else '–'}</td>")
+            lines.append(f"<td{mark}>{in_words(row[key]) if key in row else '–'}</td>")
         lines.append("</tr>")
     lines.append("</tbody></table>")
     return "".join(lines)
-
-
-def format_figure(figure: Mapping) -> str:
-    """An accuracy as "96.4 %", or "85.9 ± 1.2 %" where there are several values."""
-    return f"{per_cent(figure)} %"

@@ -1,0 +1,1 @@
+"""Experiments: comparisons of encoders, the sweeps of the paper's questions, throughput, and the cost of a run."""

@@ -1,0 +1,213 @@
+"""The rows of a table of results: SimCLR's features, what they are compared with, and the labels they are given."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from simclr_lib.config import TrainConfig
+from simclr_lib.data import ImageDataset, few_labels
+from simclr_lib.device import pick_device, place
+from simclr_lib.errors import SimCLRError
+from simclr_lib.evaluation import accuracy, evaluate_features, extract_features, linear_probe, pixel_features
+from simclr_lib.models import Classifier, ResNet
+from simclr_lib.recipes import BUDGETS
+from simclr_lib.results import Accuracy, Table, summary
+from simclr_lib.seeding import initial_weights
+from simclr_lib.training import fine_tune, train_supervised
+
+FILMED = 1_000  # test images in a film of the training: enough to see clusters, few enough for UMAP to take seconds
+FINE_TUNING_LR = 0.05  # at a fixed number of steps; chosen on emblems held out from training
+
+
+# The labels and images of a comparison.
+
+
+def few_label_parts(train: ImageDataset, budgets: Sequence[int], seed: int) -> dict[str, ImageDataset]:
+    """Column of the results → the images that are labelled there, for each budget that the smallest class allows."""
+    smallest_class = int(train.labels.bincount(minlength=len(train.classes)).min())
+    return {
+        f"labels_{budget}": train.subset(few_labels(train.labels, budget, seed))
+        for budget in budgets
+        if budget <= smallest_class
+    }
+
+
+def epochs_for(steps: int, num_images: int, batch_size: int) -> int:
+    """The number of epochs that take at least ``steps`` steps; a batch has at most ``num_images`` images."""
+    return math.ceil(steps / (num_images // min(batch_size, num_images)))
+
+
+def evenly(dataset: ImageDataset, at_most: int) -> ImageDataset:
+    """At most so many of the images, evenly spaced: every class is among them, even if the set is sorted by class."""
+    return dataset.subset(torch.linspace(0, len(dataset) - 1, min(len(dataset), at_most)).long())
+
+
+# Frozen encoders and what they are compared with.
+
+
+def compare_encoder(
+    encoder: nn.Module,
+    config: TrainConfig,
+    train: ImageDataset,
+    test: ImageDataset,
+    draws: int = 3,
+    budgets: Sequence[int] = BUDGETS,
+) -> tuple[Table, nn.Linear, tuple[Tensor, Tensor]]:
+    """Evaluate a trained encoder beside a random one and the bare pixels, all with the same labels.
+
+    Args:
+        encoder: images [N, 3, H, W] → features [N, D].
+        config: the settings that the encoder was trained with.
+        train: labelled training images.
+        test: labelled test images.
+        draws: random choices of the labelled images at each budget.
+        budgets: labels per class.
+
+    Returns:
+        (table, output head, features): the output head is the one that the SGD protocol trained with all labels; the
+        features are the trained encoder's, of the training images [N, D] and of the test images [M, D].
+
+    Raises:
+        SimCLRError: the training images have one class only.
+    """
+    row, head, features = evaluate_encoder(encoder, config, train, test, draws, budgets)
+    return {"SimCLR": row, **evaluate_baselines(config, train, test, draws, budgets)}, head, features
+
+
+def evaluate_encoder(
+    encoder: nn.Module,
+    config: TrainConfig,
+    train: ImageDataset,
+    test: ImageDataset,
+    draws: int = 3,
+    budgets: Sequence[int] = BUDGETS,
+) -> tuple[dict[str, Accuracy], nn.Linear, tuple[Tensor, Tensor]]:
+    """Evaluate an encoder's features by kNN and linear probes: L-BFGS at every budget, and SGD with all labels.
+
+    The arguments, the output head, the features and the error are those of `compare_encoder`.
+
+    Returns:
+        (row of the table, output head, features).
+    """
+    if len(train.labels.unique()) < 2:
+        raise SimCLRError(
+            f"{train.name} has one class only: pretraining works, but there is nothing to classify. "
+            "The checkpoint is saved; use `simclr embed` on it, or add a second class."
+        )
+    train_features, test_features = (
+        extract_features(encoder, part, precision=config.precision) for part in (train, test)
+    )
+    train_labels, test_labels = train.labels.cpu(), test.labels.cpu()
+    row = evaluate_features(train_features, train_labels, test_features, test_labels, budgets, draws, config.seed)
+    probe = linear_probe(
+        train_features,
+        train_labels,
+        test_features,
+        test_labels,
+        method="sgd",
+        seed=config.seed,
+        num_classes=len(train.classes),
+    )
+    return {**row, "labels_all_sgd": summary([probe.accuracy])}, probe.head, (train_features, test_features)
+
+
+def evaluate_baselines(
+    config: TrainConfig, train: ImageDataset, test: ImageDataset, draws: int = 3, budgets: Sequence[int] = BUDGETS
+) -> Table:
+    """Evaluate features that nobody trained: the same network's with random weights, and the pixels themselves.
+
+    The arguments are those of `compare_encoder`.
+    """
+    encoder = random_encoder(config, train.image_size)
+    features = {
+        "random encoder": [extract_features(encoder, part, precision=config.precision) for part in (train, test)],
+        "pixels": [pixel_features(part) for part in (train, test)],
+    }
+    return {
+        source: evaluate_features(h_train, train.labels.cpu(), h_test, test.labels.cpu(), budgets, draws, config.seed)
+        for source, (h_train, h_test) in features.items()
+    }
+
+
+def random_encoder(config: TrainConfig, image_size: int) -> ResNet:
+    """The encoder with the initial weights that training with these settings starts from."""
+    with initial_weights(config.seed):
+        return place(config.encoder(image_size), pick_device(config.device))
+
+
+# Networks that train with labels.
+
+
+def supervised_row(
+    parts: Mapping[str, ImageDataset], test: ImageDataset, settings: TrainConfig, steps: int
+) -> dict[str, Accuracy]:
+    """Train the same network from scratch on each part's labels, for at least ``steps`` steps.
+
+    Args:
+        parts: column → labelled training images, see `few_label_parts`.
+        test: labelled test images.
+        settings: settings of the supervised training; the epochs follow from ``steps``.
+        steps: gradient steps.
+
+    Returns:
+        Column → test accuracy.
+    """
+    row = {}
+    for column, part in parts.items():
+        batch_size = min(settings.batch_size, len(part))
+        epochs = epochs_for(steps, len(part), batch_size)
+        classifier = train_supervised(part, replace(settings, batch_size=batch_size, epochs=epochs))
+        row[column] = summary([accuracy(classifier, test)])
+    return row
+
+
+def fine_tuned_row(
+    encoder: nn.Module, parts: Mapping[str, ImageDataset], test: ImageDataset, settings: TrainConfig
+) -> dict[str, Accuracy]:
+    """Fine-tune the whole network on each part's labels, starting from ``encoder``, by the rules of `fine_tune`.
+
+    Args:
+        encoder: the pretrained encoder; it is left as it is.
+        parts: column → labelled training images, see `few_label_parts`.
+        test: labelled test images.
+        settings: the settings of the pretraining; seed, precision and crops are taken from them.
+
+    Returns:
+        Column → test accuracy.
+    """
+
+    def fine_tuned(part: ImageDataset) -> float:
+        crops = settings.crop_min, settings.crop_max
+        _, value = fine_tune(encoder, part, test, seed=settings.seed, precision=settings.precision, crop_scale=crops)
+        return value
+
+    return {column: summary([fine_tuned(part)]) for column, part in parts.items()}
+
+
+def fine_tuned_classifier(
+    encoder: nn.Module, part: ImageDataset, test: ImageDataset, settings: TrainConfig, steps: int
+) -> tuple[Classifier, float]:
+    """Fine-tune on a part of the training images for at least ``steps`` steps, whatever its size.
+
+    Returns:
+        (classifier, its accuracy on ``test``).
+    """
+    epochs = epochs_for(steps, len(part), settings.batch_size)
+    crops = settings.crop_min, settings.crop_max
+    return fine_tune(encoder, part, test, epochs, settings.batch_size, FINE_TUNING_LR, settings.seed, crop_scale=crops)
+
+
+# Several seeds.
+
+
+def merge_seeds(tables: Sequence[Table]) -> Table:
+    """One table from those of several seeds; the values of its accuracies are the seeds' means."""
+    return {
+        source: {column: summary([table[source][column]["mean"] for table in tables]) for column in row}
+        for source, row in tables[0].items()
+    }

@@ -1,0 +1,334 @@
+"""The questions of the paper as sweeps: each is a function from a recipe to the variants that are compared.
+
+A sweep's name is its function's, its question is the docstring, and `SWEEPS` lists all of them in this order. On
+emblems a sweep takes minutes on a CPU; those that only pretrain also run on other data sets, with a GPU.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from simclr_lib.augment import SimCLRAugment
+from simclr_lib.choices import OptimizerName
+from simclr_lib.config import TrainConfig
+from simclr_lib.data import ImageDataset
+from simclr_lib.device import pick_device, place
+from simclr_lib.evaluation import SHIFTS, accuracy, extract_features, linear_probe, shifted
+from simclr_lib.experiments.comparison import (
+    epochs_for,
+    evaluate_baselines,
+    evaluate_encoder,
+    few_label_parts,
+    fine_tuned_classifier,
+    supervised_row,
+)
+from simclr_lib.loop import BatchLoss, fit
+from simclr_lib.losses import nt_xent
+from simclr_lib.models import Classifier, SimCLR
+from simclr_lib.objectives import own_views
+from simclr_lib.recipes import EMBLEMS_SUPERVISED
+from simclr_lib.results import Accuracy, Table, summary
+from simclr_lib.seeding import initial_weights
+from simclr_lib.training import pretrain, train_supervised
+
+Variants = dict[str, TrainConfig]
+"""Name of a variant → its settings."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much a sweep spends besides pretraining.
+
+    Attributes:
+        labels: labels per class that "labels" compares.
+        few_labels: the fewer of them at which training from scratch is repeated with as many views as SimCLR saw.
+        steps: steps of training from scratch.
+        fine_tuning_steps: steps of fine-tuning; chosen on training images held out.
+        test_images: test emblems.
+    """
+
+    labels: tuple[int, ...] = (10, 20, 50, 100)
+    few_labels: tuple[int, ...] = (10, 100)
+    steps: int = 300
+    fine_tuning_steps: int = 150
+    test_images: int = 1024
+
+
+Measure = Callable[[Variants, ImageDataset, ImageDataset, Budget], Table]
+"""From (variants with one seed, training images, test images, budget) to that seed's table."""
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A comparison of variants.
+
+    Attributes:
+        question: the question that it answers.
+        variants: from the recipe, with its seed and device, to the variants.
+        measure: makes the table of one seed.
+        only_emblems: whether its recipes were chosen for emblems and suit no other data set.
+    """
+
+    question: str
+    variants: Callable[[TrainConfig], Variants]
+    measure: Measure
+    only_emblems: bool
+
+
+SWEEPS: dict[str, Sweep] = {}
+"""Every sweep by its name."""
+
+
+def answered_by(
+    measure: Measure, only_emblems: bool = False
+) -> Callable[[Callable[[TrainConfig], Variants]], Callable[[TrainConfig], Variants]]:
+    """Register a function of variants as a sweep: its name gives the sweep's name, its docstring the question."""
+
+    def register(variants: Callable[[TrainConfig], Variants]) -> Callable[[TrainConfig], Variants]:
+        question = " ".join((inspect.getdoc(variants) or "").split())
+        SWEEPS[variants.__name__.replace("_", "-")] = Sweep(question, variants, measure, only_emblems)
+        return variants
+
+    return register
+
+
+def overview() -> str:
+    """The names and questions of all sweeps, a line each."""
+    width = max(map(len, SWEEPS))
+    return "\n".join(f"{name:<{width}}  {sweep.question}" for name, sweep in SWEEPS.items())
+
+
+# Ways to measure.
+
+
+def pretrained_rows(
+    variants: Variants,
+    train: ImageDataset,
+    test: ImageDataset,
+    budget: Budget,
+    baselines: bool = False,
+    also_z: bool = False,
+) -> Table:
+    """Pretrain every variant and evaluate its features.
+
+    Args:
+        variants: name → settings.
+        train: training images.
+        test: test images.
+        budget: is not needed here.
+        baselines: also measure a random encoder and the pixels.
+        also_z: also measure the projection head's output.
+    """
+    table = evaluate_baselines(next(iter(variants.values())), train, test) if baselines else {}
+    for name, config in variants.items():
+        _announce(config, name)
+        model = pretrain(train, config)
+        table[f"SimCLR, {name}"], *_ = evaluate_encoder(model.encoder, config, train, test)
+        if also_z:
+            whole = nn.Sequential(model.encoder, model.projector)
+            table[f"SimCLR, {name}, z"], *_ = evaluate_encoder(whole, config, train, test)
+    return table
+
+
+def rows_of_batch_parts(variants: Variants, train: ImageDataset, test: ImageDataset, budget: Budget) -> Table:
+    """Take the same steps on the same batches; each image's negatives come from all, a quarter or a sixteenth of it.
+
+    Processes that keep their embeddings to themselves (``global_negatives=False``), but share gradients and batch
+    statistics, do just that. One process can play all of them: its loss is the mean of theirs.
+    """
+    (config,) = variants.values()
+    device = pick_device(config.device)
+    images, augment = train.images.to(device), config.augment(train.image_size)
+    table: Table = {}
+    for parts in (1, 4, 16):
+        name = f"{2 * config.batch_size // parts - 2} negatives"
+        _announce(config, name)
+        with initial_weights(config.seed):
+            model = place(config.simclr(train.image_size), device)
+        objective = objective_of_parts(model, images, augment, config.temperature, parts)
+        fit(model, objective, len(train), config.loop(), description="pretraining")
+        table[f"SimCLR, {name}"], *_ = evaluate_encoder(model.eval().encoder, config, train, test)
+    return table
+
+
+def objective_of_parts(
+    model: SimCLR, images: Tensor, augment: SimCLRAugment, temperature: float, parts: int
+) -> BatchLoss:
+    """The mean of the NT-Xent losses within each of ``parts`` equal parts of a batch."""
+
+    def batch_loss(indices: Tensor, generator: torch.Generator) -> Tensor:
+        views = torch.cat([own_views(augment, images, indices, generator) for _ in range(2)])  # [2B, 3, S, S]
+        _, z = model(views.contiguous(memory_format=torch.channels_last))
+        pairs = zip(*(half.chunk(parts) for half in z.chunk(2)), strict=True)
+        return torch.stack([nt_xent(a, b, temperature) for a, b in pairs]).mean()
+
+    return batch_loss
+
+
+def rows_of_label_budgets(variants: Variants, train: ImageDataset, test: ImageDataset, budget: Budget) -> Table:
+    """Evaluate SimCLR's features and what they are compared with at every budget of labels, on the same images.
+
+    Training from scratch is measured twice: with the budget's steps, and with as many views as SimCLR saw.
+    """
+    settings, supervised = variants["SimCLR"], variants["supervised"]
+    parts = {**few_label_parts(train, budget.labels, settings.seed), "labels_all": train}
+    _announce(settings, "pretraining")
+    encoder = pretrain(train, settings).encoder
+
+    def fine_tuned(part: ImageDataset) -> Accuracy:
+        _, value = fine_tuned_classifier(encoder, part, test, settings, budget.fine_tuning_steps)
+        return summary([value])
+
+    _announce(settings, "linear heads and fine-tuning")
+    linear, *_ = evaluate_encoder(encoder, settings, train, test, draws=1, budgets=budget.labels)
+    table: Table = {
+        "SimCLR, linear head": linear,
+        "SimCLR, fine-tuned": {column: fine_tuned(part) for column, part in parts.items()},
+        **evaluate_baselines(settings, train, test, draws=1, budgets=budget.labels),
+    }
+    _announce(settings, f"from scratch, for {budget.steps} steps")
+    table["supervised"] = supervised_row(parts, test, supervised, budget.steps)
+    steps = 2 * settings.epochs * (len(train) // settings.batch_size)  # SimCLR takes two views of each image
+    _announce(settings, f"from scratch, for {steps} steps")
+    few = {**few_label_parts(train, budget.few_labels, settings.seed), "labels_all": train}
+    table["supervised, as many views"] = supervised_row(few, test, supervised, steps)
+    return table
+
+
+def rows_of_shifts(variants: Variants, train: ImageDataset, test: ImageDataset, budget: Budget) -> Table:
+    """Test classifiers that had all labels on images with other colours or damage that no training image had.
+
+    Training from scratch is measured twice: with SimCLR's augmentations, and with crops and flips only. The
+    augmentations explain the difference between those two; only what is left can be due to SimCLR.
+    """
+    settings = variants["SimCLR"]
+    _announce(settings, "pretraining")
+    encoder = pretrain(train, settings).encoder
+    h_train, h_test = (extract_features(encoder, part) for part in (train, test))
+    probe = linear_probe(h_train, train.labels, h_test, test.labels, seed=settings.seed)
+    fine_tuned, _ = fine_tuned_classifier(encoder, train, test, settings, budget.fine_tuning_steps)
+    classifiers: dict[str, nn.Module] = {
+        "SimCLR, linear head": Classifier(encoder, probe.head.to(next(encoder.parameters()).device)),
+        "SimCLR, fine-tuned": fine_tuned,
+    }
+    for name in ("supervised", "supervised, crops and flips"):
+        _announce(settings, name)
+        epochs = epochs_for(budget.steps, len(train), variants[name].batch_size)
+        classifiers[name] = train_supervised(train, replace(variants[name], epochs=epochs))
+    tests = {"unchanged": test, **{shift: shifted(test, shift) for shift in SHIFTS}}
+    return {
+        name: {shift: summary([accuracy(classifier, images)]) for shift, images in tests.items()}
+        for name, classifier in classifiers.items()
+    }
+
+
+def _announce(config: TrainConfig, work: str) -> None:
+    print(f"seed {config.seed}: {work} …", flush=True)
+
+
+# The questions.
+
+
+@answered_by(partial(pretrained_rows, baselines=True))
+def crop_color(base: TrainConfig) -> Variants:
+    """Figure 5: which augmentations must come together?"""
+    return {
+        "crop only": replace(base, color_prob=0.0, gray_prob=0.0),
+        "color only": replace(base, crop_min=1.0),
+        "crop + color": base,
+    }
+
+
+@answered_by(pretrained_rows)
+def temperature(base: TrainConfig) -> Variants:
+    """Table 5: how sharply should the softmax look at the hardest negatives?"""
+    return {f"τ = {value:g}": replace(base, temperature=value) for value in (0.05, 0.1, 0.2, 0.5, 1.0)}
+
+
+@answered_by(pretrained_rows)
+def batch_size(base: TrainConfig) -> Variants:
+    """Figure 9: what does a large batch buy?"""
+    variants = (_with_batches_of(base, quarters) for quarters in (1, 4, 16))
+    return {f"batch {variant.batch_size}": variant for variant in variants}
+
+
+@answered_by(pretrained_rows)
+def steps(base: TrainConfig) -> Variants:
+    """What is left of the advantage of large batches when all take as many steps?"""
+    return {
+        name: replace(variant, epochs=max(1, base.epochs * variant.batch_size // base.batch_size))
+        for name, variant in batch_size(base).items()
+    }
+
+
+def _with_batches_of(base: TrainConfig, quarters: int) -> TrainConfig:
+    """The batch size in quarters of the recipe's; the learning rate grows with the root of the batch size (B.1)."""
+    rate = base.loop().lr * math.sqrt(quarters / 4)
+    return replace(base, batch_size=base.batch_size * quarters // 4, lr=rate)
+
+
+@answered_by(pretrained_rows)
+def large_batch(base: TrainConfig) -> Variants:
+    """B.1: how must the learning rate grow with the batch, and is it LARS that makes large batches possible?"""
+    # SGD and LARS, each from its best rate at the recipe's batch, at eight times the batch: the rate grows in
+    # proportion to the batch, or to its square root. Every run sees as many images.
+    base = replace(base, epochs=2 * base.epochs)
+    best: dict[OptimizerName, float | None] = {"sgd": None, "lars": None}  # None is the optimiser's default
+    if base.dataset == "emblems":
+        best = {"sgd": 0.4, "lars": 4.0}  # at a batch of 64, chosen on training images held out
+    variants: Variants = {}
+    for optimizer, lr in best.items():
+        small = replace(base, optimizer=optimizer, lr=lr)
+        large, rate, name = 8 * base.batch_size, small.loop().lr, optimizer.upper()
+        variants |= {
+            f"{name}, batch {base.batch_size}": replace(small, lr=rate),
+            f"{name}, batch {large}, linear": replace(small, batch_size=large, lr=8 * rate),
+            f"{name}, batch {large}, square root": replace(small, batch_size=large, lr=math.sqrt(8) * rate),
+        }
+    return variants
+
+
+@answered_by(rows_of_batch_parts)
+def negatives(base: TrainConfig) -> Variants:
+    """A large batch makes steps less noisy and has more negatives: how much of its advantage is the negatives?"""
+    large = _with_batches_of(base, 16)
+    return {f"batch {large.batch_size}": large}
+
+
+@answered_by(partial(pretrained_rows, also_z=True))
+def head(base: TrainConfig) -> Variants:
+    """Figure 8: what is the projection head good for, and is h or z the better representation?"""
+    layers = {"no head": 0, "linear head": 1, "two layers": 2}
+    return {name: replace(base, projection_layers=count) for name, count in layers.items()}
+
+
+@answered_by(pretrained_rows)
+def epochs(base: TrainConfig) -> Variants:
+    """Figure 9: does longer training help?"""
+    lengths = [max(1, base.epochs * quarters // 4) for quarters in (1, 2, 4, 8)]
+    return {f"{length} epochs": replace(base, epochs=length) for length in lengths}
+
+
+@answered_by(rows_of_label_budgets, only_emblems=True)
+def labels(base: TrainConfig) -> Variants:
+    """Section 5: what are the features worth, beside training with labels?"""
+    return {"SimCLR": base, "supervised": _supervised(base)}
+
+
+@answered_by(rows_of_shifts, only_emblems=True)
+def shifts(base: TrainConfig) -> Variants:
+    """Does what was learnt without labels hold where test images differ from the training images?"""
+    supervised = _supervised(base)
+    crops_and_flips = replace(supervised, color_prob=0.0, gray_prob=0.0, blur_prob=0.0)  # as most people train
+    return {"SimCLR": base, "supervised": supervised, "supervised, crops and flips": crops_and_flips}
+
+
+def _supervised(base: TrainConfig) -> TrainConfig:
+    return replace(EMBLEMS_SUPERVISED, seed=base.seed, device=base.device)
