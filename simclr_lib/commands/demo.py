@@ -90,12 +90,12 @@ def _run_demo(config: DemoConfig, budget: DemoBudget, out: Path) -> None:
     result = Result(
         "SimCLR on emblems; test accuracy after the last epoch",
         table,
-        config=replace(EMBLEMS, epochs=config.epochs).to_dict(),
+        config=replace(EMBLEMS, epochs=config.epochs).resolved(train.image_size, device).to_dict(),
         seeds=config.seeds,
         num_train=len(train),
         num_test=len(test),
         seconds=clock.laps(),
-        extra={"supervised": EMBLEMS_SUPERVISED.to_dict(), "resumed": resumed},
+        extra={"supervised": EMBLEMS_SUPERVISED.resolved(train.image_size, device).to_dict(), "resumed": resumed},
     )
     result.write(out / "results.json", device)
     print(text_table(table))

@@ -30,7 +30,7 @@ class Loaded:
 
     Attributes:
         model: the trained model.
-        settings: the settings that it was trained with, but for the device.
+        settings: the settings that it was trained with, but for device and precision, which suit this machine.
         train: labelled training images.
         test: test images.
         run_dir: the folder of the checkpoint.
@@ -55,7 +55,7 @@ def _load(config: CheckpointConfig) -> Loaded:
         load_dataset(name, split, folder, limit=config.limit, image_size=settings.image_size)
         for split in ("train", "test")
     )
-    return Loaded(model, replace(settings, device=config.device), train, test, run_dir, out)
+    return Loaded(model, replace(settings, device=config.device, precision="auto"), train, test, run_dir, out)
 
 
 def evaluate(config: EvaluateConfig) -> None:

@@ -39,7 +39,7 @@ def plan(config: PlanConfig) -> None:
         Result(
             "seconds of a step and bytes of a process: estimated, and measured where so many trained here",
             {f"{row.processes} processes": {**vars(row), "step": row.step} for row in estimates},
-            config=training.to_dict(),
+            config=training.resolved(size, device).to_dict(),
             num_train=num_images,
             extra={"steps": steps, "calibration": vars(calibration)},
         ).write(config.out, device)

@@ -49,22 +49,27 @@ def sweep(config: SweepConfig, recipe: TrainConfig | None = None, budget: Budget
     seeds = [chosen.variants(replace(base, seed=seed)) for seed in config.seeds]
     table = merge_seeds([chosen.measure(variants_of_seed, train, test, budget) for variants_of_seed in seeds])
 
-    common = base.to_dict()
+    device = pick_device(config.device)
+    common = base.resolved(train.image_size, device).to_dict()
     changed = {
-        name: {key: value for key, value in variant.to_dict().items() if value != common[key]}
+        name: {
+            key: value
+            for key, value in variant.resolved(train.image_size, device).to_dict().items()
+            if value != common[key]
+        }
         for name, variant in variants.items()
     }
     result = Result(
         f"{config.name} on {config.dataset}; test accuracy after the last epoch",
         table,
-        config=recipe.to_dict(),
+        config={**common, "device": recipe.device},
         seeds=config.seeds,
         num_train=len(train),
         num_test=len(test),
         seconds={"total": clock.total},
         extra={"variants": changed},
     )
-    result.write(out, pick_device(config.device))
+    result.write(out, device)
     print(text_table(table))
     print(f"results: {out}")
 

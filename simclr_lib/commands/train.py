@@ -6,6 +6,8 @@ import dataclasses
 import time
 from pathlib import Path
 
+import torch
+
 from simclr_lib.commands.common import Stopwatch, check_writable, new_folder
 from simclr_lib.config import TrainConfig
 from simclr_lib.data import ImageDataset, load_dataset
@@ -17,7 +19,7 @@ from simclr_lib.experiments.comparison import FILMED, compare_encoder, evenly
 from simclr_lib.models import Classifier, SimCLR
 from simclr_lib.objectives import check_micro_batch
 from simclr_lib.results import Result, Table, summary, text_table
-from simclr_lib.training import pretrain, save_checkpoint, train_supervised
+from simclr_lib.training import RunFolder, load_checkpoint, pretrain, save_checkpoint, train_supervised
 
 Data = dict[str, ImageDataset]
 """Part of the data set → images: "train", "test", and perhaps "unlabeled"."""
@@ -30,7 +32,7 @@ def train(config: TrainConfig) -> None:
     """
     config.check()
     if config.resume and config.run_dir is None:
-        raise SimCLRError("--resume needs --run-dir: name the folder of the run to continue.")
+        raise SimCLRError("resume needs run_dir: name the folder of the run to continue.")
     device = pick_device(config.device)
     clock = Stopwatch()
     with joined(device, config.timeout) as processes:
@@ -42,7 +44,7 @@ def train(config: TrainConfig) -> None:
         with first_on_each_machine():
             data = _load(config)
         clock.lap("data")
-        config = _in_its_folder(config, processes)
+        config = _resolved(_in_its_folder(config, processes), data, device)
         if processes.leads:
             team = f"{processes.size} processes, " if processes.size > 1 else ""
             images = f"{len(_trained_on(data)):,} images of {data['train'].name}"
@@ -92,8 +94,16 @@ def _in_its_folder(config: TrainConfig, processes: World) -> TrainConfig:
     if go_on or not begun:  # do not adopt a run that an earlier command left here
         remember("run folder", str(run_dir))
     if tested and not begun:
-        raise SimCLRError(f"{run_dir} holds an output_head.pt that would be lost: choose another --run-dir.")
+        raise SimCLRError(f"{run_dir} holds an output_head.pt that would be lost: choose another run_dir.")
     return dataclasses.replace(config, run_dir=run_dir, resume=go_on)
+
+
+def _resolved(config: TrainConfig, data: Data, device: torch.device) -> TrainConfig:
+    """Fill in what the settings leave open, from the run that is resumed where there is one."""
+    earlier, run_dir = None, config.run_dir
+    if config.resume and run_dir and (run_dir / "checkpoint.pt").exists():
+        earlier = RunFolder(run_dir, load_checkpoint(run_dir)).settings()
+    return config.resolved(_trained_on(data).image_size, device, earlier)
 
 
 def _evaluate(model: SimCLR | Classifier, config: TrainConfig, data: Data) -> Table:

@@ -7,12 +7,13 @@ from simclr_lib.training.metrics import read_metrics
 from simclr_lib.training.pretrained import load_pretrained, load_run
 from simclr_lib.training.pretraining import pretrain
 from simclr_lib.training.run import Run
-from simclr_lib.training.run_folder import new_folder, read_film
+from simclr_lib.training.run_folder import RunFolder, new_folder, read_film
 from simclr_lib.training.supervised import train_supervised
 
 __all__ = [
     "Interrupted",
     "Run",
+    "RunFolder",
     "fine_tune",
     "load_checkpoint",
     "load_pretrained",

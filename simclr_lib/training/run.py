@@ -73,12 +73,9 @@ def _resolved_as_before(
     folder: RunFolder, task: str, dataset: ImageDataset, config: TrainConfig, device: torch.device
 ) -> TrainConfig:
     """Resolve the settings by those of the run that is resumed; an error if the two runs are not the same."""
-    state = folder.state or {}
-    if not {"config", "facts", "step", "model", "optimizer"} <= state.keys():
-        raise SimCLRError(f"{folder.checkpoint} is not the checkpoint of a run: choose another folder.")
-    identity = dataset_identity(task, dataset)
     # Older versions stored None where a setting was left open, and lack newer settings, which take their defaults.
-    earlier = TrainConfig.from_dict(state["config"]).resolved(dataset.image_size, device)
+    earlier = folder.settings().resolved(dataset.image_size, device)
+    state, identity = folder.state or {}, dataset_identity(task, dataset)
     config = config.resolved(dataset.image_size, device, earlier)
     before = {**{name: getattr(earlier, name) for name in RECIPE}, **state["facts"]}
     after = {**{name: getattr(config, name) for name in RECIPE}, **identity}

@@ -12,6 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
+from simclr_lib.config import TrainConfig
 from simclr_lib.data import ImageDataset
 from simclr_lib.distributed import world
 from simclr_lib.errors import SimCLRError
@@ -45,6 +46,16 @@ class RunFolder:
     def checkpoint(self) -> Path:
         """The path of the checkpoint."""
         return self.path / "checkpoint.pt"
+
+    def settings(self) -> TrainConfig:
+        """Return the settings of the run that is resumed.
+
+        Raises:
+            SimCLRError: the checkpoint is not that of a run.
+        """
+        if self.state is None or not {"config", "facts", "step", "model", "optimizer"} <= self.state.keys():
+            raise SimCLRError(f"{self.checkpoint} is not the checkpoint of a run: choose another folder.")
+        return TrainConfig.from_dict(self.state["config"])
 
     def save(self, state: dict[str, object]) -> None:
         """Write the checkpoint, whole or not at all."""
