@@ -8,17 +8,24 @@ import subprocess
 import sys
 import urllib.error
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
 
 from simclr_lib.cli import check_options, main, spell_out_booleans
-from simclr_lib.commands.sweep import SHORT
+from simclr_lib.commands.common import new_folder
+from simclr_lib.commands.demo import DemoBudget, demo
+from simclr_lib.commands.settings import DemoConfig, SweepConfig
+from simclr_lib.commands.sweep import sweep
 from simclr_lib.config import TrainConfig
 from simclr_lib.data import ImageDataset, load_dataset
 from simclr_lib.evaluation import SHIFTS
-from simclr_lib.training import load_checkpoint, save_checkpoint
+from simclr_lib.experiments.sweeps import SWEEPS, Budget, overview
+from simclr_lib.recipes import SHORT
+from simclr_lib.results import Result
+from simclr_lib.training import Interrupted, load_checkpoint, save_checkpoint
 
 TINY = [
     *("--stem", "fast", "--width", "4", "--projection-hidden", "16", "--projection-dim", "8"),
@@ -30,6 +37,12 @@ TINY = [
 def one_penalty(monkeypatch):
     """What is tested here is the commands; the choice of the probe's L2 penalty is tested with the probe."""
     monkeypatch.setattr("simclr_lib.evaluation.linear.L2_GRID", (1e-2,))
+
+
+@pytest.fixture(autouse=True)
+def folder_of_its_own(tmp_path, monkeypatch):
+    """New folders below ``runs`` are made in a temporary folder."""
+    monkeypatch.chdir(tmp_path)
 
 
 def fails(capsys, *arguments: str) -> str:
@@ -98,18 +111,20 @@ def test_evaluate_and_embed_read_the_checkpoint(tmp_path, capsys):
     assert Image.open(tmp_path / "e" / "embedding.png").size[0] > 300
 
 
-def test_demo_leaves_a_self_contained_report(tmp_path, capsys, monkeypatch):
-    from simclr_lib.commands import demo
+def demo_of_seconds(out, seeds=(0,)):
+    """A demo with as little of everything as possible."""
+    budget = DemoBudget(labels=(10,), steps=2, supervised_epochs=1, filmed=60)
+    demo(DemoConfig(images=200, epochs=1, seeds=seeds, out=out, device="cpu"), budget)
 
-    monkeypatch.setattr(demo, "FEW_LABEL_STEPS", 2)
-    monkeypatch.setattr(demo, "SUPERVISED_EPOCHS", 1)
-    monkeypatch.setattr(demo, "FILMED", 60)
-    monkeypatch.setattr(demo, "BUDGETS", (10,))
+
+def test_demo_leaves_a_self_contained_report(tmp_path, capsys):
     out = tmp_path / "demo"
-    assert main(["demo", "--images", "200", "--epochs", "1", "--seeds", "0", "1", "--out", str(out)]) == 0
+    demo_of_seconds(out, seeds=(0, 1))
     results = json.loads((out / "results.json").read_text())
     assert set(results["results"]) == {"SimCLR", "random encoder", "pixels", "supervised"}
     assert len(results["results"]["supervised"]["labels_10"]["values"]) == 2
+    assert {"supervised", "resumed", "trustworthiness"} <= set(results)
+    assert {"drawing emblems", "pretraining", "evaluation", "supervised", "report", "total"} == set(results["seconds"])
     page = (out / "report.html").read_text()
     assert not re.findall(r"""(?:src|href)="?http|@import|\burl\(""", page)
     assert page.count('<div id="explorer-') == 1
@@ -123,50 +138,61 @@ def test_demo_leaves_a_self_contained_report(tmp_path, capsys, monkeypatch):
     assert fails(capsys, "demo", "--out", str(out)).endswith("choose another --out.")
 
 
+def test_a_report_that_cannot_be_drawn_loses_no_result(tmp_path, monkeypatch):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    out = tmp_path / "demo"
+    with monkeypatch.context() as patch:
+        patch.setattr("simclr_lib.teaching.demo_report.draw", stop)
+        with pytest.raises(Interrupted, match="Continue with the same command"):
+            demo_of_seconds(out)
+    measured = Result.read(out / "results.json").results
+    assert not (out / "report.html").exists()
+    demo_of_seconds(out)  # goes on where it was stopped
+    assert (out / "report.html").exists()
+    assert Result.read(out / "results.json").results == measured
+
+
 def test_the_demo_needs_the_labels_that_it_compares(capsys):
     assert "--images must be at least 1,000, not 80" in fails(capsys, "demo", "--images", "80")
 
 
-def test_a_sweep_writes_every_variant_of_every_seed(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("simclr_lib.commands.sweep.TEST_IMAGES", 100)
+FEW = Budget(labels=(2, 5), few_labels=(2,), steps=2, fine_tuning_steps=2, test_images=100)
+
+
+def swept(name, out, **settings):
+    """The content of the results file of a short sweep."""
+    sweep(
+        SweepConfig(name, epochs=1, out=out, device="cpu", **{"images": 128, "seeds": (0, 1), **settings}), budget=FEW
+    )
+    return json.loads((out / "results.json").read_text())
+
+
+def test_a_sweep_writes_every_variant_of_every_seed(tmp_path, capsys):
     out = tmp_path / "crop-color"
-    options = ["--images", "128", "--epochs", "1", "--seeds", "0", "1", "--out", str(out)]
-    assert main(["sweep", "crop-color", *options]) == 0
-    results = json.loads((out / "results.json").read_text())
+    results = swept("crop-color", out)
     rows = results["results"]
     assert {"SimCLR, crop only", "SimCLR, color only", "SimCLR, crop + color"} <= set(rows)
+    assert {"random encoder", "pixels"} <= set(rows)
     assert all(len(row["labels_all"]["values"]) == 2 for row in rows.values())
     assert results["variants"]["crop only"] == {"color_prob": 0.0, "gray_prob": 0.0}
+    assert results["seeds"] == [0, 1]
     capsys.readouterr()  # the progress bars
-    assert "choose another --out" in fails(capsys, "sweep", "crop-color", *options)
+    assert "choose another --out" in fails(capsys, "sweep", "crop-color", "--out", str(out))
 
 
-def test_the_label_sweep_compares_everything_at_every_budget(tmp_path, monkeypatch):
-    from simclr_lib.commands import sweep
-
-    monkeypatch.setattr(sweep, "TEST_IMAGES", 100)
-    monkeypatch.setattr(sweep, "LABEL_BUDGETS", (2, 5))
-    monkeypatch.setattr(sweep, "FEW_LABEL_STEPS", 2)
-    monkeypatch.setattr(sweep, "FINE_TUNING_STEPS", 2)
-    out = tmp_path / "labels"
-    assert main(["sweep", "labels", "--images", "128", "--epochs", "1", "--seeds", "0", "1", "--out", str(out)]) == 0
-    rows = json.loads((out / "results.json").read_text())["results"]
+def test_the_label_sweep_compares_everything_at_every_budget(tmp_path):
+    rows = swept("labels", tmp_path / "labels")["results"]
     assert {"SimCLR, linear head", "SimCLR, fine-tuned", "random encoder", "pixels"} <= set(rows)
     for source in ("SimCLR, linear head", "SimCLR, fine-tuned", "random encoder", "pixels", "supervised"):
         assert {"labels_2", "labels_5", "labels_all"} <= set(rows[source])
     assert set(rows["supervised, as many views"]) == {"labels_2", "labels_all"}
 
 
-def test_the_shift_sweep_tests_every_classifier_on_every_changed_image(tmp_path, capsys, monkeypatch):
-    from simclr_lib.commands import sweep
-
-    monkeypatch.setattr(sweep, "TEST_IMAGES", 100)
-    monkeypatch.setattr(sweep, "FEW_LABEL_STEPS", 2)
-    monkeypatch.setattr(sweep, "FINE_TUNING_STEPS", 2)
-    out = tmp_path / "shifts"
-    assert main(["sweep", "shifts", "--images", "128", "--epochs", "1", "--seeds", "0", "1", "--out", str(out)]) == 0
+def test_the_shift_sweep_tests_every_classifier_on_every_changed_image(tmp_path, capsys):
+    file = swept("shifts", tmp_path / "shifts")
     assert "opposite hue" in capsys.readouterr().out
-    file = json.loads((out / "results.json").read_text())
     assert file["variants"]["supervised, crops and flips"]["color_prob"] == 0
     for row in file["results"].values():
         assert {"unchanged", *SHIFTS} == set(row)
@@ -178,38 +204,33 @@ def test_the_shift_sweep_tests_every_classifier_on_every_changed_image(tmp_path,
     }
 
 
-def test_the_head_sweep_measures_z_too(tmp_path, monkeypatch):
-    monkeypatch.setattr("simclr_lib.commands.sweep.TEST_IMAGES", 100)
-    out = tmp_path / "head"
-    assert main(["sweep", "head", "--images", "128", "--epochs", "1", "--seeds", "0", "--out", str(out)]) == 0
-    rows = json.loads((out / "results.json").read_text())["results"]
+def test_the_head_sweep_measures_z_too(tmp_path):
+    rows = swept("head", tmp_path / "head", seeds=(0,))["results"]
     assert rows["SimCLR, no head"] == rows["SimCLR, no head, z"]  # the same thing
     assert rows["SimCLR, two layers"] != rows["SimCLR, two layers, z"]
 
 
-def test_a_part_of_the_batch_as_negatives_is_all_that_the_negatives_sweep_changes(tmp_path, monkeypatch):
-    monkeypatch.setattr("simclr_lib.commands.sweep.TEST_IMAGES", 100)
+def test_a_part_of_the_batch_as_negatives_is_all_that_the_negatives_sweep_changes(tmp_path):
     rows = {}
     for name in ("negatives", "batch-size"):
-        options = ["--images", "256", "--epochs", "1", "--seeds", "0", "--out", str(tmp_path / name)]
-        assert main(["sweep", name, *options]) == 0
-        rows |= json.loads((tmp_path / name / "results.json").read_text())["results"]
+        rows |= swept(name, tmp_path / name, images=256, seeds=(0,))["results"]
     assert rows["SimCLR, 510 negatives"] == rows["SimCLR, batch 256"]
     assert rows["SimCLR, 126 negatives"] != rows["SimCLR, 30 negatives"] != rows["SimCLR, 510 negatives"]
 
 
-def test_a_sweep_runs_on_a_folder_of_images_too(tmp_path, capsys, monkeypatch):
+def test_a_sweep_runs_on_a_folder_of_images_too(tmp_path, capsys):
     for split in ("train", "test"):
         part = load_dataset("emblems", split, limit=60)
         for number, (image, label) in enumerate(zip(part.images, part.labels, strict=True)):
             folder = tmp_path / "images" / split / part.classes[label]
             folder.mkdir(parents=True, exist_ok=True)
             Image.fromarray(image.permute(1, 2, 0).numpy()).save(folder / f"{number}.png")
-    options = ["--dataset", "imagefolder", "--data-dir", str(tmp_path / "images"), "--seeds", "0", "--epochs", "1"]
+    images = tmp_path / "images"
+    options = ["--dataset", "imagefolder", "--data-dir", str(images)]
     assert "leave out --dataset" in fails(capsys, "sweep", "labels", *options)
     assert "needs at least 512 training images, one batch, not 60" in fails(capsys, "sweep", "temperature", *options)
-    monkeypatch.setattr("simclr_lib.commands.sweep.TrainConfig", lambda: replace(SHORT, batch_size=16))
-    assert main(["sweep", "temperature", *options, "--out", str(tmp_path / "out")]) == 0
+    settings = SweepConfig("temperature", (0,), 1, None, "imagefolder", images, tmp_path / "out", "cpu")
+    sweep(settings, recipe=replace(SHORT, batch_size=16))
     results = json.loads((tmp_path / "out" / "results.json").read_text())
     assert (results["num_train"], results["num_test"], results["config"]["dataset"]) == (60, 60, "imagefolder")
     assert {"SimCLR, τ = 0.05", "SimCLR, τ = 1"} <= set(results["results"])
@@ -219,6 +240,107 @@ def test_a_sweep_needs_a_batch_of_images(capsys):
     assert "needs at least 64 training images, one batch, not 50" in fails(
         capsys, "sweep", "crop-color", "--images", "50"
     )
+
+
+def test_every_sweep_is_named_in_the_help_and_asks_a_question(capsys):
+    with pytest.raises(SystemExit):
+        main(["sweep", "--help"])
+    shown = capsys.readouterr().out
+    for name, question in SWEEPS.items():
+        assert name in shown
+        assert question.question.endswith("?")
+        assert f"{name} " in overview()
+
+
+# Results are kept whatever happens afterwards, and nothing is computed for a folder that cannot be written.
+
+
+class Unprintable(Exception):
+    """Whatever goes wrong while a table is shown."""
+
+
+@pytest.fixture
+def unprintable(monkeypatch):
+    """A terminal that cannot show tables."""
+
+    def fail(*_):
+        raise Unprintable
+
+    for command in ("train", "evaluate", "sweep"):
+        monkeypatch.setattr(f"simclr_lib.commands.{command}.text_table", fail)
+    monkeypatch.setattr("simclr_lib.commands.plan.text_plan", fail)
+
+
+def test_results_are_written_before_they_are_shown(tmp_path, unprintable):
+    run = tmp_path / "run"
+    tiny_plan = ["--dataset", "emblems", *TINY, "--processes", "1", "--out", str(tmp_path / "plan.json")]
+    commands = {
+        run / "results.json": ["train", "--dataset", "emblems", *TINY, "--run-dir", str(run)],
+        run / "evaluation.json": ["evaluate", str(run), "--limit", "40"],
+        tmp_path / "plan.json": ["plan", *tiny_plan],
+    }
+    for file, command in commands.items():
+        with pytest.raises(Unprintable):
+            main(command)
+        assert Result.read(file).results
+    with pytest.raises(Unprintable):
+        swept("steps", tmp_path / "steps", images=256, seeds=(0,))
+    assert Result.read(tmp_path / "steps" / "results.json").results
+
+
+def test_features_are_written_before_they_are_drawn(tmp_path, monkeypatch):
+    run = tmp_path / "run"
+    main(["train", "--dataset", "emblems", *TINY, "--run-dir", str(run)])
+
+    def fail(*_):
+        raise Unprintable
+
+    monkeypatch.setattr("simclr_lib.teaching.plots.plot_embeddings", fail)
+    with pytest.raises(Unprintable):
+        main(["embed", str(run), "--method", "pca", "--limit", "40"])
+    assert torch.load(run / "embedding.pt", weights_only=True)["h"].shape == (40, 32)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["demo", "--out", "{}"],
+        ["sweep", "temperature", "--out", "{}"],
+        ["evaluate", "emblems.pt", "--out", "{}"],
+        ["embed", "emblems.pt", "--out", "{}"],
+        ["plan", "--dataset", "emblems", "--out", "{}/plan.json"],
+        ["bench", "--out", "{}/bench.json"],
+        ["train", "--dataset", "emblems", "--run-dir", "{}"],
+    ],
+    ids=lambda command: command[0],
+)
+def test_a_folder_that_cannot_be_written_is_noticed_before_the_work(tmp_path, capsys, monkeypatch, command):
+    def work(*_, **__):
+        raise AssertionError("the work has begun")
+
+    for name in ("train.load_dataset", "demo.load_dataset", "sweep.load_dataset", "evaluate.load_dataset"):
+        monkeypatch.setattr(f"simclr_lib.commands.{name}", work)
+    monkeypatch.setattr("simclr_lib.commands.plan.calibrate", work)
+    monkeypatch.setattr("simclr_lib.commands.bench.measure_peak", work)
+    monkeypatch.setattr("simclr_lib.commands.evaluate.load_run", lambda *_: (None, SHORT))
+    (tmp_path / "file").write_text("in the way")
+    words = [word.format(tmp_path / "file" / "out") for word in command]
+    assert "cannot write to" in fails(capsys, *words)
+    assert (tmp_path / "file").read_text() == "in the way"
+
+
+def test_an_output_head_is_not_overwritten_by_another_run(tmp_path, capsys):
+    (tmp_path / "output_head.pt").write_text("somebody's")
+    options = ["--dataset", "emblems", *TINY, "--run-dir", str(tmp_path)]
+    assert "output_head.pt that would be lost" in fails(capsys, "train", *options)
+    assert (tmp_path / "output_head.pt").read_text() == "somebody's"
+
+
+def test_commands_that_start_together_get_a_folder_each(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert [str(new_folder("demo")) for _ in range(3)] == [
+        str(Path("runs") / name) for name in ("demo", "demo-2", "demo-3")
+    ]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """A panel redraws one picture in place, and an error in it is never swallowed."""
 
+import json
+
 import ipywidgets as widgets
 import matplotlib.pyplot as plt
 import pytest
@@ -69,9 +71,10 @@ def test_a_shown_picture_carries_its_description(monkeypatch):
 
 
 def test_results_are_found_from_the_notebooks_folder_and_the_projects(monkeypatch, request):
+    results = request.config.rootpath / "notebooks" / "results"
     for folder in (request.config.rootpath, request.config.rootpath / "notebooks"):
         monkeypatch.chdir(folder)
-        assert "results" in load_results("demo")
+        assert load_results("demo") == json.loads((results / "demo.json").read_text())
     with pytest.raises(SimCLRError, match=r"no nothing\.json"):
         load_results("nothing")
 
