@@ -186,7 +186,7 @@ def draw_pictures(
         plot_training,
         plot_views,
     )
-    from simclr_lib.teaching.report import Picture, format_figure
+    from simclr_lib.teaching.report import Picture, format_accuracy
 
     h_test, pixels = kinds["SimCLR h"], kinds["pixels"]
     classes = shown.classes
@@ -220,7 +220,7 @@ def draw_pictures(
             "notebook 5 measures how much.",
             plot_label_efficiency(results, BUDGETS),
             "Accuracy against labels per class. With ten: "
-            + ", ".join(f"{source} {format_figure(row['labels_10'])}" for source, row in results.items()),
+            + ", ".join(f"{source} {format_accuracy(row['labels_10'])}" for source, row in results.items()),
         ),
         Picture(
             "The features fall into the classes",
@@ -264,7 +264,7 @@ def write_report(
     clock: Stopwatch,
 ) -> None:
     """Write report.html and its figures as PNG files."""
-    from simclr_lib.teaching.report import accuracy_table, format_figure, html_report, png_bytes
+    from simclr_lib.teaching.report import accuracy_table, format_accuracy, html_report, png_bytes
 
     for number, picture in enumerate(pictures, 1):
         name = picture.title.lower().replace(" ", "-")
@@ -277,10 +277,10 @@ def write_report(
         "after the last epoch"
         + (f", mean ± standard deviation over {len(config.seeds)} seeds." if len(config.seeds) > 1 else "."),
         tiles=[
-            (format_figure(ours["labels_all"]), "linear output head, all labels"),
-            (format_figure(ours["labels_10"]), "with 10 labels per class"),
-            (format_figure(supervised["labels_10"]), "trained from scratch on the same 10"),
-            (format_figure(ours["knn"]), "kNN on the features, no head trained"),
+            (format_accuracy(ours["labels_all"]), "linear output head, all labels"),
+            (format_accuracy(ours["labels_10"]), "with 10 labels per class"),
+            (format_accuracy(supervised["labels_10"]), "trained from scratch on the same 10"),
+            (format_accuracy(ours["knn"]), "kNN on the features, no head trained"),
         ],
         blocks=[
             (

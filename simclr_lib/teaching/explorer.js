@@ -23,7 +23,6 @@ function decode(scene) {
   return {
     ...scene,
     labels: numbers(scene.labels, Int16Array),
-    indices: numbers(scene.indices, Int32Array),
     views: scene.views.map((view) => ({
       ...view,
       points: numbers(view.points, Float32Array),
@@ -107,15 +106,14 @@ function make(tag, attributes = {}, ...children) {
  * Draw an explorer into `root`.
  *
  * @param root an empty element.
- * @param encoded the scene, as `simclr_lib.teaching.explorer.scene` makes it.
- * @param onSelect called with the data set's indices of what a box or lasso holds.
- * @returns {{destroy: function, select: function}} to take it away, and to select indices from outside.
+ * @param encoded the scene, as `make_scene` in simclr_lib/teaching/explorer.py makes it.
+ * @param onSelect called with the rows of the images that a box or lasso holds.
+ * @returns {{destroy: function, select: function}} functions to remove it, and to select rows from outside.
  */
 export function mount(root, encoded, onSelect = () => {}) {
   const data = decode(encoded);
   const count = data.labels.length, dimensions = 2;
-  const classes = data.classes, rowOf = new Map();
-  data.indices.forEach((index, row) => rowOf.set(index, row));
+  const classes = data.classes;
 
   const state = {
     view: 0,
@@ -379,7 +377,7 @@ export function mount(root, encoded, onSelect = () => {}) {
     const label = data.labels[row], predicted = data.views[state.view].predicted[row];
     const verdict = label < 0 || predicted < 0 ? "" :
       predicted === label ? "; kNN says so too ✓" : `; kNN says ${nameOf(predicted)} ✗`;
-    return `image ${data.indices[row]}: ${nameOf(label)}${verdict}`;
+    return `image ${row}: ${nameOf(label)}${verdict}`;
   }
 
   function picture(target, row) {
@@ -557,7 +555,7 @@ export function mount(root, encoded, onSelect = () => {}) {
   function select(rows, tell = true) {
     state.selected = new Set(rows);
     status.textContent = rows.length ? `${rows.length.toLocaleString("en")} images selected` : "nothing selected";
-    if (tell) onSelect([...rows].map((row) => data.indices[row]));
+    if (tell) onSelect([...rows]);
     redraw();
   }
 
@@ -669,8 +667,8 @@ export function mount(root, encoded, onSelect = () => {}) {
 
   const image = new Image();
   image.onload = () => { sprite = image; drawDetails(); redraw(); };
-  const address = typeof encoded.sprite === "string" ? `data:${data.sprite_type};base64,${encoded.sprite}` :
-    URL.createObjectURL(new Blob([numbers(encoded.sprite, Uint8Array)], { type: data.sprite_type }));
+  const address = typeof encoded.sprite === "string" ? `data:image/jpeg;base64,${encoded.sprite}` :
+    URL.createObjectURL(new Blob([numbers(encoded.sprite, Uint8Array)], { type: "image/jpeg" }));
   image.src = address;
   cleanups.push(() => { if (address.startsWith("blob:")) URL.revokeObjectURL(address); });
 
@@ -704,8 +702,8 @@ export function mount(root, encoded, onSelect = () => {}) {
       cleanups.forEach((cleanup) => cleanup());
       page.remove();
     },
-    select(indices) {
-      if (indices.length || state.selected.size) select(indices.filter((index) => rowOf.has(index)).map((index) => rowOf.get(index)), false);
+    select(rows) {
+      if (rows.length || state.selected.size) select(rows.filter((row) => row >= 0 && row < count), false);
     },
   };
 }
@@ -713,8 +711,8 @@ export function mount(root, encoded, onSelect = () => {}) {
 // ---- In a notebook (anywidget) ------------------------------------------------------------------------------
 
 function render({ model, el }) {
-  const explorer = mount(el, model.get("scene"), (indices) => {
-    model.set("selected", indices);
+  const explorer = mount(el, model.get("scene"), (rows) => {
+    model.set("selected", rows);
     model.save_changes();
   });
   const fromPython = () => explorer.select(model.get("selected"));
