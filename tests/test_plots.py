@@ -107,6 +107,16 @@ def test_every_class_has_its_entry_in_the_legend():
     assert [text.get_text().replace(r"\$", "$") for text in legend.get_texts()] == list(NASTY.values())
 
 
+@pytest.mark.parametrize(
+    "names", [["dog"] * 10, ["golden retriever"] * 20, ["猫の手も借りたい"] * 3, ["x" * 60]], ids=ascii
+)
+def test_no_name_in_the_legend_is_cut_off(names):
+    figure = plot_embeddings({"h": random_points()}, LABELS % len(names), names)
+    png_bytes(figure)
+    (legend,) = figure.legends
+    assert all(figure.bbox.contains(*corner) for corner in legend.get_window_extent().corners())
+
+
 def test_a_name_is_drawn_as_matplotlib_draws_it_without_formulas():
     def picture(text, **options):
         figure, (axes,) = new_figure(2, 1)

@@ -210,8 +210,8 @@ def _view(name: str, features: Tensor, points: Tensor | None, method: Projection
     if points is None:
         points = project(features, method) if count > 3 else torch.linspace(-1, 1, 2 * count).reshape(count, 2)
     k = min(NEIGHBORS, count - 1)
-    similarity, neighbors = _nearest(F.normalize(features, dim=1), k, lambda some, all_: some @ all_.T)
-    _, near = _nearest(points, k, lambda some, all_: -torch.cdist(some, all_))
+    similarity, neighbors = _nearest(F.normalize(features, dim=1), k, lambda part, whole: part @ whole.T)
+    _, near = _nearest(points, k, lambda part, whole: -torch.cdist(part, whole))
     invented = count <= 3  # so few points cannot be projected: their places mean nothing
     shared = (neighbors[:, :, None] == near[:, None, :]).any(dim=2).float().mean() if k else torch.zeros(())
     return {
@@ -232,7 +232,7 @@ def _nearest(points: Tensor, k: int, closeness: Callable[[Tensor, Tensor], Tenso
     Args:
         points: float [N, D].
         k: number of neighbours.
-        closeness: maps some of the points [M, D] and all of them [N, D] to [M, N].
+        closeness: maps a part of the points [M, D] and all of them [N, D] to float [M, N].
 
     Returns:
         closeness of the neighbours, float [N, k], and their rows, int64 [N, k].
@@ -281,9 +281,8 @@ def _sprite(images: Tensor, side: int, columns: int) -> bytes:
     sheet[: len(images)] = images
     sheet = sheet.view(lines, columns, 3, side, side).permute(0, 3, 1, 4, 2).reshape(lines * side, columns * side, 3)
     buffer = io.BytesIO()
-    Image.fromarray(sheet.numpy()).save(
-        buffer, "JPEG", quality=88, subsampling=0
-    )  # subsampling would mix the colours of neighbours
+    # Chroma subsampling would mix the colours of neighbouring images.
+    Image.fromarray(sheet.numpy()).save(buffer, "JPEG", quality=88, subsampling=0)
     return buffer.getvalue()
 
 

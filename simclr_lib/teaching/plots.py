@@ -333,18 +333,20 @@ def plot_embeddings(pictures: Mapping[str, Tensor], labels: Tensor, classes: Seq
         handles = scatter_classes(axes, points, labels, classes)
         axes.set_title(drawn(title), fontsize=11, color=INK)
     if len(classes) <= MAX_LEGEND:
+        names = [drawn(name) for name in [*classes, NO_CLASS]][: len(handles)]
+        column_width = 0.7 + 0.07 * max(map(len, names))  # inches of a marker and a name at this font size
         legend = figure.legend(
             handles,
             ["class"] * len(handles),
             loc="outside lower center",
-            ncols=min(5, len(handles)),
+            ncols=max(1, min(5, len(handles), int(5.2 * len(pictures) / column_width))),
             frameon=False,
             markerscale=2,
             fontsize=9,
         )
         # The names come last because older versions of matplotlib leave out entries that begin with "_".
-        for text, name in zip(legend.get_texts(), [*classes, NO_CLASS], strict=False):
-            text.set_text(drawn(name))
+        for text, name in zip(legend.get_texts(), names, strict=True):
+            text.set_text(name)
     else:
         figure.supxlabel(f"{len(classes)} classes; colours and markers repeat", fontsize=9, color=INK)
     return figure

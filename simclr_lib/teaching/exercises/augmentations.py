@@ -84,7 +84,7 @@ adjust_contrast = Exercise(
     cases=[(_images(3, 8), 1.5), (_images(2, 6, seed=1), 0.4)],
     misconceptions=[
         Misconception(
-            hint="You took each channel's own mean. Contrast blends with one grey level an image: the mean of its "
+            hint="You took each channel's own mean. Contrast blends with one grey level per image: the mean of its "
             "grayscale.",
             answer=lambda images, factor: _contrast(images, factor, images.mean(dim=(2, 3), keepdim=True)),
         ),

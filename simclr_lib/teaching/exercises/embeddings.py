@@ -98,11 +98,11 @@ uniformity_of = Exercise(
         ),
         Misconception(
             hint="The embeddings are not normalised.",
-            answer=lambda z: torch.nn.functional.pdist(z).square().mul(-2).exp().mean().log(),
+            answer=lambda z: F.pdist(z).square().mul(-2).exp().mean().log(),
         ),
         Misconception(
             hint="The factor 2 in the exponent is missing: exp(−2 d²).",
-            answer=lambda z: torch.nn.functional.pdist(F.normalize(z, dim=1)).square().neg().exp().mean().log(),
+            answer=lambda z: F.pdist(F.normalize(z, dim=1)).square().neg().exp().mean().log(),
         ),
     ],
 )
