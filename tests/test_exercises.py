@@ -7,6 +7,7 @@ from simclr_lib.teaching.exercises import (
     NOT_ATTEMPTED,
     RIGHT,
     Exercise,
+    Misconception,
     augmentations,
     embeddings,
     linear_probe,
@@ -22,9 +23,9 @@ ALL = {
     for name, exercise in module.EXERCISES.items()
 }
 MISTAKES = [
-    pytest.param(exercise, hint, wrong, id=f"{name}-{number}")
+    pytest.param(exercise, mistake, id=f"{name}-{number}")
     for name, exercise in ALL.items()
-    for number, (hint, wrong) in enumerate(exercise.misconceptions.items())
+    for number, mistake in enumerate(exercise.misconceptions)
 ]
 
 
@@ -33,9 +34,16 @@ def test_the_solution_passes(exercise):
     assert exercise.verdict(exercise.solution) == RIGHT
 
 
-@pytest.mark.parametrize(("exercise", "hint", "wrong"), MISTAKES)
-def test_each_misconception_gets_its_own_hint(exercise, hint, wrong):
-    assert exercise.verdict(wrong) == f"✗ {hint}"
+@pytest.mark.parametrize(("exercise", "mistake"), MISTAKES)
+def test_each_misconception_gets_its_own_hint(exercise, mistake):
+    assert exercise.verdict(mistake.answer) == f"✗ {mistake.hint}"
+
+
+def test_every_exercise_of_a_module_is_collected_in_order():
+    assert list(scaling_up.EXERCISES) == ["num_negatives", "chunked_loss", "cached_gradient", "speed_up"]
+    assert scaling_up.EXERCISES["speed_up"] is scaling_up.speed_up
+    assert len(ALL) == 29
+    assert len(MISTAKES) > 100
 
 
 @pytest.mark.parametrize("exercise", ALL.values(), ids=ALL)
@@ -76,6 +84,8 @@ def test_the_entry_that_differs_is_named():
 
 
 def test_an_answer_may_change_its_arguments_in_place():
-    exercise = Exercise(solution=lambda x: x + 1, cases=[(torch.zeros(3),)], misconceptions={"no": lambda x: x})
+    exercise = Exercise(
+        solution=lambda x: x + 1, cases=[(torch.zeros(3),)], misconceptions=[Misconception("no", lambda x: x)]
+    )
     assert exercise.verdict(lambda x: x.add_(1)) == RIGHT
     assert exercise.verdict(lambda x: x.mul_(1)) == "✗ no"

@@ -138,7 +138,7 @@ def test_what_cannot_be_shown_is_said():
     with pytest.raises(SimCLRError, match="at most 28,900 images of 48 pixels"):
         make_scene(many, {"h": torch.zeros(30_000, 2)})
     with pytest.raises(SimCLRError, match="finite numbers"):
-        make_scene(data, {"h": h}, method="pca", metric={"loss": torch.full((6,), torch.nan)})
+        make_scene(data, {"h": h}, method="pca", metric=("loss", torch.full((6,), torch.nan)))
     with pytest.raises(SimCLRError, match="film"):
         make_scene(data, {"h": h}, method="pca", film=make_film("z", {"epoch 0": h, "epoch 1": h}, method="pca"))
 
@@ -153,6 +153,28 @@ def test_the_page_needs_no_network_and_no_text_can_end_its_script(emblems):
     assert "<h1>&lt;b&gt;</h1>" in page
     data = re.search(r'-scene">(.*?)</script>', page, flags=re.DOTALL).group(1)
     assert json.loads(data)["classes"] == evil.classes
+
+
+def test_names_with_undecodable_bytes_make_a_valid_page_and_a_valid_widget(emblems):
+    damaged = "caf\udce9"  # Python's name for the bytes b"caf\xe9", which are not UTF-8
+    h = random_features(60)
+    data = ImageDataset(emblems.images, emblems.labels, [damaged, "猫", "$x_1$", *emblems.classes[3:]], name=damaged)
+    film = make_film(damaged, {damaged: h, "epoch 1": h}, method="pca")
+    explorer = Explorer(data, {damaged: h}, method="pca", film=film, metric=(damaged, h.norm(dim=1)))
+    json.dumps({key: value for key, value in explorer.scene.items() if not isinstance(value, bytes)}, default=repr)
+    page = html_page(explorer.scene).encode().decode()
+    scene = json.loads(re.search(r'-scene">(.*?)</script>', page, flags=re.DOTALL).group(1))
+    assert scene["classes"][:3] == ["caf\ufffd", "猫", "$x_1$"]
+    assert scene["film"]["view"] == scene["views"][0]["name"] == scene["metric"]["name"] == "caf\ufffd"
+    assert "<h1>caf\ufffd</h1>" in page
+
+
+def test_a_metric_colours_the_points_from_its_lowest_to_its_highest_value(emblems):
+    norms = random_features(60).norm(dim=1)
+    metric = make_scene(emblems, {"h": random_features(60)}, method="pca", metric=("norm", norms))["metric"]
+    assert metric["name"] == "norm"
+    assert (metric["low"], metric["high"]) == (norms.min(), norms.max())
+    assert torch.equal(numbers(metric["values"], "<f4"), norms)
 
 
 def test_five_thousand_points_stay_below_fifteen_megabytes():

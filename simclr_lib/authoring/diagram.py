@@ -1,4 +1,4 @@
-"""The SimCLR diagram at the top of the README, drawn from real emblems and real augmented views.
+"""Draws the SimCLR diagram at the top of the README from real emblems and their augmented views.
 
     python -m simclr_lib.authoring.diagram image.png
 
@@ -73,10 +73,10 @@ def draw_diagram(path: str | os.PathLike[str], seed: int = 15) -> None:
 
 
 def _draw_pretraining(axes: Axes, image: Tensor, views: Tensor, generator: Generator) -> None:
-    """The upper part: two views of one image are pulled together and pushed away from the rest of the batch.
+    """Draw the upper part: two views of one image are pulled together and pushed away from the rest of the batch.
 
     Args:
-        axes: what to draw on.
+        axes: the axes to draw on.
         image: uint8 [3, H, W].
         views: float32 [2 + others, 3, H, W]: two views of ``image``, then one of each other image.
         generator: random stream for the embeddings' shades.
@@ -121,10 +121,10 @@ def _draw_pretraining(axes: Axes, image: Tensor, views: Tensor, generator: Gener
 
 
 def _draw_after(axes: Axes, image: Tensor, guesses: dict[str, float], generator: Generator) -> None:
-    """The lower part: g is dropped, and a linear head reads the class from h.
+    """Draw the lower part: g is dropped, and a linear head reads the class from h.
 
     Args:
-        axes: what to draw on.
+        axes: the axes to draw on.
         image: uint8 [3, H, W].
         guesses: class names with their probabilities, 0…1.
         generator: random stream for the embedding's shades.
@@ -149,7 +149,7 @@ def _draw_after(axes: Axes, image: Tensor, guesses: dict[str, float], generator:
 
 
 def _encode(axes: Axes, y: float, name: str, generator: Generator) -> None:
-    """View → encoder → h, at height ``y``."""
+    """Draw the arrow from a view through the encoder to h, at height ``y``."""
     _arrow(axes, (X_VIEW + 68, y), (X_ENCODER - 66, y))
     _box(axes, (X_ENCODER, y), (120, 78), r"$f(\cdot)$", "encoder", BLUE)
     _arrow(axes, (X_ENCODER + 66, y), (X_H - 20, y))
@@ -160,7 +160,7 @@ def _encode(axes: Axes, y: float, name: str, generator: Generator) -> None:
 
 
 def _picture(axes: Axes, image: Tensor, centre: Point, side: float, opacity: float = 1.0) -> None:
-    """One image, [3, H, W] in uint8 or 0…1, with its pixels left visible."""
+    """Draw one image, uint8 [3, H, W] or float in [0, 1], so that its pixels stay visible."""
     x, y = centre
     extent = (x - side / 2, x + side / 2, y - side / 2, y + side / 2)
     pixels = image.permute(1, 2, 0).numpy()
@@ -180,7 +180,7 @@ def _picture(axes: Axes, image: Tensor, centre: Point, side: float, opacity: flo
 
 
 def _box(axes: Axes, centre: Point, sides: Point, text: str, caption: str, color: str, size: float = 22) -> None:
-    """A rounded box, ``sides`` (width, height) large, with a text and a caption below it."""
+    """Draw a rounded box, ``sides`` = (width, height), with a text and a caption below it."""
     (x, y), (width, height) = centre, sides
     corner = (x - width / 2 + 8, y - height / 2 + 8)
     shape = FancyBboxPatch(corner, width - 16, height - 16, "round,pad=8", facecolor=_tint(color, 0.16))
@@ -191,7 +191,7 @@ def _box(axes: Axes, centre: Point, sides: Point, text: str, caption: str, color
 
 
 def _vector(axes: Axes, centre: Point, values: Tensor, color: str, name: str = "", name_below: bool = False) -> None:
-    """A column of cells, one for each value (float [n], 0…1): the larger, the darker."""
+    """Draw a column of cells, one for each value (float [n] in [0, 1]): a larger value is darker."""
     x, y = centre
     width, height = 22, 84 / len(values)
     for row, value in enumerate(values):
@@ -203,13 +203,13 @@ def _vector(axes: Axes, centre: Point, values: Tensor, color: str, name: str = "
 
 
 def _tint(color: str, strength: float) -> tuple[float, float, float]:
-    """``color`` on white: 0 leaves white, 1 is the full colour."""
+    """``color`` mixed with white: strength 0 is white, 1 is the full colour."""
     red, green, blue = (1 - strength * (1 - channel) for channel in to_rgb(color))
     return red, green, blue
 
 
 def _arrow(axes: Axes, start: Point, end: Point, color: str = INK, width: float = 1.8, dashed: bool = False) -> None:
-    """A straight arrow from ``start`` to ``end``."""
+    """Draw a straight arrow from ``start`` to ``end``."""
     style = "-|>,head_length=7,head_width=3.5"
     line = (0, (4, 2.5)) if dashed else "solid"
     axes.add_patch(
@@ -224,7 +224,7 @@ def _label(axes: Axes, at: Point, text: str, color: str = QUIET, size: float = 1
 
 
 def main() -> None:
-    """Draw the diagram to the file that the command line names."""
+    """Run the command line, which takes the file to write and the seed."""
     parser = argparse.ArgumentParser(description="Draw the SimCLR diagram as a PNG.")
     parser.add_argument("path", help="the file to write, for instance image.png")
     parser.add_argument("--seed", type=int, default=15, help="chooses the random views (default: %(default)s)")

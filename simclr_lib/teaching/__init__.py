@@ -1,1 +1,1 @@
-"""Pictures, widgets and exercise checks for the notebooks and reports; training needs none of it."""
+"""Pictures, widgets and exercise checks for the notebooks and reports. Training needs none of them."""

@@ -1,10 +1,10 @@
-// The embedding explorer: points with pictures behind them. `mount` draws it into an element of a page;
-// the notebook widget (`render`, at the end) and the standalone page both call it.
+// The embedding explorer: points with pictures behind them. `mount` draws it into an element of a page.
+// The notebook widget (`render`, at the end) and the standalone page both call `mount`.
 
 const SHAPES = ["circle", "square", "up", "diamond", "down", "plus", "cross", "left", "right", "star"];
 const DARK_TEXT = "#222222", LIGHT_TEXT = "#eeeeee";
 const NEIGHBOUR = "#D55E00", RIGHT = "#0072B2", WRONG = "#D55E00";
-const MOVE_MS = 450; // how long points travel from one embedding to another
+const MOVE_MS = 450; // how long points take from one embedding to another
 
 // ---- Data ---------------------------------------------------------------------------------------------------
 
@@ -16,14 +16,13 @@ function numbers(bytes, Type) {
     return new Type(copy.buffer);
   }
   const view = ArrayBuffer.isView(bytes) ? bytes : new DataView(bytes);
-  return new Type(view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength)); // aligned, and ours
+  return new Type(view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength)); // an aligned copy
 }
 
 function decode(scene) {
   return {
     ...scene,
     labels: numbers(scene.labels, Int16Array),
-    indices: numbers(scene.indices, Int32Array),
     views: scene.views.map((view) => ({
       ...view,
       points: numbers(view.points, Float32Array),
@@ -38,7 +37,7 @@ function decode(scene) {
 
 // ---- Markers ------------------------------------------------------------------------------------------------
 
-/** Whether (x, y), both in −1…1 and y downwards, lies in a marker. */
+/** True if (x, y), both from −1 to 1 with y downwards, lies in a marker. */
 function inMarker(shape, x, y) {
   const ax = Math.abs(x), ay = Math.abs(y);
   switch (shape) {
@@ -60,9 +59,9 @@ function inMarker(shape, x, y) {
   return false;
 }
 
-const channels = (hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
+const channels = (hex) => [1, 3, 5].map((start) => parseInt(hex.slice(start, start + 2), 16));
 
-/** A marker's pixels: for each the colour to lay over what is there, and how much of it (0…255). */
+/** The pixels of a marker: the colour that covers the ground, and how much of it (0…255). */
 function marker(shape, color, rim, size) {
   const [r, g, b] = channels(color), [rr, rg, rb] = channels(rim);
   const pixels = new Uint8Array(size * size * 4), samples = 4;
@@ -75,11 +74,11 @@ function marker(shape, color, rim, size) {
         inside += inMarker(shape, x, y);
         inner += inMarker(shape, x * 1.28, y * 1.28);
       }
-      const fill = inside ? inner / inside : 0, at = 4 * (row * size + column);
-      pixels[at] = rr + (r - rr) * fill;
-      pixels[at + 1] = rg + (g - rg) * fill;
-      pixels[at + 2] = rb + (b - rb) * fill;
-      pixels[at + 3] = (255 * inside) / (samples * samples);
+      const fill = inside ? inner / inside : 0, pixel = 4 * (row * size + column);
+      pixels[pixel] = rr + (r - rr) * fill;
+      pixels[pixel + 1] = rg + (g - rg) * fill;
+      pixels[pixel + 2] = rb + (b - rb) * fill;
+      pixels[pixel + 3] = (255 * inside) / (samples * samples);
     }
   }
   return pixels;
@@ -87,7 +86,7 @@ function marker(shape, color, rim, size) {
 
 // ---- Elements -----------------------------------------------------------------------------------------------
 
-/** An element with attributes; `text`, `on…` handlers and children are what they say. */
+/** An element with attributes, a text, handlers of events (`on…`) and children. */
 function make(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
@@ -95,7 +94,7 @@ function make(tag, attributes = {}, ...children) {
     else if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
     else if (value !== false && value != null) element.setAttribute(name, value === true ? "" : value);
   }
-  // Jupyter Notebook would take the keys for itself before they come here; it lets those alone that carry this.
+  // Jupyter Notebook takes the keys for itself, except in elements with this attribute.
   if (["canvas", "button", "input", "select"].includes(tag)) element.setAttribute("data-lm-suppress-shortcuts", "true");
   element.append(...children);
   return element;
@@ -107,15 +106,14 @@ function make(tag, attributes = {}, ...children) {
  * Draw an explorer into `root`.
  *
  * @param root an empty element.
- * @param encoded the scene, as `simclr_lib.teaching.explorer.scene` makes it.
- * @param onSelect called with the data set's indices of what a box or lasso holds.
- * @returns {{destroy: function, select: function}} to take it away, and to select indices from outside.
+ * @param encoded the scene, as `make_scene` in simclr_lib/teaching/explorer.py makes it.
+ * @param onSelect called with the rows of the images that a box or lasso holds.
+ * @returns {{destroy: function, select: function}} functions to remove it, and to select rows from outside.
  */
 export function mount(root, encoded, onSelect = () => {}) {
   const data = decode(encoded);
   const count = data.labels.length, dimensions = 2;
-  const classes = data.classes, rowOf = new Map();
-  data.indices.forEach((index, row) => rowOf.set(index, row));
+  const classes = data.classes;
 
   const state = {
     view: 0,
@@ -127,11 +125,11 @@ export function mount(root, encoded, onSelect = () => {}) {
     hovered: -1,
     current: -1, // clicked, or reached by keyboard
     selected: new Set(), // rows
-    scale: 1, // of the picture's half side, in pixels
+    scale: 1, // half the side of the picture, in pixels
     x: 0,
     y: 0,
   };
-  const positions = new Float32Array(data.views[0].points); // what is drawn, also in between
+  const positions = new Float32Array(data.views[0].points); // the drawn positions, also while the points move
   let sprite = null, frameRequest = 0, path = [], markers = new Map(), colors = {};
   const cleanups = [];
   const listen = (target, type, handler, options) => {
@@ -139,7 +137,7 @@ export function mount(root, encoded, onSelect = () => {}) {
     cleanups.push(() => target.removeEventListener(type, handler, options));
   };
 
-  // -- What is on the page --
+  // -- Elements of the page --
 
   const id = `explorer-${Math.random().toString(36).slice(2, 8)}`;
   const canvas = make("canvas", {
@@ -221,10 +219,10 @@ export function mount(root, encoded, onSelect = () => {}) {
     canvas.height = height;
     if (first) fit();
     else { // keep the middle in the middle
-      const by = Math.min(width, height) / Math.min(...before);
-      state.x = width / 2 + (state.x - before[0] / 2) * by;
-      state.y = height / 2 + (state.y - before[1] / 2) * by;
-      state.scale *= by;
+      const growth = Math.min(width, height) / Math.min(...before);
+      state.x = width / 2 + (state.x - before[0] / 2) * growth;
+      state.y = height / 2 + (state.y - before[1] / 2) * growth;
+      state.scale *= growth;
     }
     state.placed = true;
     markers.clear();
@@ -234,10 +232,10 @@ export function mount(root, encoded, onSelect = () => {}) {
   // -- Colours --
 
   function readColors() {
-    page.classList.remove("dark"); // which would decide what is read next
+    page.classList.remove("dark"); // it would change the background that is read next
     const style = getComputedStyle(page);
     const probe = make("canvas", { width: 1, height: 1 }).getContext("2d", { willReadFrequently: true });
-    probe.fillStyle = "#ffffff"; // stays where there is no style yet: in a page that is not on the screen
+    probe.fillStyle = "#ffffff"; // it stays where there is no style yet, in a page that is not on the screen
     probe.fillStyle = style.backgroundColor;
     probe.fillRect(0, 0, 1, 1);
     const ground = [...probe.getImageData(0, 0, 1, 1).data];
@@ -249,13 +247,13 @@ export function mount(root, encoded, onSelect = () => {}) {
 
   const classColor = (label) => {
     const color = data.colors[label % data.colors.length];
-    return colors.dark && color === "#000000" ? "#dddddd" : color; // black would vanish
+    return colors.dark && color === "#000000" ? "#dddddd" : color; // black would be invisible
   };
 
   function heat(share) { // dark blue over grey to yellow: cividis, in three steps
     const stops = [[0, 34, 78], [125, 124, 120], [254, 232, 56]];
-    const at = Math.min(1.999, Math.max(0, share * 2)), i = Math.floor(at);
-    return "#" + stops[i].map((c, k) => Math.round(c + (stops[i + 1][k] - c) * (at - i)).toString(16).padStart(2, "0")).join("");
+    const position = Math.min(1.999, Math.max(0, share * 2)), i = Math.floor(position);
+    return "#" + stops[i].map((c, k) => Math.round(c + (stops[i + 1][k] - c) * (position - i)).toString(16).padStart(2, "0")).join("");
   }
 
   /** Shape and colour of a point: colour never stands alone, except for a metric. */
@@ -313,15 +311,15 @@ export function mount(root, encoded, onSelect = () => {}) {
     const key = `${shape}${color}${size}`;
     let picture = markers.get(key);
     if (!picture) markers.set(key, (picture = marker(shape, color, colors.dark ? "#000000" : "#ffffff", size)));
-    for (let row = 0, from = 0; row < size; row++) {
-      let to = 4 * ((top + row) * width + left);
-      for (let column = 0; column < size; column++, from += 4, to += 4) {
-        const alpha = (picture[from + 3] * strength) / 255;
+    for (let row = 0, source = 0; row < size; row++) {
+      let target = 4 * ((top + row) * width + left);
+      for (let column = 0; column < size; column++, source += 4, target += 4) {
+        const alpha = (picture[source + 3] * strength) / 255;
         if (alpha === 0) continue;
         const keep = 255 - alpha;
-        pixels[to] = (picture[from] * alpha + pixels[to] * keep) / 255;
-        pixels[to + 1] = (picture[from + 1] * alpha + pixels[to + 1] * keep) / 255;
-        pixels[to + 2] = (picture[from + 2] * alpha + pixels[to + 2] * keep) / 255;
+        pixels[target] = (picture[source] * alpha + pixels[target] * keep) / 255;
+        pixels[target + 1] = (picture[source + 1] * alpha + pixels[target + 1] * keep) / 255;
+        pixels[target + 2] = (picture[source + 2] * alpha + pixels[target + 2] * keep) / 255;
       }
     }
   }
@@ -379,7 +377,7 @@ export function mount(root, encoded, onSelect = () => {}) {
     const label = data.labels[row], predicted = data.views[state.view].predicted[row];
     const verdict = label < 0 || predicted < 0 ? "" :
       predicted === label ? "; kNN says so too ✓" : `; kNN says ${nameOf(predicted)} ✗`;
-    return `image ${data.indices[row]}: ${nameOf(label)}${verdict}`;
+    return `image ${row}: ${nameOf(label)}${verdict}`;
   }
 
   function picture(target, row) {
@@ -412,7 +410,7 @@ export function mount(root, encoded, onSelect = () => {}) {
     tip.style.top = `${y / r + 14 + tip.offsetHeight > h ? Math.max(0, y / r - 14 - tip.offsetHeight) : y / r + 14}px`;
   }
 
-  function go(row) { // make a point the current one
+  function go(row) { // makes a point the current one
     state.current = row;
     status.textContent = row < 0 ? "" : describe(row);
     drawDetails();
@@ -437,7 +435,7 @@ export function mount(root, encoded, onSelect = () => {}) {
       return make("li", {}, make("button", {
         type: "button", class: !known ? "" : verdict === "✓ " ? "same" : "other", onclick: () => {
           go(neighbor.row);
-          details.querySelector("button")?.focus(); // the one that was pressed is gone
+          details.querySelector("button")?.focus(); // the button that was pressed is gone
         },
       }, small, ` ${neighbor.similarity.toFixed(2)} ${verdict}${nameOf(other)}`));
     });
@@ -498,12 +496,12 @@ export function mount(root, encoded, onSelect = () => {}) {
 
   function moveTo(target, offset = 0, milliseconds = MOVE_MS) {
     cancelAnimationFrame(travel);
-    const from = positions.slice(), length = count * dimensions;
-    const to = target.subarray(offset, offset + length);
+    const origin = positions.slice(), length = count * dimensions;
+    const goal = target.subarray(offset, offset + length);
     const start = performance.now();
     const step = (now) => {
       const t = still() ? 1 : Math.min(1, (now - start) / milliseconds), eased = t * t * (3 - 2 * t);
-      for (let i = 0; i < length; i++) positions[i] = from[i] + (to[i] - from[i]) * eased;
+      for (let i = 0; i < length; i++) positions[i] = origin[i] + (goal[i] - origin[i]) * eased;
       draw();
       if (t < 1) travel = requestAnimationFrame(step);
     };
@@ -557,7 +555,7 @@ export function mount(root, encoded, onSelect = () => {}) {
   function select(rows, tell = true) {
     state.selected = new Set(rows);
     status.textContent = rows.length ? `${rows.length.toLocaleString("en")} images selected` : "nothing selected";
-    if (tell) onSelect([...rows].map((row) => data.indices[row]));
+    if (tell) onSelect([...rows]);
     redraw();
   }
 
@@ -569,7 +567,7 @@ export function mount(root, encoded, onSelect = () => {}) {
     hover(-1);
   }
 
-  function enclosed() { // rows whose points lie in the path, by the even-odd rule
+  function enclosed() { // the rows whose points lie in the path, by the even-odd rule
     const rows = [];
     for (let row = 0; row < count; row++) {
       if (!visible(row)) continue;
@@ -586,7 +584,7 @@ export function mount(root, encoded, onSelect = () => {}) {
 
   // -- Mouse, touch and keys --
 
-  const at = (event) => {
+  const place = (event) => {
     const box = canvas.getBoundingClientRect();
     return [((event.clientX - box.left) * canvas.width) / box.width, ((event.clientY - box.top) * canvas.height) / box.height];
   };
@@ -594,13 +592,13 @@ export function mount(root, encoded, onSelect = () => {}) {
 
   listen(canvas, "pointerdown", (event) => {
     if (event.button || !event.isPrimary) return;
-    pressed = at(event);
+    pressed = place(event);
     moved = false;
     if (event.isTrusted) canvas.setPointerCapture(event.pointerId);
     if (state.mode !== "move") path = [pressed];
   });
   listen(canvas, "pointermove", (event) => {
-    const [x, y] = at(event);
+    const [x, y] = place(event);
     if (!pressed) return hover(nearest(x, y, 14 * ratio()), x, y);
     moved = moved || Math.hypot(x - pressed[0], y - pressed[1]) > 4 * ratio();
     if (!moved) return;
@@ -615,7 +613,7 @@ export function mount(root, encoded, onSelect = () => {}) {
   });
   listen(canvas, "pointerup", (event) => {
     if (!pressed) return;
-    const [x, y] = at(event);
+    const [x, y] = place(event);
     pressed = null;
     if (!moved) go(nearest(x, y, 14 * ratio()));
     else if (state.mode !== "move") select(enclosed());
@@ -626,7 +624,7 @@ export function mount(root, encoded, onSelect = () => {}) {
   listen(canvas, "pointerleave", () => hover(-1));
   listen(canvas, "wheel", (event) => {
     event.preventDefault();
-    zoom(Math.exp(-event.deltaY / 400), ...at(event));
+    zoom(Math.exp(-event.deltaY / 400), ...place(event));
   }, { passive: false });
 
   /** The nearest visible point in a direction; those straight ahead count as nearer. */
@@ -643,7 +641,7 @@ export function mount(root, encoded, onSelect = () => {}) {
   }
 
   listen(canvas, "keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey) return; // the browser's own
+    if (event.ctrlKey || event.metaKey || event.altKey) return; // these keys belong to the browser
     const arrows = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
     const middle = [canvas.width / 2, canvas.height / 2];
     if (event.key in arrows) {
@@ -663,27 +661,27 @@ export function mount(root, encoded, onSelect = () => {}) {
     } else return;
     event.preventDefault();
   });
-  listen(page, "keydown", (event) => event.stopPropagation()); // Jupyter has uses of its own for many keys
+  listen(page, "keydown", (event) => event.stopPropagation()); // many keys are commands of Jupyter
 
   // -- Begin --
 
   const image = new Image();
   image.onload = () => { sprite = image; drawDetails(); redraw(); };
-  const address = typeof encoded.sprite === "string" ? `data:${data.sprite_type};base64,${encoded.sprite}` :
-    URL.createObjectURL(new Blob([numbers(encoded.sprite, Uint8Array)], { type: data.sprite_type }));
+  const address = typeof encoded.sprite === "string" ? `data:image/jpeg;base64,${encoded.sprite}` :
+    URL.createObjectURL(new Blob([numbers(encoded.sprite, Uint8Array)], { type: "image/jpeg" }));
   image.src = address;
   cleanups.push(() => { if (address.startsWith("blob:")) URL.revokeObjectURL(address); });
 
   const recolor = () => {
     const before = String(colors.ground);
     readColors();
-    if (String(colors.ground) === before) return; // another class or style of the page
+    if (String(colors.ground) === before) return; // a change of the page that leaves its ground as it was
     drawLegend();
     redraw();
   };
-  const watcher = new ResizeObserver(() => { recolor(); resize(); }); // also when it comes onto the screen
+  const watcher = new ResizeObserver(() => { recolor(); resize(); }); // it is called when the page comes onto the screen, too
   watcher.observe(stage);
-  const themes = new MutationObserver(recolor); // JupyterLab and VS Code name their theme in these
+  const themes = new MutationObserver(recolor); // JupyterLab and VS Code name their theme in the attributes below
   for (const element of [document.body, document.documentElement]) {
     themes.observe(element, { attributes: true, attributeFilter: ["data-jp-theme-name", "data-jp-theme-light", "class", "style"] });
   }
@@ -704,8 +702,8 @@ export function mount(root, encoded, onSelect = () => {}) {
       cleanups.forEach((cleanup) => cleanup());
       page.remove();
     },
-    select(indices) {
-      if (indices.length || state.selected.size) select(indices.filter((index) => rowOf.has(index)).map((index) => rowOf.get(index)), false);
+    select(rows) {
+      if (rows.length || state.selected.size) select(rows.filter((row) => row >= 0 && row < count), false);
     },
   };
 }
@@ -713,8 +711,8 @@ export function mount(root, encoded, onSelect = () => {}) {
 // ---- In a notebook (anywidget) ------------------------------------------------------------------------------
 
 function render({ model, el }) {
-  const explorer = mount(el, model.get("scene"), (indices) => {
-    model.set("selected", indices);
+  const explorer = mount(el, model.get("scene"), (rows) => {
+    model.set("selected", rows);
     model.save_changes();
   });
   const fromPython = () => explorer.select(model.get("selected"));

@@ -1,4 +1,4 @@
-"""The embedding explorer: features as points to touch, in a notebook or as one HTML file that needs no network."""
+"""The embedding explorer: it shows features as points, in a notebook or as one HTML file that needs no network."""
 
 from __future__ import annotations
 
@@ -34,32 +34,35 @@ from simclr_lib.evaluation import (
 from simclr_lib.files import write_atomically
 from simclr_lib.models import SimCLR
 from simclr_lib.seeding import initial_weights
-from simclr_lib.teaching.style import OKABE_ITO
+from simclr_lib.teaching.style import OKABE_ITO, shown
 
 HERE = Path(__file__).parent
 NEIGHBORS = 10
-THUMBNAIL = 48  # pixels of a picture's side, at most
-SPRITE = 8192  # pixels of the side of all pictures together: browsers decode no larger ones everywhere
-CHUNK = 1024  # rows of similarities at a time
+THUMBNAIL = 48  # largest side of a picture, in pixels
+SPRITE = 8192  # side of all pictures together, in pixels: not every browser decodes larger ones
+CHUNK = 1024  # rows of similarities that are computed at a time
 
 Scene = dict[str, Any]
-"""What the JavaScript draws: numbers and texts, with arrays as bytes."""
+"""Everything that the JavaScript draws: numbers and texts, with arrays as bytes."""
 
 
 class Explorer(anywidget.AnyWidget):
     """Points with pictures behind them: hover, click for true neighbours, select, change features, watch the film.
 
     Args:
-        dataset: the images, with labels; those without one have label −1.
-        features: name → float [N, D], one row an image; the first is shown first.
-        pictures: name → float [N, 2] where the features are projected already.
-        method: how the others are: "umap", "pca" or "tsne".
-        film: the way to one of ``features`` while it was trained, see `simclr_lib.evaluation.Film`.
-        metric: {name: float [N]}: another thing to colour by, such as each image's loss.
-        title: what to call it.
+        dataset: N images with labels; an image without a label has label −1.
+        features: name → float [N, D], one row per image; the first entry is shown first.
+        pictures: name → float [N, 2], for features that have been projected already.
+        method: the projection of the other features: "umap", "pca" or "tsne".
+        film: the development of one of ``features`` during training, see `simclr_lib.evaluation.Film`.
+        metric: (name, float [N]): one more quantity to colour the points by, such as the loss of each image.
+        title: heading; the name of ``dataset`` by default.
 
     Attributes:
-        selected: indices into ``dataset`` of what a box or lasso holds; set it to select from Python.
+        selected: indices into ``dataset`` of the images in a box or lasso; set it to select from Python.
+
+    Raises:
+        SimCLRError: see `make_scene`.
     """
 
     _esm = HERE / "explorer.js"
@@ -67,8 +70,17 @@ class Explorer(anywidget.AnyWidget):
     scene = traitlets.Dict().tag(sync=True)
     selected = traitlets.List(traitlets.Int()).tag(sync=True)
 
-    def __init__(self, dataset: ImageDataset, features: Mapping[str, Tensor], **options: Any) -> None:
-        super().__init__(scene=make_scene(dataset, features, **options))
+    def __init__(
+        self,
+        dataset: ImageDataset,
+        features: Mapping[str, Tensor],
+        pictures: Mapping[str, Tensor] | None = None,
+        method: ProjectionMethod = "umap",
+        film: Film | None = None,
+        metric: tuple[str, Tensor] | None = None,
+        title: str | None = None,
+    ) -> None:
+        super().__init__(scene=make_scene(dataset, features, pictures, method, film, metric, title))
 
     def save(self, path: str | Path) -> None:
         """Write the explorer as one HTML file, to open in any browser without a network."""
@@ -81,75 +93,102 @@ def make_scene(
     pictures: Mapping[str, Tensor] | None = None,
     method: ProjectionMethod = "umap",
     film: Film | None = None,
-    metric: Mapping[str, Tensor] | None = None,
+    metric: tuple[str, Tensor] | None = None,
     title: str | None = None,
 ) -> Scene:
-    """What an explorer shows; arguments as for `Explorer`, and a title.
+    """Project the features and pack everything that an explorer shows. The arguments are those of `Explorer`.
 
     Raises:
-        SimCLRError: no image, no features, too many images for a browser, features that are not finite, or not one
-            row an image.
+        SimCLRError: if there is no image or no features, if there are too many images for a browser, or if features,
+            metric or film do not fit the images or are not finite.
     """
-    count = len(dataset)
+    _check_features(dataset, features)
+    if film:
+        _check_film(film, features, len(dataset))
+        pictures = {**(pictures or {}), film.name: film.points[-1]}  # the picture is where the film ends
+    pictures = pictures or {}
+    labels = dataset.labels.cpu()
+    side = _thumbnail_side(dataset)
+    columns = math.ceil(math.sqrt(len(dataset)))
+    return {
+        "title": shown(title or dataset.name),
+        "method": method,
+        "classes": [shown(name) for name in dataset.classes],
+        "colors": list(OKABE_ITO.values()),
+        "labels": _bytes(labels, torch.int16),
+        "side": side,
+        "columns": columns,
+        "sprite": _sprite(dataset.images.cpu(), side, columns),
+        "views": [
+            _view(name, rows.float().cpu(), pictures.get(name), method, labels) for name, rows in features.items()
+        ],
+        "metric": _metric(*metric, len(dataset)) if metric else None,
+        "film": _film(film) if film else None,
+    }
+
+
+def _thumbnail_side(dataset: ImageDataset) -> int:
+    return min(dataset.image_size, THUMBNAIL)
+
+
+def _check_features(dataset: ImageDataset, features: Mapping[str, Tensor]) -> None:
+    """Raise an error where the explorer cannot show these images and features."""
+    count, side = len(dataset), _thumbnail_side(dataset)
     if count == 0 or not features:
         raise SimCLRError("an explorer needs at least one image and one kind of features.")
-    side = min(dataset.image_size, THUMBNAIL)
-    most = (SPRITE // side) ** 2
-    if count > most:
+    limit = (SPRITE // side) ** 2
+    if count > limit:
         raise SimCLRError(
-            f"an explorer holds at most {most:,} images of {side} pixels, not {count:,}: take a part of them, "
+            f"an explorer holds at most {limit:,} images of {side} pixels, not {count:,}: take a part of them, "
             "dataset.subset(…), and the same rows of the features."
         )
     for name, rows in features.items():
         if rows.ndim != 2 or len(rows) != count:
-            raise SimCLRError(f"{name}: features must be [{count}, D], a row an image, not {list(rows.shape)}.")
+            raise SimCLRError(f"{name}: features must be [{count}, D], one row per image, not {list(rows.shape)}.")
         if not rows.isfinite().all():
             bad = (~rows.isfinite().all(dim=1)).nonzero().flatten()
             raise SimCLRError(f"{name}: {len(bad)} features are not finite, the first in row {int(bad[0])}.")
-    if film and (film.name not in features or film.points.shape[1:] != (count, 2)):
-        raise SimCLRError(f"the film of {film.name!r} must be of one of the features, with a point an image.")
-    for name, values in (metric or {}).items():
-        if values.shape != (count,) or not values.isfinite().all():
-            raise SimCLRError(f"{name}: a metric must be [{count}] finite numbers, not {list(values.shape)}.")
-    pictures = {**(pictures or {}), **({film.name: film.points[-1]} if film else {})}  # where the film ends
-    columns = math.ceil(math.sqrt(count))
-    labels = dataset.labels.cpu()
-    scene: Scene = {
-        "title": title or dataset.name,
-        "method": method,
-        "classes": dataset.classes,
-        "colors": list(OKABE_ITO.values()),
-        "labels": _bytes(labels, torch.int16),
-        "indices": _bytes(torch.arange(count), torch.int32),
-        "side": side,
-        "columns": columns,
-        "sprite": _sprite(dataset.images.cpu(), side, columns),
-        "sprite_type": "image/jpeg",
-        "views": [
-            _view(name, rows.float().cpu(), pictures.get(name), method, labels) for name, rows in features.items()
-        ],
-        "metric": None,
-        "film": None,
+
+
+def _check_film(film: Film, features: Mapping[str, Tensor], count: int) -> None:
+    """Raise an error where the film does not show one of the features, or not all ``count`` images."""
+    if film.name not in features:
+        raise SimCLRError(f"the film shows {film.name!r}, which must be one of the features: {', '.join(features)}.")
+    if film.points.shape[1:] != (count, 2):
+        raise SimCLRError(f"the film must have points [frames, {count}, 2], not {list(film.points.shape)}.")
+
+
+def _metric(name: str, values: Tensor, count: int) -> Scene:
+    """A quantity [N] with its range, which the colours span."""
+    if values.shape != (count,) or not values.isfinite().all():
+        raise SimCLRError(f"{name}: a metric must be [{count}] finite numbers, not {list(values.shape)}.")
+    return {
+        "name": shown(name),
+        "values": _bytes(values, torch.float32),
+        "low": float(values.min()),
+        "high": float(values.max()),
     }
-    for name, values in (metric or {}).items():
-        low, high = float(values.min()), float(values.max())
-        scene["metric"] = {"name": name, "values": _bytes(values, torch.float32), "low": low, "high": high}
-    if film:
-        scene["film"] = {
-            "view": film.name,
-            "captions": film.captions,
-            "points": _bytes(_onto(film.points, pictures[film.name]), torch.float32),
-        }
-    return scene
+
+
+def _film(film: Film) -> Scene:
+    """The frames, in the coordinates of the picture that they end with."""
+    return {
+        "view": shown(film.name),
+        "captions": [shown(caption) for caption in film.captions],
+        "points": _bytes(_in_square(film.points, film.points[-1]), torch.float32),
+    }
 
 
 def kinds_of_features(model: SimCLR, config: TrainConfig, images: ImageDataset) -> dict[str, Tensor]:
-    """h and z of a pretrained model, the pixels, and h of the same network with random weights: name → [N, D].
+    """Four kinds of features: h and z of a pretrained model, h of the same network with random weights, and the pixels.
 
     Args:
-        model: in evaluation mode.
-        config: the settings that it was trained with.
-        images: N of them.
+        model: the pretrained model, in evaluation mode.
+        config: the settings that the model was trained with.
+        images: N images.
+
+    Returns:
+        name → float [N, D].
     """
     device = next(model.parameters()).device
     with initial_weights(config.seed):
@@ -166,18 +205,18 @@ def kinds_of_features(model: SimCLR, config: TrainConfig, images: ImageDataset) 
 
 
 def _view(name: str, features: Tensor, points: Tensor | None, method: ProjectionMethod, labels: Tensor) -> Scene:
-    """One kind of features: where the points lie, their true neighbours, and how far to trust the picture."""
+    """One kind of features [N, D]: its points, their true neighbours, and how far to trust the picture."""
     count = len(features)
     if points is None:
         points = project(features, method) if count > 3 else torch.linspace(-1, 1, 2 * count).reshape(count, 2)
     k = min(NEIGHBORS, count - 1)
-    similarity, neighbors = _nearest(F.normalize(features, dim=1), k, lambda some, all_: some @ all_.T)
-    _, near = _nearest(points, k, lambda some, all_: -torch.cdist(some, all_))
-    invented = count <= 3  # too few to project: their places say nothing
+    similarity, neighbors = _nearest(F.normalize(features, dim=1), k, lambda part, whole: part @ whole.T)
+    _, near = _nearest(points, k, lambda part, whole: -torch.cdist(part, whole))
+    invented = count <= 3  # so few points cannot be projected: their places mean nothing
     shared = (neighbors[:, :, None] == near[:, None, :]).any(dim=2).float().mean() if k else torch.zeros(())
     return {
-        "name": name,
-        "points": _bytes(_to_square(points), torch.float32),
+        "name": shown(name),
+        "points": _bytes(_in_square(points, points), torch.float32),
         "k": k,
         "neighbors": _bytes(neighbors, torch.int32),
         "similarity": _bytes(similarity, torch.float32),
@@ -188,46 +227,50 @@ def _view(name: str, features: Tensor, points: Tensor | None, method: Projection
 
 
 def _nearest(points: Tensor, k: int, closeness: Callable[[Tensor, Tensor], Tensor]) -> tuple[Tensor, Tensor]:
-    """Closeness [N, k] and row [N, k] of the k others that are closest to each of the points [N, D].
+    """The k other points that are closest to each point.
 
     Args:
-        points: N of them.
-        k: how many.
-        closeness: from some of the points [M, D] and all of them [N, D] to [M, N].
+        points: float [N, D].
+        k: number of neighbours.
+        closeness: maps a part of the points [M, D] and all of them [N, D] to float [M, N].
+
+    Returns:
+        closeness of the neighbours, float [N, k], and their rows, int64 [N, k].
     """
     found = []
     for start in range(0, len(points), CHUNK):
         close = closeness(points[start : start + CHUNK], points)
-        close[torch.arange(len(close)), torch.arange(start, start + len(close))] = -torch.inf  # not to itself
+        rows = torch.arange(len(close))
+        close[rows, start + rows] = -torch.inf  # no point is its own neighbour
         found.append(close.topk(k, dim=1))
     return torch.cat([part.values for part in found]), torch.cat([part.indices for part in found])
 
 
 def _vote(labels: Tensor, similarity: Tensor) -> Tensor:
-    """What the neighbours say by majority, the more similar ones where votes are equal: int64 [N, k] → [N].
+    """The class that most neighbours have; where votes are equal, the class of the more similar neighbours.
 
-    −1 where none of them has a label.
+    Args:
+        labels: int64 [N, k], the neighbours' classes, −1 without a label.
+        similarity: float [N, k].
+
+    Returns:
+        int64 [N]: classes; −1 where no neighbour has a label.
     """
     if not (labels >= 0).any():
         return torch.full((len(labels),), -1)
-    weight = torch.where(labels >= 0, 1 + 1e-3 * similarity, 0.0)  # an unlabelled one says nothing
+    weight = torch.where(labels >= 0, 1 + 1e-3 * similarity, 0.0)
     votes = torch.zeros(len(labels), int(labels.max()) + 1).scatter_add_(1, labels.clamp(min=0), weight)
     return torch.where(votes.amax(dim=1) > 0, votes.argmax(dim=1), -1)
 
 
-def _to_square(points: Tensor) -> Tensor:
-    """An embedding [N, 2], centred, into −1…1."""
-    return _onto(points[None], points)[0]
-
-
-def _onto(frames: Tensor, picture: Tensor) -> Tensor:
-    """A film's frames [F, N, 2] in the square of the picture that it ends with."""
+def _in_square(points: Tensor, picture: Tensor) -> Tensor:
+    """Points [..., N, 2], moved and scaled as ``picture`` [N, 2] must be to fill the square from −1 to 1."""
     middle = (picture.amax(dim=0) + picture.amin(dim=0)) / 2
-    return (frames - middle) / (picture - middle).abs().max().clamp(min=1e-9)
+    return (points - middle) / (picture - middle).abs().max().clamp(min=1e-9)
 
 
 def _sprite(images: Tensor, side: int, columns: int) -> bytes:
-    """All images in one JPEG, ``columns`` in a row, each ``side`` pixels wide and high."""
+    """All images in one JPEG file, ``columns`` in a row, each ``side`` pixels wide and high."""
     if tuple(images.shape[-2:]) != (side, side):
         size = max(images.shape[-2:])
         bottom, right = size - images.shape[-2], size - images.shape[-1]
@@ -238,7 +281,8 @@ def _sprite(images: Tensor, side: int, columns: int) -> bytes:
     sheet[: len(images)] = images
     sheet = sheet.view(lines, columns, 3, side, side).permute(0, 3, 1, 4, 2).reshape(lines * side, columns * side, 3)
     buffer = io.BytesIO()
-    Image.fromarray(sheet.numpy()).save(buffer, "JPEG", quality=88, subsampling=0)  # neighbours must not mix colours
+    # Chroma subsampling would mix the colours of neighbouring images.
+    Image.fromarray(sheet.numpy()).save(buffer, "JPEG", quality=88, subsampling=0)
     return buffer.getvalue()
 
 
@@ -248,7 +292,7 @@ def _bytes(values: Tensor, dtype: torch.dtype) -> bytes:
 
 def html_fragment(scene: Scene) -> str:
     """An explorer as a part of an HTML page: style, data and script."""
-    data = json.dumps(_as_text(scene), ensure_ascii=False).replace("<", "\\u003c")  # nothing may end the script early
+    data = json.dumps(_as_text(scene), ensure_ascii=False).replace("<", "\\u003c")  # no name may end the script early
     script = (HERE / "explorer.js").read_text(encoding="utf-8")
     style = (HERE / "explorer.css").read_text(encoding="utf-8")
     name = "explorer-" + hashlib.blake2b(data.encode(), digest_size=4).hexdigest()  # a page may hold several
@@ -274,7 +318,7 @@ def html_page(scene: Scene) -> str:
 
 
 def _as_text(value: Any) -> Any:
-    """The same with bytes as base64, for JSON."""
+    """A part of a scene with its bytes as base64 text, for JSON."""
     if isinstance(value, bytes):
         return base64.b64encode(value).decode()
     if isinstance(value, dict):

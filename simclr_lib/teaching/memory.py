@@ -1,4 +1,4 @@
-"""How much memory a computation holds at its peak, on any machine: by watching every tensor that PyTorch makes."""
+"""The peak memory of a computation, measured on any machine by watching every tensor that PyTorch makes."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from torch.utils._pytree import tree_leaves
 
 
 class _Watch(TorchDispatchMode):
-    """Counts the bytes of storages that were made under it and are still there."""
+    """Counts the bytes of the storages that were allocated while it was active and are still in use."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.now = self.peak = 0
-        self.known: set[int] = set()
+        self.current = self.peak = 0  # bytes
+        self.known: set[int] = set()  # addresses
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         output = func(*args, **(kwargs or {}))
-        before = {storage.data_ptr() for storage in _storages((args, kwargs))}  # views, and what is changed in place
-        for storage in _storages(output):
-            if storage.data_ptr() not in before and storage.data_ptr() not in self.known:
+        inputs = {storage.data_ptr() for storage in _storages((args, kwargs))}
+        for storage in _storages(output):  # a view, or a tensor changed in place, shares the storage of an input
+            if storage.data_ptr() not in inputs and storage.data_ptr() not in self.known:
                 self._count(storage)
         return output
 
     def _count(self, storage: torch.UntypedStorage) -> None:
         address, size = storage.data_ptr(), storage.nbytes()
         self.known.add(address)
-        self.now += size
-        self.peak = max(self.peak, self.now)
+        self.current += size
+        self.peak = max(self.peak, self.current)
         weakref.finalize(storage, self._freed, address, size)
 
     def _freed(self, address: int, size: int) -> None:
         self.known.discard(address)
-        self.now -= size
+        self.current -= size
 
 
 def _storages(values: Any) -> list[torch.UntypedStorage]:
@@ -44,7 +44,10 @@ def _storages(values: Any) -> list[torch.UntypedStorage]:
 
 
 def peak_bytes(work: Callable[[], object]) -> int:
-    """Most bytes that the tensors made in ``work`` held at one time. What one operation uses within is not seen."""
+    """The largest number of bytes that the tensors made in ``work`` hold at one time.
+
+    Memory that a single operation allocates and frees within itself is not seen.
+    """
     with _Watch() as watch:
         work()
     return watch.peak

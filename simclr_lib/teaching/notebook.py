@@ -1,4 +1,4 @@
-"""What notebook cells call: pictures with alternative text, results files, a picture that sliders change."""
+"""Helpers for notebook cells: pictures with alternative text, results files, and pictures that sliders change."""
 
 from __future__ import annotations
 
@@ -15,15 +15,20 @@ from matplotlib.figure import Figure
 from simclr_lib.errors import SimCLRError
 from simclr_lib.results import Result
 from simclr_lib.teaching.report import png_bytes
+from simclr_lib.teaching.style import shown
 
-WIDTH = 860  # pixels of a picture on the page, at most
+WIDTH = 860  # largest width of a picture on the page, in pixels
 
 
 def show(figure: Figure, alt: str) -> None:
-    """Display a figure as PNG, with its description for readers who cannot see it."""
+    """Display a figure as PNG, with a description for readers who cannot see it.
+
+    Raises:
+        SimCLRError: if the description ``alt`` is empty.
+    """
     if not alt.strip():
-        raise SimCLRError("every picture needs an alternative text: say what is to be seen.")
-    display(Image(png_bytes(figure), width=_width(figure), alt=alt))
+        raise SimCLRError("every picture needs an alternative text: describe what it shows.")
+    display(Image(png_bytes(figure), width=_width(figure), alt=shown(alt)))
 
 
 def _width(figure: Figure) -> int:
@@ -44,7 +49,10 @@ def load_results(name: str) -> dict[str, Any]:
 
 
 def run_folder(name: str) -> Path:
-    """``runs/name`` below the notebook; a temporary folder where nothing may be written, and a line says so."""
+    """Make the folder ``runs/name`` beside the notebook.
+
+    Where nothing may be written, it is a temporary folder instead, and a printed line says so.
+    """
     folder = Path("runs") / name
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -58,15 +66,15 @@ def run_folder(name: str) -> Path:
 
 def _hidden(text: str) -> str:
     """HTML that screen readers read and nobody sees."""
-    return f'<span style="position:absolute;width:1px;height:1px;overflow:hidden">{escape(text)}</span>'
+    return f'<span style="position:absolute;width:1px;height:1px;overflow:hidden">{escape(shown(text))}</span>'
 
 
 class LivePicture(widgets.VBox):
-    """A picture that is drawn anew whenever it is called, in place: for training curves.
+    """A picture that every call draws again in the same place, such as a training curve.
 
     Args:
-        draw: from whatever it is called with to a figure.
-        alt: what the picture shows, in words.
+        draw: maps the arguments of the call to a figure.
+        alt: description of the picture.
     """
 
     def __init__(self, draw: Callable[..., Figure], alt: str) -> None:
@@ -79,16 +87,16 @@ class LivePicture(widgets.VBox):
         figure = self.draw(*arguments)
         self.picture.value = png_bytes(figure)
         self.picture.width = str(_width(figure))
-        self.children = self.described  # from now on there is something to see
+        self.children = self.described  # before the first call there is nothing to see
 
 
 class Panel(widgets.VBox):
-    """Controls above one picture, which they redraw in place: nothing flickers, no figure is left open.
+    """Controls above one picture, which they redraw in place: nothing flickers and no figure stays open.
 
     Args:
-        draw: from the controls' values, by name, to (figure, one line of text).
-        alt: what the picture shows, in words; it stands below it, for screen readers.
-        controls: widgets with a ``value``, by the name of ``draw``'s argument.
+        draw: maps the values of the controls, passed by name, to (figure, one line of text).
+        alt: description of the picture, for screen readers.
+        controls: widgets with a ``value``, each under the name of an argument of ``draw``.
     """
 
     def __init__(self, draw: Callable[..., tuple[Figure, str]], alt: str, **controls: widgets.ValueWidget) -> None:
@@ -100,14 +108,14 @@ class Panel(widgets.VBox):
             if "continuous_update" in control.traits():
                 control.layout.width = "26rem"
             control.observe(self._redraw, "value")
-        self.picture = widgets.Image(format="png")  # no tooltip: JupyterLab's view of a picture fails with one
+        self.picture = widgets.Image(format="png")  # without a tooltip, which JupyterLab cannot show
         self.caption = widgets.HTML()
         rows = widgets.Box(list(controls.values()), layout=widgets.Layout(flex_flow="row wrap"))
         super().__init__([rows, self.picture, self.caption])
         self._redraw()
 
     def show(self, **values: Any) -> None:
-        """Display what the panel shows with these values, as a picture that needs no kernel."""
+        """Display the panel's picture for these values of its controls. The displayed picture needs no kernel."""
         before = {name: self.controls[name].value for name in values}
         for name, value in values.items():
             self.controls[name].value = value
@@ -121,4 +129,4 @@ class Panel(widgets.VBox):
         self.picture.value = png_bytes(figure)
         self.picture.width = str(_width(figure))
         self.text = text
-        self.caption.value = f'<span aria-live="polite">{escape(text)}</span>{_hidden(self.alt)}'
+        self.caption.value = f'<span aria-live="polite">{escape(shown(text))}</span>{_hidden(self.alt)}'

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import ipywidgets as widgets
@@ -17,17 +17,17 @@ from simclr_lib.data.emblems import CLASSES
 from simclr_lib.evaluation import labels_needed
 from simclr_lib.seeding import seeded
 from simclr_lib.teaching.notebook import Panel
-from simclr_lib.teaching.plots import INK, SOURCE_STYLE, new_figure, tidy, tile
-from simclr_lib.teaching.style import OKABE_ITO
+from simclr_lib.teaching.plots import INK, NO_CLASS, SOURCE_STYLE, new_figure, tidy, tile
+from simclr_lib.teaching.style import OKABE_ITO, drawn
 
-VIEWS, VIEWS_A_ROW = 24, 8
+VIEWS, VIEWS_PER_ROW = 24, 8
 
 
 def augmentation_panel(dataset: ImageDataset) -> Panel:
-    """Every parameter of the augmentations, and 24 views of one image.
+    """A slider for every parameter of the augmentations, above 24 views of one image.
 
-    With "same randomness" the random draws stay as they are while a slider moves; without it every change draws anew,
-    and "resample" always does.
+    With "same randomness" the random draws stay as they are while a slider moves. Without it every change makes new
+    draws, and "resample" always does.
     """
 
     def draw(
@@ -54,17 +54,14 @@ def augmentation_panel(dataset: ImageDataset) -> Panel:
             "blur_sigma": blur_sigma,
         }
         augment = SimCLRAugment(dataset.image_size, **settings)  # type: ignore[arg-type]
-        # Another stream for every setting: so a change draws anew, and yet the same position shows the same picture.
+        # Each setting has a random stream of its own: a change makes new draws, and going back shows the old picture.
         stream: tuple[int | str, ...] = (resample,) if same_randomness else (resample, *map(str, settings.values()))
         height, width = dataset.images.shape[-2:]
         params = augment.sample(VIEWS, height, width, seeded(0, "panel", *stream))
         original = dataset.images[image : image + 1]
         views = augment.apply(original.expand(VIEWS, -1, -1, -1), params)
-        figure, (left, right) = new_figure(9, 3.1, 1, 2, width_ratios=[1, 2.75])
-        tile(left, original.float() / 255, columns=1)
-        left.set_title(dataset.classes[int(dataset.labels[image])], fontsize=10, color=INK)
-        tile(right, views, columns=VIEWS_A_ROW)
-        right.set_title(f"{VIEWS} views", fontsize=10, color=INK)
+        label = int(dataset.labels[image])
+        figure = _draw_views(original, dataset.classes[label] if label >= 0 else NO_CLASS, views)
         area = (params.box[:, 2] * params.box[:, 3]).float().mean() / dataset.images[0, 0].numel()
         text = (
             f"mean crop: {area:.0%} of the image; {int(params.flip.sum())} of {VIEWS} flipped, "
@@ -72,30 +69,47 @@ def augmentation_panel(dataset: ImageDataset) -> Panel:
         )
         return figure, text
 
-    defaults = SimCLRAugment()
-    step = {"min": 0.0, "max": 1.0, "step": 0.05}
     return Panel(
         draw,
         "An image, and 24 random views of it under the chosen settings.",
         image=widgets.IntSlider(3, 0, min(len(dataset), 100) - 1),
-        crop_area=widgets.FloatRangeSlider(value=defaults.crop_scale, min=0.02, max=1.0, step=0.02),
-        log2_ratio=widgets.FloatRangeSlider(value=(-0.4, 0.4), min=-1.0, max=1.0, step=0.1),
-        flip_prob=widgets.FloatSlider(defaults.flip_prob, **step),
-        color_strength=widgets.FloatSlider(defaults.color_strength, min=0.0, max=2.0, step=0.1),
-        color_prob=widgets.FloatSlider(defaults.color_prob, **step),
-        gray_prob=widgets.FloatSlider(defaults.gray_prob, **step),
-        blur_prob=widgets.FloatSlider(defaults.blur_prob, **step),
-        blur_sigma=widgets.FloatRangeSlider(value=defaults.blur_sigma, min=0.01, max=3.0, step=0.01),
+        **_augmentation_sliders(),
         same_randomness=widgets.Checkbox(True, indent=False),
         resample=widgets.BoundedIntText(0, 0, 999),
     )
 
 
+def _draw_views(original: Tensor, name: str, views: Tensor) -> Figure:
+    """An image, uint8 [1, 3, H, W], with the name of its class, beside its views, float [V, 3, S, S] in [0, 1]."""
+    figure, (left, right) = new_figure(9, 3.1, 1, 2, width_ratios=[1, 2.75])
+    tile(left, original.float() / 255, columns=1)
+    left.set_title(drawn(name), fontsize=10, color=INK)
+    tile(right, views, columns=VIEWS_PER_ROW)
+    right.set_title(f"{len(views)} views", fontsize=10, color=INK)
+    return figure
+
+
+def _augmentation_sliders() -> dict[str, widgets.ValueWidget]:
+    """A slider for every parameter of `SimCLRAugment`, at its default."""
+    defaults = SimCLRAugment()
+    probability = {"min": 0.0, "max": 1.0, "step": 0.05}
+    return {
+        "crop_area": widgets.FloatRangeSlider(value=defaults.crop_scale, min=0.02, max=1.0, step=0.02),
+        "log2_ratio": widgets.FloatRangeSlider(value=(-0.4, 0.4), min=-1.0, max=1.0, step=0.1),
+        "flip_prob": widgets.FloatSlider(defaults.flip_prob, **probability),
+        "color_strength": widgets.FloatSlider(defaults.color_strength, min=0.0, max=2.0, step=0.1),
+        "color_prob": widgets.FloatSlider(defaults.color_prob, **probability),
+        "gray_prob": widgets.FloatSlider(defaults.gray_prob, **probability),
+        "blur_prob": widgets.FloatSlider(defaults.blur_prob, **probability),
+        "blur_sigma": widgets.FloatRangeSlider(value=defaults.blur_sigma, min=0.01, max=3.0, step=0.01),
+    }
+
+
 def temperature_panel(embeddings: Tensor, sweep: Mapping[str, Any]) -> Panel:
-    """Which negatives push an anchor, as τ changes; beside it, what τ did to a measured pretraining.
+    """The share of each negative in the push on an anchor, for any τ, beside the measured effect of τ on pretraining.
 
     Args:
-        embeddings: unit vectors [2N, D], first views, then second views.
+        embeddings: unit vectors, float [2N, D], first all first views, then all second views.
         sweep: the results file of ``simclr sweep temperature``.
     """
     n = len(embeddings) // 2
@@ -109,34 +123,9 @@ def temperature_panel(embeddings: Tensor, sweep: Mapping[str, Any]) -> Panel:
         others[[anchor, (anchor + n) % (2 * n)]] = False
         negatives = similarity[anchor][others].sort(descending=True).values  # [2N − 2]
         weights = torch.softmax(negatives / temperature, dim=0)
-        positive = similarity[anchor, (anchor + n) % (2 * n)]
+        positive = float(similarity[anchor, (anchor + n) % (2 * n)])
         effective = float(torch.special.entr(weights).sum().exp())
-        figure, (left, middle, right) = new_figure(9, 3.1, 1, 3)
-        left.hist(negatives, bins=30, range=(-1, 1), color=OKABE_ITO["sky blue"], label="negatives")
-        left.axvline(float(positive), color=OKABE_ITO["bluish green"], lw=2.5, label="partner")
-        left.set(xlabel="cosine similarity to the anchor", ylabel="embeddings", xlim=(-1, 1))
-        left.legend(frameon=False, fontsize=8, loc="upper left")
-        ranks = range(1, len(weights) + 1)
-        middle.plot(ranks, weights.cumsum(0), color=OKABE_ITO["vermillion"], lw=2)
-        middle.set(
-            xscale="log",
-            xlabel="most similar negatives",
-            ylabel="their share of the push",
-            xlim=(1, None),
-            ylim=(0, 1.02),
-        )
-        right.errorbar(
-            list(measured),
-            [f["mean"] for f in measured.values()],
-            [f["std"] for f in measured.values()],
-            color=OKABE_ITO["blue"],
-            marker="o",
-            capsize=3,
-        )
-        right.axvline(temperature, color=OKABE_ITO["orange"], ls="--", lw=2)
-        right.set(xscale="log", xlabel="τ", ylabel="accuracy of a linear head", ylim=(0, 1))
-        for axes in (left, middle, right):
-            tidy(axes)
+        figure = _draw_temperature(negatives, positive, weights, measured, temperature)
         text = (
             f"τ = {temperature:.3g}: the effective number of negatives is {effective:.1f} of {len(weights)}; the "
             f"hardest one does {weights[0]:.0%} of the pushing."
@@ -148,35 +137,65 @@ def temperature_panel(embeddings: Tensor, sweep: Mapping[str, Any]) -> Panel:
         "Left: similarities of an anchor's negatives and of its partner. Middle: the share of the negatives' push that "
         "the most similar ones have. Right: measured accuracy against temperature, with the chosen one marked.",
         anchor=widgets.IntSlider(5, 0, n - 1),
-        # From 0.02 to 2, twenty steps for each factor of ten, so that 0.2 is one of them.
+        # The slider goes from 0.02 to 2 in twenty steps for each factor of ten, so that 0.2 is one of its values.
         temperature=widgets.FloatLogSlider(
             value=0.2, base=10, min=math.log10(0.02), max=math.log10(2), step=0.05, readout_format=".3g"
         ),
     )
 
 
+def _draw_temperature(
+    negatives: Tensor, positive: float, weights: Tensor, measured: Mapping[float, Mapping], temperature: float
+) -> Figure:
+    """The similarities of an anchor's negatives and partner, the negatives' push, and measured accuracies.
+
+    Args:
+        negatives: similarities to the anchor in descending order, float [2N − 2].
+        positive: similarity of the partner to the anchor.
+        weights: share of each negative in the push, float [2N − 2].
+        measured: temperature → {"mean", "std"} of the accuracy.
+        temperature: the chosen temperature.
+    """
+    figure, (left, middle, right) = new_figure(9, 3.1, 1, 3)
+    left.hist(negatives, bins=30, range=(-1, 1), color=OKABE_ITO["sky blue"], label="negatives")
+    left.axvline(positive, color=OKABE_ITO["bluish green"], lw=2.5, label="partner")
+    left.set(xlabel="cosine similarity to the anchor", ylabel="embeddings", xlim=(-1, 1))
+    left.legend(frameon=False, fontsize=8, loc="upper left")
+    middle.plot(range(1, len(weights) + 1), weights.cumsum(0), color=OKABE_ITO["vermillion"], lw=2)
+    middle.set(xscale="log", xlim=(1, None), ylim=(0, 1.02))
+    middle.set(xlabel="most similar negatives", ylabel="their share of the push")
+    means = [accuracy["mean"] for accuracy in measured.values()]
+    deviations = [accuracy["std"] for accuracy in measured.values()]
+    right.errorbar(list(measured), means, deviations, color=OKABE_ITO["blue"], marker="o", capsize=3)
+    right.axvline(temperature, color=OKABE_ITO["orange"], ls="--", lw=2)
+    right.set(xscale="log", xlabel="τ", ylabel="accuracy of a linear head", ylim=(0, 1))
+    for axes in (left, middle, right):
+        tidy(axes)
+    return figure
+
+
 def labels_panel(sweep: Mapping[str, Any]) -> Panel:
-    """How many labels each way of training needs for an accuracy of one's choice.
+    """The number of labels that each way of training needs for a chosen accuracy.
 
     Args:
         sweep: the results file of ``simclr sweep labels``.
     """
-    measured: dict[str, dict[float, Mapping]] = {}  # source → labels per class → figure
+    measured: dict[str, dict[float, Mapping]] = {}  # source → labels per class → accuracy
     for source, row in sweep["results"].items():
-        few = {column.removeprefix("labels_"): figure for column, figure in row.items()}
-        measured[source] = {float(labels): figure for labels, figure in few.items() if labels.isdecimal()}
+        few = {column.removeprefix("labels_"): accuracy for column, accuracy in row.items()}
+        measured[source] = {float(labels): accuracy for labels, accuracy in few.items() if labels.isdecimal()}
         measured[source][sweep["num_train"] / len(CLASSES)] = row["labels_all"]
 
     def draw(target: float) -> tuple[Figure, str]:
         figure, (axes,) = new_figure(8.5, 4)
         needed = {}
-        for source, figures in measured.items():
+        for source, accuracies in measured.items():
             color, marker, line = SOURCE_STYLE[source]
-            means = {labels: f["mean"] for labels, f in figures.items()}
+            means = {labels: accuracy["mean"] for labels, accuracy in accuracies.items()}
             axes.errorbar(
                 list(means),
                 list(means.values()),
-                [f["std"] for f in figures.values()],
+                [accuracy["std"] for accuracy in accuracies.values()],
                 color=color,
                 marker=marker,
                 ls=line,
@@ -210,39 +229,20 @@ def labels_panel(sweep: Mapping[str, Any]) -> Panel:
 
 
 def scaling_panel(step: Callable[[int, int, float, float, float], Mapping[str, float]]) -> Panel:
-    """How long a training step takes on 1 to 256 processes, by a model, and what it spends that time on.
+    """The time of a training step on 1 to 256 processes according to a model, and the parts of that time.
 
     Args:
-        step: from (processes, images a step, speed of a process's device, GB/s, microseconds a message) to the seconds
-            of each part of a step.
+        step: maps (processes, images per step, speed of each process's device, GB/s, microseconds per message) to the
+            seconds of each part of a step: {"compute", "loss", "exchange"}.
     """
     numbers = [2**k for k in range(9)]
-    styles = {"compute": ("blue", ""), "loss": ("bluish green", ".."), "exchange": ("vermillion", "//")}
 
     def draw(log2_batch: int, device_speed: float, bandwidth: float, latency: float) -> tuple[Figure, str]:
         batch_size = 2**log2_batch
         parts = [step(processes, batch_size, device_speed, bandwidth, latency) for processes in numbers]
         seconds = [sum(part.values()) for part in parts]
-        figure, (left, right) = new_figure(9, 3.3, 1, 2)
-        below = torch.zeros(len(numbers))
-        for name, (color, hatch) in styles.items():
-            share = torch.tensor([part[name] / total for part, total in zip(parts, seconds, strict=True)])
-            left.bar(
-                range(len(numbers)), share, bottom=below, color=OKABE_ITO[color], hatch=hatch, ec="white", label=name
-            )
-            below = below + share
-        left.set_xticks(range(len(numbers)), [str(n) for n in numbers])
-        left.set(xlabel="processes", ylabel="share of a step's time", ylim=(0, 1))
-        left.legend(frameon=False, fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3)
         speed = [batch_size / total for total in seconds]
-        right.plot(numbers, speed, color=OKABE_ITO["blue"], marker="o", label="by the model")
-        right.plot(numbers, [speed[0] * n for n in numbers], color=OKABE_ITO["black"], ls=":", label="if it were free")
-        right.set(xscale="log", yscale="log", xlabel="processes", ylabel="images per second")
-        right.set_xticks(numbers[::2], [str(n) for n in numbers[::2]])
-        right.minorticks_off()
-        right.legend(frameon=False, fontsize=8)
-        for axes in (left, right):
-            tidy(axes)
+        figure = _draw_scaling(numbers, parts, speed)
         best = max(range(len(numbers)), key=speed.__getitem__)
         text = (
             f"{batch_size:,} images a step: {1000 * seconds[0]:,.3g} ms on one process; {1000 * seconds[-1]:,.3g} ms "
@@ -252,7 +252,7 @@ def scaling_panel(step: Callable[[int, int, float, float, float], Mapping[str, f
         return figure, text
 
     def slider(description: str, value: float, lowest: int) -> widgets.FloatLogSlider:
-        """From 10 to the power of ``lowest`` to 1,000."""
+        """A slider from 10 to the power of ``lowest`` to 1,000."""
         return widgets.FloatLogSlider(
             description=description, value=value, base=10, min=lowest, max=3, step=0.25, readout_format=".3g"
         )
@@ -266,3 +266,32 @@ def scaling_panel(step: Callable[[int, int, float, float, float], Mapping[str, f
         bandwidth=slider("bandwidth, GB/s", 10, -1),
         latency=slider("latency, µs", 30, 0),
     )
+
+
+def _draw_scaling(numbers: Sequence[int], parts: Sequence[Mapping[str, float]], speed: Sequence[float]) -> Figure:
+    """Shares of a step's time, and images per second.
+
+    Args:
+        numbers: numbers of processes.
+        parts: the seconds of each part of a step, for each number of processes.
+        speed: images per second, for each number of processes.
+    """
+    figure, (left, right) = new_figure(9, 3.3, 1, 2)
+    styles = {"compute": ("blue", ""), "loss": ("bluish green", ".."), "exchange": ("vermillion", "//")}
+    bottom = torch.zeros(len(numbers))
+    for name, (color, hatch) in styles.items():
+        share = torch.tensor([part[name] / sum(part.values()) for part in parts])
+        left.bar(range(len(numbers)), share, bottom=bottom, color=OKABE_ITO[color], hatch=hatch, ec="white", label=name)
+        bottom = bottom + share
+    left.set_xticks(range(len(numbers)), [str(n) for n in numbers])
+    left.set(xlabel="processes", ylabel="share of a step's time", ylim=(0, 1))
+    left.legend(frameon=False, fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3)
+    right.plot(numbers, speed, color=OKABE_ITO["blue"], marker="o", label="by the model")
+    right.plot(numbers, [speed[0] * n for n in numbers], color=OKABE_ITO["black"], ls=":", label="if it were free")
+    right.set(xscale="log", yscale="log", xlabel="processes", ylabel="images per second")
+    right.set_xticks(numbers[::2], [str(n) for n in numbers[::2]])
+    right.minorticks_off()
+    right.legend(frameon=False, fontsize=8)
+    for axes in (left, right):
+        tidy(axes)
+    return figure

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import matplotlib.pyplot as plt
 import torch
 from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from matplotlib.patches import Rectangle
@@ -14,11 +15,12 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.utils import make_grid
 
-from simclr_lib.teaching.style import MARKERS, OKABE_ITO
+from simclr_lib.teaching.style import MARKERS, OKABE_ITO, drawn
 
 INK = "#222222"
 MAX_LEGEND = 20  # classes that a legend can name and that colours and markers can tell apart
-SOURCE_STYLE = {  # how a source of features is drawn, wherever it is drawn
+NO_CLASS = "no class"
+SOURCE_STYLE = {  # colour, marker and line of each source of features, the same in every figure
     "SimCLR": (OKABE_ITO["blue"], "o", "-"),
     "SimCLR, linear head": (OKABE_ITO["blue"], "o", "-"),
     "SimCLR, fine-tuned": (OKABE_ITO["sky blue"], "P", "-"),
@@ -33,7 +35,7 @@ SOURCE_STYLE = {  # how a source of features is drawn, wherever it is drawn
 def new_figure(
     width: float, height: float, rows: int = 1, columns: int = 1, width_ratios: Sequence[float] | None = None
 ) -> tuple[Figure, list[Axes]]:
-    """A figure of that size in inches, on white, with its axes in reading order."""
+    """A white figure, its size in inches, with its axes in reading order."""
     figure, axes = plt.subplots(
         rows,
         columns,
@@ -44,12 +46,12 @@ def new_figure(
         squeeze=False,
         width_ratios=width_ratios,
     )
-    plt.close(figure)  # it is shown where it is returned, not twice
+    plt.close(figure)  # otherwise a notebook would show it a second time
     return figure, list(axes.flat)
 
 
 def show_image(axes: Axes, image: Tensor, frame: str | None = None) -> None:
-    """Draw one image, [3, H, W] uint8 or float in [0, 1], without ticks; with a coloured frame if given."""
+    """Draw one image, uint8 [3, H, W] or float in [0, 1], without ticks, and with a frame if its colour is given."""
     axes.imshow(image.permute(1, 2, 0).cpu().numpy(), interpolation="nearest")
     axes.set_xticks([])
     axes.set_yticks([])
@@ -60,11 +62,11 @@ def show_image(axes: Axes, image: Tensor, frame: str | None = None) -> None:
 
 
 def plot_views(originals: Tensor, views: Tensor) -> Figure:
-    """Originals in the first column, their random views beside them.
+    """Originals in the first column and their random views beside them.
 
     Args:
-        originals: [R, 3, H, W].
-        views: [R, C, 3, S, S].
+        originals: uint8 [R, 3, H, W], or float in [0, 1].
+        views: float [R, C, 3, S, S] in [0, 1].
     """
     rows, columns = views.shape[:2]
     figure, axes = new_figure(1.0 * (columns + 1), 1.05 * rows, rows, columns + 1)
@@ -78,11 +80,11 @@ def plot_views(originals: Tensor, views: Tensor) -> Figure:
 
 
 def tile(axes: Axes, images: Tensor, columns: int) -> None:
-    """Draw many images of one size in a grid, as one picture: fast enough for a slider.
+    """Draw many images of one size in a grid, as one picture, which is fast enough for a slider.
 
     Args:
         images: float [N, 3, S, S] in [0, 1].
-        columns: images a row.
+        columns: images per row.
     """
     grid = make_grid(images.cpu(), nrow=columns, padding=2, pad_value=1.0)  # [3, rows·(S + 2) + 2, …]
     axes.imshow(grid.permute(1, 2, 0).numpy(), interpolation="nearest")
@@ -92,19 +94,19 @@ def tile(axes: Axes, images: Tensor, columns: int) -> None:
 
 
 def plot_grid(rows: Mapping[str, Tensor], titles: Sequence[str] = ()) -> Figure:
-    """Rows of images, each with its name.
+    """Rows of images, each row with its name.
 
     Args:
         rows: name → float [C, 3, S, S] in [0, 1], all of one shape.
-        titles: of the columns.
+        titles: headings of the columns.
     """
     columns, _, side, _ = next(iter(rows.values())).shape
     lines = max((title.count("\n") + 1 for title in titles), default=0)
     figure, (axes,) = new_figure(1.5 + 0.8 * columns, 0.2 + 0.8 * len(rows) + 0.17 * lines)
     tile(axes, torch.cat(list(rows.values())), columns)
     centers = [2 + side / 2 + i * (side + 2) for i in range(max(len(rows), columns))]
-    axes.set_yticks(centers[: len(rows)], list(rows), fontsize=10, color=INK)
-    axes.set_xticks(centers[: len(titles)], list(titles), fontsize=9, color=INK)
+    axes.set_yticks(centers[: len(rows)], [drawn(name) for name in rows], fontsize=10, color=INK)
+    axes.set_xticks(centers[: len(titles)], [drawn(title) for title in titles], fontsize=9, color=INK)
     axes.xaxis.tick_top()
     axes.tick_params(length=0)
     return figure
@@ -118,14 +120,14 @@ def show_crops(
     second_crops: Tensor | None = None,
     titles: Sequence[str] = (),
 ) -> Figure:
-    """Images with crop boxes on them; below, what is in the boxes.
+    """Images with a crop box on each, and the crops below them.
 
     Args:
-        images: [N, 3, H, W].
+        images: uint8 [N, 3, H, W], or float in [0, 1].
         boxes: int64 [N, 4]: top, left, height, width.
-        crops: [N, 3, S, S].
-        second_boxes, second_crops: of another view of each image.
-        titles: of the images.
+        crops: float [N, 3, S, S] in [0, 1].
+        second_boxes, second_crops: the box and the crop of another view of each image, of the same shapes.
+        titles: headings of the images.
     """
     rows = [(boxes, crops, OKABE_ITO["vermillion"], "-")]
     if second_boxes is not None and second_crops is not None:
@@ -135,7 +137,7 @@ def show_crops(
     for i in range(n):
         show_image(axes[i], images[i])
         if titles:
-            axes[i].set_title(titles[i].replace(" ", "\n", 1), fontsize=8, color=INK)
+            axes[i].set_title(drawn(titles[i]).replace(" ", "\n", 1), fontsize=8, color=INK)
         for row, (box, crop, color, line) in enumerate(rows, 1):
             top, left, height, width = (box[i] - torch.tensor([0.5, 0.5, 0, 0])).tolist()
             axes[i].add_patch(Rectangle((left, top), width, height, fill=False, color=color, lw=2, ls=line))
@@ -144,18 +146,18 @@ def show_crops(
 
 
 def plot_histogram(panels: Mapping[str, tuple[Tensor, Callable[[float], float], tuple[float, float]]]) -> Figure:
-    """Histograms of samples beside the densities that they should have.
+    """Histograms of samples, with the densities that the samples should have.
 
     Args:
         panels: title → (samples [N], density, (lowest, highest value)).
     """
     figure, axes_list = new_figure(9.5, 2.4, 1, len(panels))
     for axes, (title, (samples, density, (low, high))) in zip(axes_list, panels.items(), strict=True):
-        margin = 0.1 * (high - low)  # what lies outside must show
+        margin = 0.1 * (high - low)  # samples outside the range must be visible
         axes.hist(samples, bins=48, range=(low - margin, high + margin), density=True, color=OKABE_ITO["sky blue"])
-        at = torch.linspace(low, high, 100).tolist()
-        axes.plot(at, [density(value) for value in at], color=OKABE_ITO["vermillion"], lw=2, label="specified")
-        axes.set_title(title, fontsize=9, color=INK)
+        values = torch.linspace(low, high, 100).tolist()
+        axes.plot(values, [density(value) for value in values], color=OKABE_ITO["vermillion"], lw=2, label="specified")
+        axes.set_title(drawn(title), fontsize=9, color=INK)
         axes.set_yticks([])
         tidy(axes)
     axes_list[0].legend(frameon=False, fontsize=8)
@@ -163,33 +165,32 @@ def plot_histogram(panels: Mapping[str, tuple[Tensor, Callable[[float], float], 
 
 
 def plot_variants(results: Mapping[str, Mapping[str, Mapping]], column: str, label: str) -> Figure:
-    """The accuracy of each variant of a sweep: a dot a seed, mean and standard deviation.
+    """The accuracy of each variant of a sweep: a dot for every seed, and their mean and standard deviation.
 
     Args:
-        results: variant → column → {"mean", "std", "values"}.
+        results: variant → column → {"mean", "std", "values"}, accuracies from 0 to 1.
         column: the measure to draw.
-        label: what it is.
+        label: the name of that measure, for the axis.
     """
     rows = {name: row[column] for name, row in results.items() if column in row}
     figure, (axes,) = new_figure(7, 0.7 + 0.38 * len(rows))
-    for i, figures in enumerate(rows.values()):
-        axes.plot(figures["values"], [i] * len(figures["values"]), "o", color=OKABE_ITO["sky blue"], ms=5)
-        axes.errorbar(
-            figures["mean"], i, xerr=figures["std"], color=OKABE_ITO["blue"], marker="D", ms=6, capsize=4, lw=2
-        )
-        axes.annotate(f"{figures['mean']:.1%}", (1.01, i), xycoords=("axes fraction", "data"), va="center", fontsize=9)
-    axes.set_yticks(range(len(rows)), list(rows))
-    axes.set(xlim=(0, 1), ylim=(len(rows) - 0.5, -0.5), xlabel=label)  # the first row on top
+    for i, accuracy in enumerate(rows.values()):
+        mean, std, values = accuracy["mean"], accuracy["std"], accuracy["values"]
+        axes.plot(values, [i] * len(values), "o", color=OKABE_ITO["sky blue"], ms=5)
+        axes.errorbar(mean, i, xerr=std, color=OKABE_ITO["blue"], marker="D", ms=6, capsize=4, lw=2)
+        axes.annotate(f"{mean:.1%}", (1.01, i), xycoords=("axes fraction", "data"), va="center", fontsize=9)
+    axes.set_yticks(range(len(rows)), [drawn(name) for name in rows])
+    axes.set(xlim=(0, 1), ylim=(len(rows) - 0.5, -0.5), xlabel=drawn(label))  # the first row on top
     tidy(axes)
     return figure
 
 
 def plot_similarities(similarities: Tensor, views: Tensor) -> Figure:
-    """The matrix of cosine similarities of a batch, its views along the sides, partners framed.
+    """The cosine similarities of a batch as a matrix, with the views along its sides and a frame around each partner.
 
     Args:
-        similarities: [2N, 2N].
-        views: [2N, 3, S, S], the first views, then the second views.
+        similarities: float [2N, 2N].
+        views: float [2N, 3, S, S] in [0, 1], first all first views, then all second views.
     """
     count = len(views)
     figure, (axes,) = new_figure(7.2, 6.4)
@@ -223,8 +224,8 @@ def plot_training(metrics: Sequence[Mapping[str, float]], num_negatives: int) ->
     """Loss and validation kNN accuracy over the epochs.
 
     Args:
-        metrics: a run's lines, as `simclr_lib.training.read_metrics` gives them.
-        num_negatives: 2N − 2; the loss of a network that cannot tell views apart is log(2N − 1).
+        metrics: the records of a run, as `simclr_lib.training.read_metrics` returns them.
+        num_negatives: negatives per anchor, 2N − 2. A network that cannot tell views apart has the loss log(2N − 1).
     """
     figure, (loss_axes, knn_axes) = new_figure(9, 3.2, 1, 2)
     steps = [m for m in metrics if "loss" in m]
@@ -254,23 +255,24 @@ def plot_training(metrics: Sequence[Mapping[str, float]], num_negatives: int) ->
 
 
 def plot_label_efficiency(results: Mapping[str, Mapping[str, Mapping]], budgets: Sequence[int]) -> Figure:
-    """Accuracy against labels per class, one line a source, with the standard deviation as a bar.
+    """Accuracy against labels per class: a line for every source, with the standard deviation as a bar.
 
     Args:
-        results: source → {"labels_all": …, "labels_10": …} of {"mean", "std"}.
-        budgets: labels per class; all labels come last.
+        results: source → {"labels_all": …, "labels_10": …}, each {"mean", "std"} of accuracies from 0 to 1.
+        budgets: labels per class, in ascending order; all labels follow as the last point.
     """
     figure, (axes,) = new_figure(7, 4)
     ticks = [*map(str, budgets), "all"]
-    keys = [*(f"labels_{b}" for b in budgets), "labels_all"]
+    keys = [*(f"labels_{budget}" for budget in budgets), "labels_all"]
     for source, (color, marker, line) in SOURCE_STYLE.items():
-        figures = [(i, results[source][key]) for i, key in enumerate(keys) if key in results.get(source, {})]
-        if not figures:
+        row = results.get(source, {})
+        accuracies = {i: row[key] for i, key in enumerate(keys) if key in row}
+        if not accuracies:
             continue
         axes.errorbar(
-            [i for i, _ in figures],
-            [f["mean"] for _, f in figures],
-            yerr=[f["std"] for _, f in figures],
+            list(accuracies),
+            [accuracy["mean"] for accuracy in accuracies.values()],
+            yerr=[accuracy["std"] for accuracy in accuracies.values()],
             color=color,
             marker=marker,
             ls=line,
@@ -287,22 +289,22 @@ def plot_label_efficiency(results: Mapping[str, Mapping[str, Mapping]], budgets:
 
 
 def plot_by_test_set(results: Mapping[str, Mapping[str, Mapping]], names: Mapping[str, str]) -> Figure:
-    """Accuracy on several test sets: a line a set, a marker a source, with the standard deviation as a bar.
+    """Accuracy on several test sets: a row for every set, a marker for every source, the standard deviation as a bar.
 
     Args:
-        results: source → column → {"mean", "std"}.
-        names: column → what to call that test set.
+        results: source → column → {"mean", "std"}, accuracies from 0 to 1.
+        names: column → the name of that test set.
     """
     sources = [source for source in SOURCE_STYLE if source in results]
     figure, (axes,) = new_figure(8, 1.2 + 0.45 * len(names))
     for number, source in enumerate(sources):
         color, marker, _ = SOURCE_STYLE[source]
-        figures = [results[source][column] for column in names]
-        above = 0.11 * (number - (len(sources) - 1) / 2)  # so that equal values do not hide each other
+        accuracies = [results[source][column] for column in names]
+        shift = 0.11 * (number - (len(sources) - 1) / 2)  # without it equal values would hide each other
         axes.errorbar(
-            [f["mean"] for f in figures],
-            [i + above for i in range(len(names))],
-            xerr=[f["std"] for f in figures],
+            [accuracy["mean"] for accuracy in accuracies],
+            [i + shift for i in range(len(names))],
+            xerr=[accuracy["std"] for accuracy in accuracies],
             color=color,
             marker=marker,
             ls="",
@@ -310,7 +312,7 @@ def plot_by_test_set(results: Mapping[str, Mapping[str, Mapping]], names: Mappin
             capsize=3,
             label=source,
         )
-    axes.set_yticks(range(len(names)), list(names.values()))
+    axes.set_yticks(range(len(names)), [drawn(name) for name in names.values()])
     axes.invert_yaxis()
     axes.set(xlim=(0, 1.02), xlabel="test accuracy")
     tidy(axes)
@@ -319,49 +321,67 @@ def plot_by_test_set(results: Mapping[str, Mapping[str, Mapping]], names: Mappin
 
 
 def plot_embeddings(pictures: Mapping[str, Tensor], labels: Tensor, classes: Sequence[str]) -> Figure:
-    """Scatter plots side by side, colour and marker by class; up to 20 classes are named in a legend.
+    """Scatter plots side by side, with colour and marker by class; a legend names up to 20 classes.
 
     Args:
         pictures: title → float [N, 2].
-        labels: int64 [N].
-        classes: names.
+        labels: int64 [N]; −1 where an image has no label.
+        classes: class names.
     """
     figure, axes_list = new_figure(5.2 * len(pictures), 5.0, 1, len(pictures))
     for axes, (title, points) in zip(axes_list, pictures.items(), strict=True):
-        scatter_classes(axes, points, labels, classes)
-        axes.set_title(title, fontsize=11, color=INK)
+        handles = scatter_classes(axes, points, labels, classes)
+        axes.set_title(drawn(title), fontsize=11, color=INK)
     if len(classes) <= MAX_LEGEND:
-        figure.legend(
-            *axes_list[0].get_legend_handles_labels(),
+        names = [drawn(name) for name in [*classes, NO_CLASS]][: len(handles)]
+        column_width = 0.7 + 0.07 * max(map(len, names))  # inches of a marker and a name at this font size
+        legend = figure.legend(
+            handles,
+            ["class"] * len(handles),
             loc="outside lower center",
-            ncols=min(5, len(classes)),
+            ncols=max(1, min(5, len(handles), int(5.2 * len(pictures) / column_width))),
             frameon=False,
             markerscale=2,
             fontsize=9,
         )
+        # The names come last because older versions of matplotlib leave out entries that begin with "_".
+        for text, name in zip(legend.get_texts(), names, strict=True):
+            text.set_text(name)
     else:
         figure.supxlabel(f"{len(classes)} classes; colours and markers repeat", fontsize=9, color=INK)
     return figure
 
 
-def scatter_classes(axes: Axes, points: Tensor, labels: Tensor, classes: Sequence[str]) -> None:
-    """One scatter a class: colour and marker together tell classes apart, also without colour vision."""
-    colors = list(OKABE_ITO.values())
-    for label, name in enumerate(classes):
-        rows = labels == label
-        axes.scatter(
-            points[rows, 0],
-            points[rows, 1],
-            s=12,
-            color=colors[label % len(colors)],
-            marker=MARKERS[label % len(MARKERS)],
-            alpha=0.75,
-            lw=0,
-            label=name,
+def scatter_classes(axes: Axes, points: Tensor, labels: Tensor, classes: Sequence[str]) -> list[PathCollection]:
+    """Draw each class with a colour and a marker that together tell it apart, also without colour vision.
+
+    Args:
+        axes: the axes to draw on.
+        points: float [N, 2].
+        labels: int64 [N]; points without a label, −1, are grey.
+        classes: class names.
+
+    Returns:
+        The points of each class and, if there are any, those without a label: the handles of a legend.
+    """
+
+    def draw(rows: Tensor, name: str, color: str, marker: str) -> PathCollection:
+        chosen = points[rows]
+        return axes.scatter(
+            chosen[:, 0], chosen[:, 1], s=12, color=color, marker=marker, alpha=0.75, lw=0, label=drawn(name)
         )
+
+    colors = list(OKABE_ITO.values())
+    handles = [
+        draw(labels == label, name, colors[label % len(colors)], MARKERS[label % len(MARKERS)])
+        for label, name in enumerate(classes)
+    ]
+    if (labels < 0).any():
+        handles.append(draw(labels < 0, NO_CLASS, "#999999", "."))
     axes.set_xticks([])
     axes.set_yticks([])
     axes.spines[:].set_color("#cccccc")
+    return handles
 
 
 def plot_neighbors(
@@ -375,10 +395,12 @@ def plot_neighbors(
     """The nearest training images of some test images, in each feature space.
 
     Args:
-        queries: images [Q, 3, H, W], with labels int64 [Q].
-        bank: images [N, 3, H, W], with labels int64 [N].
-        features: name → (features of the queries [Q, D], of the bank [N, D]).
-        count: neighbours a query.
+        queries: test images, uint8 [Q, 3, H, W].
+        query_labels: int64 [Q].
+        bank: training images, uint8 [N, 3, H, W].
+        bank_labels: int64 [N].
+        features: name → (float [Q, D], float [N, D]), the features of the queries and of the bank.
+        count: neighbours per query.
     """
     blocks = len(features)
     columns = 1 + blocks * count
@@ -386,8 +408,8 @@ def plot_neighbors(
     for row in range(len(queries)):
         show_image(axes[row * columns], queries[row], frame=OKABE_ITO["orange"])
     axes[0].set_title("query", fontsize=9, color=INK)
-    for block, (name, (of_queries, of_bank)) in enumerate(features.items()):
-        similarity = F.normalize(of_queries, dim=1) @ F.normalize(of_bank, dim=1).T
+    for block, (name, (query_features, bank_features)) in enumerate(features.items()):
+        similarity = F.normalize(query_features, dim=1) @ F.normalize(bank_features, dim=1).T
         nearest = similarity.topk(count, dim=1).indices  # [Q, count]
         for row in range(len(queries)):
             for rank, index in enumerate(nearest[row].tolist()):
@@ -395,16 +417,16 @@ def plot_neighbors(
                 right = bool(bank_labels[index] == query_labels[row])
                 show_image(cell, bank[index], OKABE_ITO["bluish green" if right else "vermillion"])
                 cell.set_xlabel("✓" if right else "✗", fontsize=8, labelpad=1)
-        axes[1 + block * count + count // 2].set_title(f"nearest by {name}", fontsize=9, color=INK)
+        axes[1 + block * count + count // 2].set_title(f"nearest by {drawn(name)}", fontsize=9, color=INK)
     return figure
 
 
 def plot_confusion(matrix: Tensor, classes: Sequence[str]) -> Figure:
-    """Rows are true classes, columns predicted ones, in per cent of the row.
+    """A confusion matrix in per cent of each row: rows are true classes, columns are predicted classes.
 
     Args:
-        matrix: int64 [C, C] counts.
-        classes: names.
+        matrix: counts, int64 [C, C].
+        classes: C class names.
     """
     share = 100 * matrix / matrix.sum(dim=1, keepdim=True).clamp(min=1)
     figure, (axes,) = new_figure(0.5 * len(classes) + 2.4, 0.5 * len(classes) + 1.6)
@@ -414,14 +436,15 @@ def plot_confusion(matrix: Tensor, classes: Sequence[str]) -> Figure:
             if share[i, j] >= 0.5:
                 color = "white" if share[i, j] > 55 else INK
                 axes.text(j, i, f"{share[i, j]:.0f}", ha="center", va="center", fontsize=8, color=color)
-    axes.set_xticks(range(len(classes)), classes, rotation=45, ha="right")
-    axes.set_yticks(range(len(classes)), classes)
+    names = [drawn(name) for name in classes]
+    axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
+    axes.set_yticks(range(len(names)), names)
     axes.set(xlabel="predicted", ylabel="true")
     return figure
 
 
 def tidy(axes: Axes) -> None:
-    """The house style of a chart: no box, a faint grid behind."""
+    """Give a chart the style of this package: no box, and a faint grid behind the data."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(color="#e5e5e5", lw=0.8)
     axes.set_axisbelow(True)

@@ -1,4 +1,4 @@
-"""What the notebooks train on: emblems in minutes on a CPU ("quick"), or CIFAR-10 on a GPU ("full")."""
+"""Data and settings of the notebooks: emblems, in minutes on a CPU ("quick"), or CIFAR-10 on a GPU ("full")."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from simclr_lib.training import load_pretrained
 
 @dataclass(frozen=True)
 class Profile:
-    """Data, settings and weights of a run through the notebooks.
+    """Data, settings and weights that the notebooks use.
 
     Attributes:
         name: "quick" or "full".
-        recipe: settings of pretraining.
-        supervised: settings of training from scratch with labels.
-        weights: what `pretrained` loads: a name that `load_pretrained` knows, or a run's folder.
-        data_dir: where the images lie, or are downloaded to.
+        recipe: settings for pretraining.
+        supervised: settings for training from scratch with labels.
+        weights: a name that `load_pretrained` knows, or the folder of a run.
+        data_dir: the folder of the images, which are downloaded to it if they are missing.
     """
 
     name: str
@@ -43,10 +43,14 @@ class Profile:
         return load_dataset(self.recipe.dataset, "test", self.data_dir, download=True)
 
     def pretrained(self) -> SimCLR:
-        """A pretrained model: the weights that come with the package, or those that notebook 03 trained."""
+        """Load a model with the weights that come with the package, or with those that notebook 03 trained.
+
+        Raises:
+            SimCLRError: if notebook 03 has not trained any weights yet.
+        """
         if self.name == "full" and not Path(self.weights).exists():
             raise SimCLRError(
-                f"the full profile has no weights yet: run notebook 03 with it; it writes {self.weights}."
+                f"the full profile has no weights yet: run notebook 03 with this profile, which writes {self.weights}."
             )
         return load_pretrained(self.weights)
 
@@ -58,7 +62,11 @@ PROFILES = {
 
 
 def load_profile(name: str) -> Profile:
-    """The profile of that name: "quick" or "full"."""
+    """The profile with this name, "quick" or "full".
+
+    Raises:
+        SimCLRError: if there is no such profile.
+    """
     if name not in PROFILES:
         raise unknown_name("profile", name, PROFILES)
     return PROFILES[name]

@@ -1,4 +1,4 @@
-"""One self-contained HTML page about a run: no network, readable on a phone, on paper and in the dark."""
+"""One HTML page about a run: it needs no network, and reads well on a phone, on paper and in the dark."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from html import escape
 from matplotlib.figure import Figure
 
 from simclr_lib.results import Table, in_words
+from simclr_lib.teaching.style import shown
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1d2430; --soft: #5a6472; --page: #f6f7f9; --card: #fff;
@@ -44,13 +45,13 @@ code { background: var(--page); border: 1px solid var(--line); border-radius: 5p
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure of the report, with what it shows in words.
+    """A figure of the report with its explanation.
 
     Attributes:
         title: heading.
         text: one or two sentences for every reader.
         figure: the matplotlib figure.
-        alt: what is to be seen, for readers who cannot see it.
+        alt: description of the figure for readers who cannot see it.
     """
 
     title: str
@@ -60,7 +61,7 @@ class Picture:
 
 
 def png_bytes(figure: Figure) -> bytes:
-    """The figure as a PNG file's content."""
+    """The content of a PNG file of the figure."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", facecolor="white")
     return buffer.getvalue()
@@ -74,60 +75,63 @@ def html_report(
     pictures: Sequence[Picture],
     facts: Mapping[str, str],
 ) -> str:
-    """A whole page, pictures embedded.
+    """A whole page with embedded pictures.
 
     Args:
         title: heading.
         lead: first paragraph.
-        tiles: (figure, what it is): the headline numbers.
-        blocks: (heading, text, HTML): tables, see `accuracy_table`, and explorers, see
+        tiles: (number, label) of each headline number.
+        blocks: (heading, text, HTML) of each table, see `accuracy_table`, and of each explorer, see
             `simclr_lib.teaching.explorer.html_fragment`.
         pictures: the figures, in order.
-        facts: label → value: how the page was made.
+        facts: label → value, for the table that says how the page was made.
     """
-    parts = [f"<h1>{escape(title)}</h1><p class=soft>{escape(lead)}</p><div class=tiles>"]
-    parts += [f"<div class=tile><b>{escape(value)}</b>{escape(label)}</div>" for value, label in tiles]
+    parts = [f"<h1>{_html(title)}</h1><p class=soft>{_html(lead)}</p><div class=tiles>"]
+    parts += [f"<div class=tile><b>{_html(number)}</b>{_html(label)}</div>" for number, label in tiles]
     parts.append("</div>")
     for heading, text, block in blocks:
-        parts.append(
-            f"<section><h2>{escape(heading)}</h2><p>{escape(text)}</p><div class=scroll>{block}</div></section>"
-        )
+        parts.append(f"<section><h2>{_html(heading)}</h2><p>{_html(text)}</p><div class=scroll>{block}</div></section>")
     for picture in pictures:
         data = base64.b64encode(png_bytes(picture.figure)).decode()
         parts.append(
-            f"<section><h2>{escape(picture.title)}</h2><p>{escape(picture.text)}</p><figure>"
-            f'<img alt="{escape(picture.alt, quote=True)}" src="data:image/png;base64,{data}"></figure></section>'
+            f"<section><h2>{_html(picture.title)}</h2><p>{_html(picture.text)}</p><figure>"
+            f'<img alt="{_html(picture.alt)}" src="data:image/png;base64,{data}"></figure></section>'
         )
     rows = "".join(
-        f"<tr><td>{escape(name)}</td><td style='text-align:left;white-space:normal'>{escape(value)}</td></tr>"
+        f"<tr><td>{_html(name)}</td><td style='text-align:left;white-space:normal'>{_html(value)}</td></tr>"
         for name, value in facts.items()
     )
     parts.append(f"<section><h2>How this page was made</h2><table>{rows}</table></section>")
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{STYLE}</style></head>"
+        f"<title>{_html(title)}</title><style>{STYLE}</style></head>"
         f"<body><main>{''.join(parts)}</main></body></html>\n"
     )
 
 
 def accuracy_table(results: Table, columns: Mapping[str, str]) -> str:
-    """An HTML table of accuracies in per cent, the best of each column in bold.
+    """An HTML table of accuracies in per cent, the best accuracy of each column in bold.
 
     Args:
         results: source → column → accuracy.
-        columns: column → its heading.
+        columns: column → heading; columns that no source has are left out.
     """
-    shown = {key: name for key, name in columns.items() if any(key in row for row in results.values())}
-    best = {key: max(row[key]["mean"] for row in results.values() if key in row) for key in shown}
+    columns = {key: heading for key, heading in columns.items() if any(key in row for row in results.values())}
+    best = {key: max(row[key]["mean"] for row in results.values() if key in row) for key in columns}
     lines = ["<table><thead><tr><th>features</th>"]
-    lines += [f"<th>{escape(name)}</th>" for name in shown.values()]
+    lines += [f"<th>{_html(heading)}</th>" for heading in columns.values()]
     lines.append("</tr></thead><tbody>")
     for source, row in results.items():
-        lines.append(f"<tr><td>{escape(source)}</td>")
-        for key in shown:
+        lines.append(f"<tr><td>{_html(source)}</td>")
+        for key in columns:
             mark = " class=best" if key in row and row[key]["mean"] == best[key] else ""
             lines.append(f"<td{mark}>{in_words(row[key]) if key in row else '–'}</td>")
         lines.append("</tr>")
     lines.append("</tbody></table>")
     return "".join(lines)
+
+
+def _html(text: str) -> str:
+    """Text as a part of an HTML page, also within an attribute."""
+    return escape(shown(text))

@@ -1,5 +1,5 @@
-"""The notebooks' exercises: one module a notebook, each a list of functions to write, with self-checks."""
+"""The exercises of the notebooks, one module for each notebook: functions to write, with checks of the answers."""
 
-from simclr_lib.teaching.exercises.exercise import NOT_ATTEMPTED, RIGHT, Exercise
+from simclr_lib.teaching.exercises.exercise import NOT_ATTEMPTED, RIGHT, Exercise, Misconception
 
-__all__ = ["NOT_ATTEMPTED", "RIGHT", "Exercise"]
+__all__ = ["NOT_ATTEMPTED", "RIGHT", "Exercise", "Misconception"]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from simclr_lib.augment import SimCLRAugment, grayscale
-from simclr_lib.teaching.exercises.exercise import Exercise
+from simclr_lib.teaching.exercises.exercise import Exercise, Misconception, collect
 
 
 def _images(n: int, side: int, seed: int = 0) -> Tensor:
@@ -20,36 +20,51 @@ def _images(n: int, side: int, seed: int = 0) -> Tensor:
 crop_size = Exercise(
     solution=lambda area, ratio, side: (side * math.sqrt(area * ratio), side * math.sqrt(area / ratio)),
     cases=[(0.25, 1.0, 32), (0.5, 4 / 3, 32), (0.08, 3 / 4, 96)],
-    misconceptions={
-        "A share of the area is not a share of the side: half the side is a quarter of the area. Take the root.": (
-            lambda area, ratio, side: (side * area * math.sqrt(ratio), side * area / math.sqrt(ratio))
+    misconceptions=[
+        Misconception(
+            hint="A share of the area is not a share of the side: half the side is a quarter of the area. Take the "
+            "root.",
+            answer=lambda area, ratio, side: (side * area * math.sqrt(ratio), side * area / math.sqrt(ratio)),
         ),
-        "Width and height are swapped: the ratio is width / height, and the answer is (width, height).": (
-            lambda area, ratio, side: (side * math.sqrt(area / ratio), side * math.sqrt(area * ratio))
+        Misconception(
+            hint="Width and height are swapped: the ratio is width / height, and the answer is (width, height).",
+            answer=lambda area, ratio, side: (side * math.sqrt(area / ratio), side * math.sqrt(area * ratio)),
         ),
-        "Your crop's width / height is the ratio squared: both sides change, each by its root.": (
-            lambda area, ratio, side: (side * math.sqrt(area) * ratio, side * math.sqrt(area) / ratio)
+        Misconception(
+            hint="Your crop's width / height is the ratio squared: both sides change, each by its root.",
+            answer=lambda area, ratio, side: (side * math.sqrt(area) * ratio, side * math.sqrt(area) / ratio),
         ),
-        "Only the width changes with the ratio in your answer, so the area is no longer the one that was asked "
-        "for.": lambda area, ratio, side: (side * math.sqrt(area) * ratio, side * math.sqrt(area)),
-    },
+        Misconception(
+            hint="Only the width changes with the ratio in your answer, so the area is no longer the one that was "
+            "asked for.",
+            answer=lambda area, ratio, side: (side * math.sqrt(area) * ratio, side * math.sqrt(area)),
+        ),
+    ],
 )
 
-# 2. How often colours survive
+# 2. The probability that colours survive
 
 untouched_colors = Exercise(
     solution=lambda color_prob, gray_prob: (1 - color_prob) * (1 - gray_prob),
     cases=[(0.8, 0.2), (0.5, 0.5), (0.0, 0.3)],
-    misconceptions={
-        "Jitter and grayscale are drawn independently: multiply the two probabilities of not happening.": (
-            lambda color_prob, gray_prob: 1 - color_prob - gray_prob
+    misconceptions=[
+        Misconception(
+            hint="Jitter and grayscale are drawn independently: multiply the two probabilities of not happening.",
+            answer=lambda color_prob, gray_prob: 1 - color_prob - gray_prob,
         ),
-        "That is how often both happen.": lambda color_prob, gray_prob: color_prob * gray_prob,
-        "That is how often at least one happens: subtract it from 1.": (
-            lambda color_prob, gray_prob: 1 - (1 - color_prob) * (1 - gray_prob)
+        Misconception(
+            hint="That is how often both happen.",
+            answer=lambda color_prob, gray_prob: color_prob * gray_prob,
         ),
-        "A grey image has lost its colours too: grayscale counts.": lambda color_prob, gray_prob: 1 - color_prob,
-    },
+        Misconception(
+            hint="That is how often at least one happens: subtract it from 1.",
+            answer=lambda color_prob, gray_prob: 1 - (1 - color_prob) * (1 - gray_prob),
+        ),
+        Misconception(
+            hint="A grey image has lost its colours too: grayscale counts.",
+            answer=lambda color_prob, gray_prob: 1 - color_prob,
+        ),
+    ],
 )
 
 # 3. Contrast
@@ -67,26 +82,33 @@ def _mean_gray(images: Tensor) -> Tensor:
 adjust_contrast = Exercise(
     solution=lambda images, factor: _contrast(images, factor, _mean_gray(images)),
     cases=[(_images(3, 8), 1.5), (_images(2, 6, seed=1), 0.4)],
-    misconceptions={
-        "You took each channel's own mean. Contrast blends with one grey level an image: the mean of its grayscale.": (
-            lambda images, factor: _contrast(images, factor, images.mean(dim=(2, 3), keepdim=True))
+    misconceptions=[
+        Misconception(
+            hint="You took each channel's own mean. Contrast blends with one grey level per image: the mean of its "
+            "grayscale.",
+            answer=lambda images, factor: _contrast(images, factor, images.mean(dim=(2, 3), keepdim=True)),
         ),
-        "You took the plain mean of the three channels. Grayscale weighs them: 0.299 R + 0.587 G + 0.114 B.": (
-            lambda images, factor: _contrast(images, factor, images.mean(dim=(1, 2, 3), keepdim=True))
+        Misconception(
+            hint="You took the plain mean of the three channels. Grayscale weighs them: 0.299 R + 0.587 G + 0.114 B.",
+            answer=lambda images, factor: _contrast(images, factor, images.mean(dim=(1, 2, 3), keepdim=True)),
         ),
-        "You took one mean for the whole batch. Each image has its own.": (
-            lambda images, factor: _contrast(images, factor, _mean_gray(images).mean())
+        Misconception(
+            hint="You took one mean for the whole batch. Each image has its own.",
+            answer=lambda images, factor: _contrast(images, factor, _mean_gray(images).mean()),
         ),
-        "Values outside [0, 1] remain: clamp them.": (
-            lambda images, factor: _contrast(images, factor, _mean_gray(images), clamp=False)
+        Misconception(
+            hint="Values outside [0, 1] remain: clamp them.",
+            answer=lambda images, factor: _contrast(images, factor, _mean_gray(images), clamp=False),
         ),
-        "That is brightness: it blends with black. Contrast blends with the mean grey.": (
-            lambda images, factor: (factor * images).clamp(0, 1)
+        Misconception(
+            hint="That is brightness: it blends with black. Contrast blends with the mean grey.",
+            answer=lambda images, factor: (factor * images).clamp(0, 1),
         ),
-        "That is saturation: it blends each pixel with its own grey. Contrast blends with the mean grey.": (
-            lambda images, factor: _contrast(images, factor, grayscale(images)[:, None])
+        Misconception(
+            hint="That is saturation: it blends each pixel with its own grey. Contrast blends with the mean grey.",
+            answer=lambda images, factor: _contrast(images, factor, grayscale(images)[:, None]),
         ),
-    },
+    ],
 )
 
 # 4. The blur's kernel
@@ -94,17 +116,21 @@ adjust_contrast = Exercise(
 blur_kernel_size = Exercise(
     solution=lambda side: SimCLRAugment(size=side).kernel_size,
     cases=[(16,), (32,), (96,), (112,), (224,)],
-    misconceptions={
-        "A kernel needs a middle pixel: its width must be odd.": lambda side: max(3, int(0.1 * side)),
-        "One pixel is no blur: the smallest kernel is 3 wide.": lambda side: int(0.1 * side) // 2 * 2 + 1,
-        "10 % is of the side, not of the area.": lambda side: int(0.1 * side * side) // 2 * 2 + 1,
-    },
+    misconceptions=[
+        Misconception(
+            hint="A kernel needs a middle pixel: its width must be odd.",
+            answer=lambda side: max(3, int(0.1 * side)),
+        ),
+        Misconception(
+            hint="One pixel is no blur: the smallest kernel is 3 wide.",
+            answer=lambda side: int(0.1 * side) // 2 * 2 + 1,
+        ),
+        Misconception(
+            hint="Take 10 % of the side, not of the area.",
+            answer=lambda side: int(0.1 * side * side) // 2 * 2 + 1,
+        ),
+    ],
     tolerance=0,
 )
 
-EXERCISES = {
-    "crop_size": crop_size,
-    "untouched_colors": untouched_colors,
-    "adjust_contrast": adjust_contrast,
-    "blur_kernel_size": blur_kernel_size,
-}
+EXERCISES = collect(globals())

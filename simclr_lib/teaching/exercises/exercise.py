@@ -1,14 +1,14 @@
-"""Exercises that check an answer by running it, and name the misconception behind a wrong one.
+"""Exercises that check an answer by running it, and name the misconception behind a wrong answer.
 
-An exercise knows a right answer and some wrong ones, each with a hint. `Exercise.check` runs the learner's function
-and all of those on the same inputs. An answer that agrees with a wrong one gets that one's hint: so a hint is never
-guessed from the text of the code.
+An exercise knows a right answer and some wrong answers, each with a hint. `Exercise.check` runs the learner's function
+and all of those on the same inputs. A function that agrees with a wrong answer gets the hint of that answer, so no hint
+is ever guessed from the text of the code.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -21,27 +21,40 @@ NOT_ATTEMPTED = "○ Not attempted yet: replace the line that raises NotImplemen
 
 
 @dataclass(frozen=True)
+class Misconception:
+    """A mistake that learners make.
+
+    Attributes:
+        hint: one or two sentences for a learner who made it.
+        answer: the function that such a learner writes.
+    """
+
+    hint: str
+    answer: Answer
+
+
+@dataclass(frozen=True)
 class Exercise:
     """A function for the learner to write.
 
     Attributes:
         solution: a right answer.
         cases: the arguments of each call that is tried.
-        misconceptions: hint → the answer of someone who needs that hint.
+        misconceptions: known mistakes; the first one that explains an answer gives the hint.
         tolerance: largest difference, relative and absolute, that still counts as equal.
     """
 
     solution: Answer
     cases: Sequence[tuple[Any, ...]]
-    misconceptions: Mapping[str, Answer] = field(default_factory=dict)
+    misconceptions: Sequence[Misconception] = ()
     tolerance: float = 1e-4
 
     def check(self, attempt: Answer) -> None:
-        """Print what `verdict` says."""
+        """Print the `verdict`."""
         print(self.verdict(attempt))
 
     def verdict(self, attempt: Answer) -> str:
-        """`RIGHT`, `NOT_ATTEMPTED`, or "✗ " and a hint. Whatever the attempt does, this raises nothing."""
+        """Return `RIGHT`, `NOT_ATTEMPTED`, or "✗ " and a hint. No error of the attempt is raised."""
         for case in self.cases:
             try:
                 given = attempt(*_copies(case))
@@ -57,10 +70,10 @@ class Exercise:
         return RIGHT
 
     def _hint(self, attempt: Answer) -> str | None:
-        """The hint whose wrong answer the attempt agrees with in every case."""
-        for hint, wrong in self.misconceptions.items():
-            if all(self._equal(_call(attempt, case), _call(wrong, case)) for case in self.cases):
-                return hint
+        """The hint of the misconception that gives the same answers as the attempt in every case, if there is one."""
+        for mistake in self.misconceptions:
+            if all(self._equal(_call(attempt, case), _call(mistake.answer, case)) for case in self.cases):
+                return mistake.hint
         return None
 
     def _equal(self, given: Any, expected: Any) -> bool:
@@ -73,8 +86,18 @@ class Exercise:
         )
 
 
+def collect(names: Mapping[str, Any]) -> dict[str, Exercise]:
+    """All exercises of a module by name, in order; ``names`` are the module's ``globals()``."""
+    return {name: value for name, value in names.items() if isinstance(value, Exercise)}
+
+
+def normal(*shape: int, seed: int) -> Tensor:
+    """Standard normal numbers, float64 of that shape, the same for the same seed."""
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
 def _copies(case: tuple[Any, ...]) -> tuple[Any, ...]:
-    """An answer that changes its arguments in place must not change the others'."""
+    """Arguments for one call. An answer that changes them in place does not change those of the next call."""
     return tuple(value.clone() if isinstance(value, Tensor) else value for value in case)
 
 
@@ -90,7 +113,7 @@ def _tensor(value: Any) -> Tensor:
 
 
 def _difference(given: Any, expected: Any) -> str:
-    """What to look at, when no known misconception explains an answer."""
+    """A hint for an answer that no known misconception explains: the shape or the entry that is wrong."""
     expected = _tensor(expected)
     try:
         given = _tensor(given)

@@ -5,12 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from simclr_lib.teaching.exercises.exercise import Exercise
-
-
-def _normal(*shape: int, seed: int, scale: float = 1.0, shift: float = 0.0) -> Tensor:
-    return scale * torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) + shift
-
+from simclr_lib.teaching.exercises.exercise import Exercise, Misconception, collect, normal
 
 # 1. Standardising test features
 
@@ -22,31 +17,39 @@ def _with_statistics_of(train: Tensor, test: Tensor) -> Tensor:
 standardise = Exercise(
     solution=_with_statistics_of,
     cases=[
-        (_normal(20, 3, seed=0, scale=2, shift=1), _normal(5, 3, seed=1)),
-        (_normal(30, 4, seed=2), _normal(9, 4, seed=3, scale=3, shift=-2)),
+        (2 * normal(20, 3, seed=0) + 1, normal(5, 3, seed=1)),
+        (normal(30, 4, seed=2), 3 * normal(9, 4, seed=3) - 2),
     ],
-    misconceptions={
-        "You took the test set's own mean and deviation: then a test image's features depend on the other test "
-        "images, and the head sees another scale than it was trained on.": lambda train, test: _with_statistics_of(
-            test, test
+    misconceptions=[
+        Misconception(
+            hint="You took the test set's own mean and deviation: then a test image's features depend on the other "
+            "test images, and the head sees another scale than it was trained on.",
+            answer=lambda train, test: _with_statistics_of(test, test),
         ),
-        "You took the statistics of both parts together: the test set leaks into them.": (
-            lambda train, test: _with_statistics_of(torch.cat([train, test]), test)
+        Misconception(
+            hint="You took the statistics of both parts together: the test set leaks into them.",
+            answer=lambda train, test: _with_statistics_of(torch.cat([train, test]), test),
         ),
-        "One mean and deviation for all features is too coarse: each feature (column) has its own.": (
-            lambda train, test: (test - train.mean()) / train.std(correction=0)
+        Misconception(
+            hint="One mean and deviation for all features is too coarse: each feature (column) has its own.",
+            answer=lambda train, test: (test - train.mean()) / train.std(correction=0),
         ),
-        "You only subtracted the mean: divide by the deviation too.": lambda train, test: test - train.mean(dim=0),
-        "The deviation divides by N − 1 in your answer: use correction=0.": lambda train, test: (
-            (test - train.mean(dim=0)) / train.std(dim=0)
+        Misconception(
+            hint="You only subtracted the mean: divide by the deviation too.",
+            answer=lambda train, test: test - train.mean(dim=0),
         ),
-        "You divided by the variance: the deviation is its root.": (
-            lambda train, test: (test - train.mean(dim=0)) / train.var(dim=0, correction=0)
+        Misconception(
+            hint="The deviation divides by N − 1 in your answer: use correction=0.",
+            answer=lambda train, test: (test - train.mean(dim=0)) / train.std(dim=0),
         ),
-    },
+        Misconception(
+            hint="You divided by the variance: the deviation is its root.",
+            answer=lambda train, test: (test - train.mean(dim=0)) / train.var(dim=0, correction=0),
+        ),
+    ],
 )
 
-# 2. Which penalty?
+# 2. The choice of the penalty
 
 choose_penalty = Exercise(
     solution=lambda validation: max(validation, key=lambda l2: (validation[l2], l2)),
@@ -55,18 +58,21 @@ choose_penalty = Exercise(
         ({1e-1: 0.90, 1e-2: 0.90, 1e-3: 0.60},),
         ({1e-4: 0.50, 1e-3: 0.55, 1e-2: 0.40},),
     ],
-    misconceptions={
-        "You return the accuracy; the question is which penalty reached it.": lambda validation: max(
-            validation.values()
+    misconceptions=[
+        Misconception(
+            hint="You return the accuracy; the question is which penalty reached it.",
+            answer=lambda validation: max(validation.values()),
         ),
-        "Of two equally good penalties take the stronger one: it is the simpler model.": (
-            lambda validation: max(validation, key=lambda l2: (validation[l2], -l2))
+        Misconception(
+            hint="Of two equally good penalties take the stronger one: it is the simpler model.",
+            answer=lambda validation: max(validation, key=lambda l2: (validation[l2], -l2)),
         ),
-        "That is the worst one: accuracy should be high.": (
-            lambda validation: min(validation, key=lambda l2: (validation[l2], -l2))
+        Misconception(
+            hint="That is the worst one: accuracy should be high.",
+            answer=lambda validation: min(validation, key=lambda l2: (validation[l2], -l2)),
         ),
-        "That is the strongest penalty, whatever it reached.": max,
-    },
+        Misconception(hint="That is the strongest penalty, whatever it reached.", answer=max),
+    ],
     tolerance=1e-9,
 )
 
@@ -82,19 +88,25 @@ _LABELS, _PREDICTED = torch.tensor([0, 0, 0, 1, 1, 2, 2, 2, 2]), torch.tensor([0
 confusion_matrix = Exercise(
     solution=_confusion,
     cases=[(_LABELS, _PREDICTED, 3), (_LABELS, _PREDICTED, 4)],
-    misconceptions={
-        "Rows and columns are swapped: a row is a true class, a column a predicted one.": (
-            lambda labels, predicted, c: _confusion(predicted, labels, c)
+    misconceptions=[
+        Misconception(
+            hint="Rows and columns are swapped: a row is a true class, a column a predicted one.",
+            answer=lambda labels, predicted, c: _confusion(predicted, labels, c),
         ),
-        "These are shares: the question is how many images.": (
-            lambda labels, predicted, c: _confusion(labels, predicted, c) / len(labels)
+        Misconception(
+            hint="These are shares: the question is how many images.",
+            answer=lambda labels, predicted, c: _confusion(labels, predicted, c) / len(labels),
         ),
-        "A pair that occurs several times counts once in your matrix: `m[labels, predicted] += 1` does not add up "
-        "repeated indices.": lambda labels, predicted, c: (_confusion(labels, predicted, c) > 0).long(),
-        "You counted the mistakes only: the diagonal holds what was right.": (
-            lambda labels, predicted, c: _confusion(labels, predicted, c).fill_diagonal_(0)
+        Misconception(
+            hint="A pair that occurs several times counts once in your matrix: `m[labels, predicted] += 1` does not "
+            "add up repeated indices.",
+            answer=lambda labels, predicted, c: (_confusion(labels, predicted, c) > 0).long(),
         ),
-    },
+        Misconception(
+            hint="You counted the mistakes only: the diagonal holds what was right.",
+            answer=lambda labels, predicted, c: _confusion(labels, predicted, c).fill_diagonal_(0),
+        ),
+    ],
     tolerance=0,
 )
 
@@ -103,16 +115,20 @@ confusion_matrix = Exercise(
 chance_of_record = Exercise(
     solution=lambda tries, p: 1 - (1 - p) ** tries,
     cases=[(20, 0.05), (100, 0.01), (1, 0.3)],
-    misconceptions={
-        "Chances of several tries do not add up: that can exceed 1.": lambda tries, p: tries * p,
-        "That is the chance that it never happens: subtract it from 1.": lambda tries, p: (1 - p) ** tries,
-        "That is the chance that it happens every time.": lambda tries, p: p**tries,
-    },
+    misconceptions=[
+        Misconception(
+            hint="Chances of several tries do not add up: that can exceed 1.",
+            answer=lambda tries, p: tries * p,
+        ),
+        Misconception(
+            hint="That is the chance that it never happens: subtract it from 1.",
+            answer=lambda tries, p: (1 - p) ** tries,
+        ),
+        Misconception(
+            hint="That is the chance that it happens every time.",
+            answer=lambda tries, p: p**tries,
+        ),
+    ],
 )
 
-EXERCISES = {
-    "standardise": standardise,
-    "choose_penalty": choose_penalty,
-    "confusion_matrix": confusion_matrix,
-    "chance_of_record": chance_of_record,
-}
+EXERCISES = collect(globals())

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 
-import torch
 from torch import Tensor
 
 from simclr_lib.optim import warmup_cosine
-from simclr_lib.teaching.exercises.exercise import Exercise
+from simclr_lib.teaching.exercises.exercise import Exercise, Misconception, collect, normal
 
 # 1. Warm-up and cosine
 
@@ -22,27 +21,34 @@ def _schedule(step: int, total: int, warmup: int, start: float = 1.0, period: fl
 learning_rate = Exercise(
     solution=warmup_cosine,
     cases=[(0, 100, 10), (4, 100, 10), (10, 100, 10), (55, 100, 10), (99, 100, 10), (0, 10, 0)],
-    misconceptions={
-        "Your warm-up starts at 0, so the first step changes nothing: it is (step + 1) / warmup.": (
-            lambda step, total, warmup: _schedule(step, total, warmup, start=0.0)
+    misconceptions=[
+        Misconception(
+            hint="Your warm-up starts at 0, so the first step changes nothing: it is (step + 1) / warmup.",
+            answer=lambda step, total, warmup: _schedule(step, total, warmup, start=0.0),
         ),
-        "Your cosine goes on from the beginning of training. It starts where the warm-up ends.": (
-            lambda step, total, warmup: (
+        Misconception(
+            hint="Your cosine goes on from the beginning of training. It starts where the warm-up ends.",
+            answer=lambda step, total, warmup: (
                 (step + 1) / warmup if step < warmup else 0.5 * (1 + math.cos(math.pi * step / total))
-            )
+            ),
         ),
-        "Your cosine goes down to −1: shift and halve it, ½ (1 + cos …).": (
-            lambda step, total, warmup: (
+        Misconception(
+            hint="Your cosine goes down to −1: shift and halve it, ½ (1 + cos …).",
+            answer=lambda step, total, warmup: (
                 (step + 1) / warmup if step < warmup else math.cos(math.pi * (step - warmup) / (total - warmup))
-            )
+            ),
         ),
-        "Your cosine makes a whole turn and is back at 1 in the end. It is half a turn.": (
-            lambda step, total, warmup: _schedule(step, total, warmup, period=2.0)
+        Misconception(
+            hint="Your cosine makes a whole turn and is back at 1 in the end. It is half a turn.",
+            answer=lambda step, total, warmup: _schedule(step, total, warmup, period=2.0),
         ),
-        "That is a straight line. The cosine stays near 1 at first and near 0 at last.": (
-            lambda step, total, warmup: (step + 1) / warmup if step < warmup else 1 - (step - warmup) / (total - warmup)
+        Misconception(
+            hint="That is a straight line. The cosine stays near 1 at first and near 0 at last.",
+            answer=lambda step, total, warmup: (
+                (step + 1) / warmup if step < warmup else 1 - (step - warmup) / (total - warmup)
+            ),
         ),
-    },
+    ],
 )
 
 # 2. One step of LARS, without momentum
@@ -68,35 +74,42 @@ def _lars(
     return w - lr * ratio * decayed
 
 
-def _normal(*shape: int, seed: int) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
-
 lars_step = Exercise(
     solution=_lars,
     cases=[
-        (_normal(4, 3, seed=0), _normal(4, 3, seed=1), 1.0, 0.1, 0.01),
-        (3 * _normal(5, seed=2), _normal(5, seed=3), 0.5, 0.5, 0.1),
+        (normal(4, 3, seed=0), normal(4, 3, seed=1), 1.0, 0.1, 0.01),
+        (3 * normal(5, seed=2), normal(5, seed=3), 0.5, 0.5, 0.1),
     ],
-    misconceptions={
-        "Your weight decay comes after the norms. In the reference it is part of the gradient whose norm is taken.": (
-            lambda w, g, lr, wd, trust: _lars(w, g, lr, wd, trust, decay_first=False)
+    misconceptions=[
+        Misconception(
+            hint="Your weight decay comes after the norms. In the reference it is part of the gradient whose norm is "
+            "taken.",
+            answer=lambda w, g, lr, wd, trust: _lars(w, g, lr, wd, trust, decay_first=False),
         ),
-        "The ratio is upside down: a layer with large weights may take large steps, so it is ‖w‖ / ‖g‖.": (
-            lambda w, g, lr, wd, trust: _lars(w, g, lr, wd, trust, inverted=True)
+        Misconception(
+            hint="The ratio is upside down: a layer with large weights may take large steps, so it is ‖w‖ / ‖g‖.",
+            answer=lambda w, g, lr, wd, trust: _lars(w, g, lr, wd, trust, inverted=True),
         ),
-        "That is SGD: the trust ratio is missing.": (
-            lambda w, g, lr, wd, trust: _lars(w, g, lr, wd, trust, adapt=False)
+        Misconception(
+            hint="That is SGD: the trust ratio is missing.",
+            answer=lambda w, g, lr, wd, trust: _lars(w, g, lr, wd, trust, adapt=False),
         ),
-        "These are squared norms: take the square root.": (
-            lambda w, g, lr, wd, trust: _lars(w, g, lr, wd, trust, squared=True)
+        Misconception(
+            hint="These are squared norms: take the square root.",
+            answer=lambda w, g, lr, wd, trust: _lars(w, g, lr, wd, trust, squared=True),
         ),
-        "Weight decay is missing: g + λ w.": lambda w, g, lr, wd, trust: _lars(w, g, lr, 0.0, trust),
-        "You went uphill: subtract the step.": lambda w, g, lr, wd, trust: 2 * w - _lars(w, g, lr, wd, trust),
-    },
+        Misconception(
+            hint="Weight decay is missing: g + λ w.",
+            answer=lambda w, g, lr, wd, trust: _lars(w, g, lr, 0.0, trust),
+        ),
+        Misconception(
+            hint="You went uphill: subtract the step.",
+            answer=lambda w, g, lr, wd, trust: 2 * w - _lars(w, g, lr, wd, trust),
+        ),
+    ],
 )
 
-# 3. How large is the last feature map?
+# 3. The size of the last feature map
 
 
 def _side(side: int, stem: str) -> int:
@@ -106,23 +119,28 @@ def _side(side: int, stem: str) -> int:
 last_feature_map = Exercise(
     solution=_side,
     cases=[(32, "cifar"), (32, "fast"), (24, "fast"), (224, "imagenet"), (64, "cifar")],
-    misconceptions={
-        "All four stages halve the side in your answer. The first one keeps it: stages 2, 3 and 4 halve.": (
-            lambda side, stem: math.ceil(_side(side, stem) / 2)
+    misconceptions=[
+        Misconception(
+            hint="All four stages halve the side in your answer. The first one keeps it: stages 2, 3 and 4 halve.",
+            answer=lambda side, stem: math.ceil(_side(side, stem) / 2),
         ),
-        "Your stem changes nothing. The fast one halves the side, the imagenet one takes a quarter.": (
-            lambda side, stem: math.ceil(side / 8)
+        Misconception(
+            hint="Your stem changes nothing. The fast one halves the side, the imagenet one takes a quarter.",
+            answer=lambda side, stem: math.ceil(side / 8),
         ),
-        "You forgot the stages: three of them halve the side once more.": lambda side, stem: (
-            side // {"cifar": 1, "fast": 2, "imagenet": 4}[stem]
+        Misconception(
+            hint="You forgot the stages: three of them halve the side once more.",
+            answer=lambda side, stem: side // {"cifar": 1, "fast": 2, "imagenet": 4}[stem],
         ),
-        "A stride of 2 with padding rounds up: 3 pixels become 2, not 1.": lambda side, stem: (
-            side // {"cifar": 8, "fast": 16, "imagenet": 32}[stem]
+        Misconception(
+            hint="A stride of 2 with padding rounds up: 3 pixels become 2, not 1.",
+            answer=lambda side, stem: side // {"cifar": 8, "fast": 16, "imagenet": 32}[stem],
         ),
-        "The imagenet stem halves twice: a stride of 2, and a max-pool with stride 2.": (
-            lambda side, stem: 2 * _side(side, stem) if stem == "imagenet" else _side(side, stem)
+        Misconception(
+            hint="The imagenet stem halves twice: a stride of 2, and a max-pool with stride 2.",
+            answer=lambda side, stem: 2 * _side(side, stem) if stem == "imagenet" else _side(side, stem),
         ),
-    },
+    ],
     tolerance=0,
 )
 
@@ -133,23 +151,26 @@ scaled_learning_rate = Exercise(
         lr * new_batch / batch if rule == "linear" else lr * math.sqrt(new_batch / batch)
     ),
     cases=[(0.4, 64, 256, "linear"), (0.4, 64, 256, "sqrt"), (1.0, 512, 128, "linear"), (1.0, 512, 128, "sqrt")],
-    misconceptions={
-        "A larger batch averages away noise: its learning rate goes up, not down.": (
-            lambda lr, batch, new_batch, rule: (
+    misconceptions=[
+        Misconception(
+            hint="A larger batch averages away noise: its learning rate goes up, not down.",
+            answer=lambda lr, batch, new_batch, rule: (
                 lr * batch / new_batch if rule == "linear" else lr * math.sqrt(batch / new_batch)
-            )
+            ),
         ),
-        "You used the linear rule for both.": lambda lr, batch, new_batch, rule: lr * new_batch / batch,
-        "You used the square root for both.": lambda lr, batch, new_batch, rule: lr * math.sqrt(new_batch / batch),
-        "The old batch size is missing: the ratio of the two counts.": (
-            lambda lr, batch, new_batch, rule: lr * (new_batch if rule == "linear" else math.sqrt(new_batch))
+        Misconception(
+            hint="You used the linear rule for both.",
+            answer=lambda lr, batch, new_batch, rule: lr * new_batch / batch,
         ),
-    },
+        Misconception(
+            hint="You used the square root for both.",
+            answer=lambda lr, batch, new_batch, rule: lr * math.sqrt(new_batch / batch),
+        ),
+        Misconception(
+            hint="The old batch size is missing: the rules take the ratio of the two batch sizes.",
+            answer=lambda lr, batch, new_batch, rule: lr * (new_batch if rule == "linear" else math.sqrt(new_batch)),
+        ),
+    ],
 )
 
-EXERCISES = {
-    "learning_rate": learning_rate,
-    "lars_step": lars_step,
-    "last_feature_map": last_feature_map,
-    "scaled_learning_rate": scaled_learning_rate,
-}
+EXERCISES = collect(globals())

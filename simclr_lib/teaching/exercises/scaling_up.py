@@ -9,35 +9,35 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from simclr_lib.losses import nt_xent
-from simclr_lib.teaching.exercises.exercise import Exercise
+from simclr_lib.teaching.exercises.exercise import Exercise, Misconception, collect, normal
 
-
-def _normal(*shape: int, seed: int) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
-
-# 1. How many negatives has an anchor?
+# 1. The number of negatives
 
 num_negatives = Exercise(
     solution=lambda batch, processes, shared: 2 * (batch if shared else batch // processes) - 2,
     cases=[(64, 1, True), (512, 8, True), (512, 8, False), (4096, 32, False)],
-    misconceptions={
-        "The batch is what all processes take together: if they share, each anchor sees all of it.": (
-            lambda batch, processes, shared: 2 * (batch // processes) - 2
+    misconceptions=[
+        Misconception(
+            hint="The batch is what all processes take together: if they share, each anchor sees all of it.",
+            answer=lambda batch, processes, shared: 2 * (batch // processes) - 2,
         ),
-        "If the processes do not share, an anchor sees only the images of its own process.": (
-            lambda batch, processes, shared: 2 * batch - 2
+        Misconception(
+            hint="If the processes do not share, an anchor sees only the images of its own process.",
+            answer=lambda batch, processes, shared: 2 * batch - 2,
         ),
-        "Each image has two views, and both views of another image are negatives.": (
-            lambda batch, processes, shared: (batch if shared else batch // processes) - 1
+        Misconception(
+            hint="Each image has two views, and both views of another image are negatives.",
+            answer=lambda batch, processes, shared: (batch if shared else batch // processes) - 1,
         ),
-        "You counted the partner. Of the 2N − 1 candidates one is the right answer.": (
-            lambda batch, processes, shared: 2 * (batch if shared else batch // processes) - 1
+        Misconception(
+            hint="You counted the partner. Of the 2N − 1 candidates one is the right answer.",
+            answer=lambda batch, processes, shared: 2 * (batch if shared else batch // processes) - 1,
         ),
-        "The batch is what all processes take together, not what each of them takes.": (
-            lambda batch, processes, shared: 2 * batch * (processes if shared else 1) - 2
+        Misconception(
+            hint="The batch is what all processes take together, not what each of them takes.",
+            answer=lambda batch, processes, shared: 2 * batch * (processes if shared else 1) - 2,
         ),
-    },
+    ],
 )
 
 # 2. NT-Xent, a few anchors at a time
@@ -75,24 +75,30 @@ def _chunked(
 
 chunked_loss = Exercise(
     solution=lambda z, tau, chunk: _whole(z, tau),
-    cases=[(_normal(10, 4, seed=0), 0.5, 4), (_normal(12, 3, seed=1), 0.2, 5), (_normal(6, 3, seed=2), 1.0, 6)],
-    misconceptions={
-        "You masked the diagonal of each chunk. Row r of the chunk from s on is anchor s + r: mask column s + r.": (
-            lambda z, tau, chunk: _chunked(z, tau, chunk, shift=False)
+    cases=[(normal(10, 4, seed=0), 0.5, 4), (normal(12, 3, seed=1), 0.2, 5), (normal(6, 3, seed=2), 1.0, 6)],
+    misconceptions=[
+        Misconception(
+            hint="You masked the diagonal of each chunk. Row r of the chunk from s on is anchor s + r: mask column s "
+            "+ r.",
+            answer=lambda z, tau, chunk: _chunked(z, tau, chunk, shift=False),
         ),
-        "An anchor is among its own candidates: its similarity to itself, 1, must be masked.": (
-            lambda z, tau, chunk: _chunked(z, tau, chunk, mask=False)
+        Misconception(
+            hint="An anchor is among its own candidates: its similarity to itself, 1, must be masked.",
+            answer=lambda z, tau, chunk: _chunked(z, tau, chunk, mask=False),
         ),
-        "You took the mean of the chunks' means. The last chunk is smaller: add up, and divide by 2N.": (
-            lambda z, tau, chunk: _chunked(z, tau, chunk, mean_of_means=True)
+        Misconception(
+            hint="You took the mean of the chunks' means. The last chunk is smaller: add up, and divide by 2N.",
+            answer=lambda z, tau, chunk: _chunked(z, tau, chunk, mean_of_means=True),
         ),
-        "Your partners are counted from the beginning of the chunk. Anchor i's partner is i + N, modulo 2N.": (
-            lambda z, tau, chunk: _chunked(z, tau, chunk, partner_of_row=True)
+        Misconception(
+            hint="Your partners are counted from the beginning of the chunk. Anchor i's partner is i + N, modulo 2N.",
+            answer=lambda z, tau, chunk: _chunked(z, tau, chunk, partner_of_row=True),
         ),
-        "The embeddings are not normalised: cosine similarities are meant.": (
-            lambda z, tau, chunk: _chunked(z, tau, chunk, normalize=False)
+        Misconception(
+            hint="The embeddings are not normalised: cosine similarities are meant.",
+            answer=lambda z, tau, chunk: _chunked(z, tau, chunk, normalize=False),
         ),
-    },
+    ],
 )
 
 # 3. Gradient caching: from the gradient of z to that of the weights
@@ -100,17 +106,17 @@ chunked_loss = Exercise(
 
 def _cached(x: Tensor, w: Tensor, tau: float, micro: int, gradient_of: str = "all") -> Tensor:
     z = (x @ w).requires_grad_()
-    (for_z,) = torch.autograd.grad(_whole(z, tau), z)
+    (z_gradient,) = torch.autograd.grad(_whole(z, tau), z)
     if gradient_of == "mean":
-        return x.T @ for_z / math.ceil(len(x) / micro)
+        return x.T @ z_gradient / math.ceil(len(x) / micro)
     if gradient_of == "last":
         last = micro * ((len(x) - 1) // micro)
-        return x[last:].T @ for_z[last:]
-    return x.T @ for_z
+        return x[last:].T @ z_gradient[last:]
+    return x.T @ z_gradient
 
 
 def _accumulated(x: Tensor, w: Tensor, tau: float, micro: int) -> Tensor:
-    """Usual gradient accumulation: each micro-batch has a loss of its own."""
+    """The gradient of the usual accumulation, in which each micro-batch has a loss of its own."""
     n = len(x) // 2
     total = torch.zeros_like(w)
     parts = torch.arange(n).split(micro // 2)
@@ -124,22 +130,27 @@ def _accumulated(x: Tensor, w: Tensor, tau: float, micro: int) -> Tensor:
 cached_gradient = Exercise(
     solution=_cached,
     cases=[
-        (_normal(8, 5, seed=3), _normal(5, 4, seed=4), 0.5, 4),
-        (_normal(12, 3, seed=5), _normal(3, 6, seed=6), 0.2, 4),
+        (normal(8, 5, seed=3), normal(5, 4, seed=4), 0.5, 4),
+        (normal(12, 3, seed=5), normal(3, 6, seed=6), 0.2, 4),
     ],
-    misconceptions={
-        "That is gradient accumulation: each micro-batch had a loss of its own, with few negatives. Take the loss of "
-        "all z first, then its gradient with respect to z.": _accumulated,
-        "You averaged over the micro-batches. z is one loss's input: the parts of its gradient add up.": (
-            lambda x, w, tau, micro: _cached(x, w, tau, micro, "mean")
+    misconceptions=[
+        Misconception(
+            hint="That is gradient accumulation: each micro-batch had a loss of its own, with few negatives. Take the "
+            "loss of all z first, then its gradient with respect to z.",
+            answer=_accumulated,
         ),
-        "You kept only the last micro-batch's gradient. They add up.": (
-            lambda x, w, tau, micro: _cached(x, w, tau, micro, "last")
+        Misconception(
+            hint="You averaged over the micro-batches. z is one loss's input: the parts of its gradient add up.",
+            answer=lambda x, w, tau, micro: _cached(x, w, tau, micro, "mean"),
         ),
-    },
+        Misconception(
+            hint="You kept only the last micro-batch's gradient. They add up.",
+            answer=lambda x, w, tau, micro: _cached(x, w, tau, micro, "last"),
+        ),
+    ],
 )
 
-# 4. How much faster are several processes?
+# 4. The speed-up by several processes
 
 
 def _speed_up(
@@ -147,54 +158,61 @@ def _speed_up(
     megabytes: float,
     processes: int,
     bandwidth: float,
-    around: int = 2,
+    rounds: int = 2,
     share: bool = True,
     bits: bool = False,
 ) -> float:
-    sent = megabytes * 1e6 * around * ((processes - 1) / processes if share else processes - 1)
+    sent = megabytes * 1e6 * rounds * ((processes - 1) / processes if share else processes - 1)
     return compute / (compute / processes + sent / (bandwidth * 1e9) * (8 if bits else 1))
 
 
 speed_up = Exercise(
     solution=_speed_up,
     cases=[(0.5, 45.0, 1, 10.0), (0.5, 45.0, 8, 10.0), (0.2, 94.0, 64, 1.25)],
-    misconceptions={
-        "That is the speed-up if exchange were free.": lambda compute, megabytes, processes, bandwidth: processes,
-        "Once around to add up, and once more to hand the sums out.": (
-            lambda compute, megabytes, processes, bandwidth: _speed_up(compute, megabytes, processes, bandwidth, 1)
+    misconceptions=[
+        Misconception(
+            hint="That is the speed-up if exchange were free.",
+            answer=lambda compute, megabytes, processes, bandwidth: processes,
         ),
-        "In a ring nobody sends everything to everybody: in each of its steps a process passes on 1 / W of the data.": (
-            lambda compute, megabytes, processes, bandwidth: _speed_up(
+        Misconception(
+            hint="The data go around twice: once to add up, and once more to hand the sums out.",
+            answer=lambda compute, megabytes, processes, bandwidth: _speed_up(
+                compute, megabytes, processes, bandwidth, 1
+            ),
+        ),
+        Misconception(
+            hint="In a ring nobody sends everything to everybody: in each of its steps a process passes on 1 / W of "
+            "the data.",
+            answer=lambda compute, megabytes, processes, bandwidth: _speed_up(
                 compute, megabytes, processes, bandwidth, share=False
-            )
+            ),
         ),
-        "Bandwidth is in gigabytes a second here, not in gigabits: no factor 8.": (
-            lambda compute, megabytes, processes, bandwidth: _speed_up(
+        Misconception(
+            hint="Bandwidth is in gigabytes a second here, not in gigabits: no factor 8.",
+            answer=lambda compute, megabytes, processes, bandwidth: _speed_up(
                 compute, megabytes, processes, bandwidth, bits=True
-            )
+            ),
         ),
-        "Each process computes its share of the batch only: compute / W.": (
-            lambda compute, megabytes, processes, bandwidth: (
+        Misconception(
+            hint="Each process computes its share of the batch only: compute / W.",
+            answer=lambda compute, megabytes, processes, bandwidth: (
                 compute / (compute + 2 * (processes - 1) / processes * megabytes / 1e3 / bandwidth)
-            )
+            ),
         ),
-        "Those are seconds. The speed-up is one process's seconds by theirs.": (
-            lambda compute, megabytes, processes, bandwidth: (
+        Misconception(
+            hint="Those are seconds. The speed-up is one process's seconds divided by theirs.",
+            answer=lambda compute, megabytes, processes, bandwidth: (
                 compute / _speed_up(compute, megabytes, processes, bandwidth)
-            )
+            ),
         ),
-        "You divided by the number of processes: that is the efficiency.": (
-            lambda compute, megabytes, processes, bandwidth: (
+        Misconception(
+            hint="You divided by the number of processes: that is the efficiency.",
+            answer=lambda compute, megabytes, processes, bandwidth: (
                 _speed_up(compute, megabytes, processes, bandwidth) / processes
-            )
+            ),
         ),
-    },
+    ],
     tolerance=1e-6,
 )
 
-EXERCISES = {
-    "num_negatives": num_negatives,
-    "chunked_loss": chunked_loss,
-    "cached_gradient": cached_gradient,
-    "speed_up": speed_up,
-}
+EXERCISES = collect(globals())

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from simclr_lib.evaluation import labels_needed
-from simclr_lib.teaching.exercises.exercise import Exercise
+from simclr_lib.teaching.exercises.exercise import Exercise, Misconception, collect
 
 
 def _reals(*values: float) -> Tensor:
@@ -20,21 +20,29 @@ def _reals(*values: float) -> Tensor:
 matched_epochs = Exercise(
     solution=lambda num_images, epochs, num_labelled: 2 * num_images * epochs / num_labelled,
     cases=[(50_000, 100, 500), (4_096, 12, 4_096), (10_000, 200, 1_000)],
-    misconceptions={
-        "SimCLR takes two views of each image; training with labels takes one.": lambda n, epochs, labelled: (
-            n * epochs / labelled
+    misconceptions=[
+        Misconception(
+            hint="SimCLR takes two views of each image; training with labels takes one.",
+            answer=lambda n, epochs, labelled: n * epochs / labelled,
         ),
-        "Equal epochs are not equal work: an epoch over fewer images is shorter.": lambda n, epochs, labelled: epochs,
-        "An epoch over fewer images is shorter, too: the two views are only one of the two differences.": (
-            lambda n, epochs, labelled: 2 * epochs
+        Misconception(
+            hint="Equal epochs are not equal work: an epoch over fewer images is shorter.",
+            answer=lambda n, epochs, labelled: epochs,
         ),
-        "The ratio is upside down: fewer labelled images need more epochs, not fewer.": lambda n, epochs, labelled: (
-            2 * epochs * labelled / n
+        Misconception(
+            hint="An epoch over fewer images is shorter, too: the two views are only one of the two differences.",
+            answer=lambda n, epochs, labelled: 2 * epochs,
         ),
-        "You halved where you should double: SimCLR's epoch has two views of an image, so the other must run longer.": (
-            lambda n, epochs, labelled: n * epochs / labelled / 2
+        Misconception(
+            hint="The ratio is upside down: fewer labelled images need more epochs, not fewer.",
+            answer=lambda n, epochs, labelled: 2 * epochs * labelled / n,
         ),
-    },
+        Misconception(
+            hint="You halved where you should double: SimCLR's epoch has two views of an image, so the other must run "
+            "longer.",
+            answer=lambda n, epochs, labelled: n * epochs / labelled / 2,
+        ),
+    ],
 )
 
 # 2. A difference and its deviation
@@ -50,33 +58,42 @@ def _paired(ours: Tensor, theirs: Tensor) -> Tensor:
 paired_difference = Exercise(
     solution=_paired,
     cases=[(_OURS, _THEIRS), (_MORE_OURS, _MORE_THEIRS)],
-    misconceptions={
-        "You added the variances, as for runs that have nothing in common. These share their seed and their labelled "
-        "images: take the differences first, then their deviation.": lambda ours, theirs: torch.stack(
-            [ours.mean() - theirs.mean(), (ours.var() + theirs.var()).sqrt()]
+    misconceptions=[
+        Misconception(
+            hint="You added the variances, as for runs that have nothing in common. These share their seed and their "
+            "labelled images: take the differences first, then their deviation.",
+            answer=lambda ours, theirs: torch.stack([ours.mean() - theirs.mean(), (ours.var() + theirs.var()).sqrt()]),
         ),
-        "The deviation of a difference is not the difference of the deviations.": lambda ours, theirs: torch.stack(
-            [ours.mean() - theirs.mean(), ours.std() - theirs.std()]
+        Misconception(
+            hint="The deviation of a difference is not the difference of the deviations.",
+            answer=lambda ours, theirs: torch.stack([ours.mean() - theirs.mean(), ours.std() - theirs.std()]),
         ),
-        "The deviation divides by N in your answer. With a handful of seeds it makes a difference: divide by N − 1.": (
-            lambda ours, theirs: torch.stack([(ours - theirs).mean(), (ours - theirs).std(correction=0)])
+        Misconception(
+            hint="The deviation divides by N in your answer. With a handful of seeds it makes a difference: divide by "
+            "N − 1.",
+            answer=lambda ours, theirs: torch.stack([(ours - theirs).mean(), (ours - theirs).std(correction=0)]),
         ),
-        "That is the standard error of the mean; the question is the deviation between seeds.": (
-            lambda ours, theirs: _paired(ours, theirs) * torch.tensor([1, 1 / math.sqrt(len(ours))])
+        Misconception(
+            hint="That is the standard error of the mean; the question is the deviation between seeds.",
+            answer=lambda ours, theirs: _paired(ours, theirs) * torch.tensor([1, 1 / math.sqrt(len(ours))]),
         ),
-        "The sign is the other way round: ours minus theirs.": lambda ours, theirs: _paired(theirs, ours),
-        "You took the differences' size without their sign: a loss would count as a win.": (
-            lambda ours, theirs: torch.stack([(ours - theirs).abs().mean(), (ours - theirs).abs().std()])
+        Misconception(
+            hint="The sign is the other way round: ours minus theirs.",
+            answer=lambda ours, theirs: _paired(theirs, ours),
         ),
-    },
+        Misconception(
+            hint="You took the differences' size without their sign: a loss would count as a win.",
+            answer=lambda ours, theirs: torch.stack([(ours - theirs).abs().mean(), (ours - theirs).abs().std()]),
+        ),
+    ],
     tolerance=1e-6,
 )
 
-# 3. How many labels does it take?
+# 3. The labels that a target takes
 
 
 def _crossing(budgets: Tensor, accuracies: Tensor, target: float) -> tuple[int, float]:
-    """The segment in which the target is reached, and how far along it."""
+    """The right end of the segment in which the target is reached, and the target's position in it from 0 to 1."""
     right = int((accuracies >= target).nonzero()[0])
     low, high = accuracies[right - 1].item(), accuracies[right].item()
     return right, (target - low) / (high - low)
@@ -87,6 +104,11 @@ def _linearly(budgets: Tensor, accuracies: Tensor, target: float) -> float:
     return (1 - share) * budgets[right - 1].item() + share * budgets[right].item()
 
 
+def _from_the_wrong_end(budgets: Tensor, accuracies: Tensor, target: float) -> float:
+    right, share = _crossing(budgets, accuracies, target)
+    return math.exp(share * budgets[right - 1].log().item() + (1 - share) * budgets[right].log().item())
+
+
 _BUDGETS = _reals(10, 20, 50, 100)
 
 labels_for = Exercise(
@@ -94,30 +116,30 @@ labels_for = Exercise(
         dict(zip(budgets.tolist(), accuracies.tolist(), strict=True)), target
     ),
     cases=[(_BUDGETS, _reals(0.60, 0.72, 0.84, 0.90), 0.80), (_BUDGETS, _reals(0.30, 0.35, 0.45, 0.60), 0.50)],
-    misconceptions={
-        "You drew straight lines over the number of labels. Accuracy grows with its logarithm: interpolate that.": (
-            _linearly
+    misconceptions=[
+        Misconception(
+            hint="You drew straight lines over the number of labels. Accuracy grows with its logarithm: interpolate "
+            "that.",
+            answer=_linearly,
         ),
-        "That is the first budget that is enough; between two budgets lies the answer.": (
-            lambda budgets, accuracies, target: budgets[_crossing(budgets, accuracies, target)[0]]
+        Misconception(
+            hint="That is the first budget that is enough; between two budgets lies the answer.",
+            answer=lambda budgets, accuracies, target: budgets[_crossing(budgets, accuracies, target)[0]],
         ),
-        "That is the last budget that is not enough; between two budgets lies the answer.": (
-            lambda budgets, accuracies, target: budgets[_crossing(budgets, accuracies, target)[0] - 1]
+        Misconception(
+            hint="That is the last budget that is not enough; between two budgets lies the answer.",
+            answer=lambda budgets, accuracies, target: budgets[_crossing(budgets, accuracies, target)[0] - 1],
         ),
-        "You return a logarithm: undo it with exp.": lambda budgets, accuracies, target: _linearly(
-            budgets.log(), accuracies, target
+        Misconception(
+            hint="You return a logarithm: undo it with exp.",
+            answer=lambda budgets, accuracies, target: _linearly(budgets.log(), accuracies, target),
         ),
-        "You interpolated from the wrong end: near the left accuracy the left budget must count for more.": (
-            lambda budgets, accuracies, target: _from_the_wrong_end(budgets, accuracies, target)
+        Misconception(
+            hint="You interpolated from the wrong end: near the left accuracy the left budget must count for more.",
+            answer=_from_the_wrong_end,
         ),
-    },
+    ],
 )
-
-
-def _from_the_wrong_end(budgets: Tensor, accuracies: Tensor, target: float) -> float:
-    right, share = _crossing(budgets, accuracies, target)
-    return math.exp(share * budgets[right - 1].log().item() + (1 - share) * budgets[right].log().item())
-
 
 # 4. Mean corruption error
 
@@ -126,22 +148,29 @@ _ACCURACY, _BASELINE = _reals(0.9, 0.6, 0.8, 0.2), _reals(0.8, 0.7, 0.5, 0.1)
 mean_corruption_error = Exercise(
     solution=lambda accuracy, baseline: ((1 - accuracy) / (1 - baseline)).mean(),
     cases=[(_ACCURACY, _BASELINE), (_BASELINE, _reals(0.4, 0.9, 0.6, 0.3))],
-    misconceptions={
-        "Those are ratios of accuracies: take the errors, 1 − accuracy.": lambda a, b: (a / b).mean(),
-        "You summed before you divided: then the hardest damage decides alone. Divide for each kind, then average.": (
-            lambda a, b: (1 - a).mean() / (1 - b).mean()
+    misconceptions=[
+        Misconception(
+            hint="Those are ratios of accuracies: take the errors, 1 − accuracy.",
+            answer=lambda a, b: (a / b).mean(),
         ),
-        "That is the error alone: divide by the baseline's error on the same damage.": lambda a, b: (1 - a).mean(),
-        "The ratio is upside down: a network that errs less than the baseline should get less than 1.": (
-            lambda a, b: ((1 - b) / (1 - a)).mean()
+        Misconception(
+            hint="You summed before you divided: then the hardest damage decides alone. Divide for each kind, then "
+            "average.",
+            answer=lambda a, b: (1 - a).mean() / (1 - b).mean(),
         ),
-        "You subtracted: divide, so that 1 is as good as the baseline.": lambda a, b: (b - a).mean(),
-    },
+        Misconception(
+            hint="That is the error alone: divide by the baseline's error on the same damage.",
+            answer=lambda a, b: (1 - a).mean(),
+        ),
+        Misconception(
+            hint="The ratio is upside down: a network that errs less than the baseline should get less than 1.",
+            answer=lambda a, b: ((1 - b) / (1 - a)).mean(),
+        ),
+        Misconception(
+            hint="You subtracted: divide, so that 1 is as good as the baseline.",
+            answer=lambda a, b: (b - a).mean(),
+        ),
+    ],
 )
 
-EXERCISES = {
-    "matched_epochs": matched_epochs,
-    "paired_difference": paired_difference,
-    "labels_for": labels_for,
-    "mean_corruption_error": mean_corruption_error,
-}
+EXERCISES = collect(globals())

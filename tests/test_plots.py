@@ -1,0 +1,165 @@
+"""Every figure shows the names of classes and folders to the letter, whatever characters they have."""
+
+import io
+import warnings
+
+import matplotlib
+import pytest
+import torch
+from matplotlib.cbook import is_math_text
+from matplotlib.text import Text
+from PIL import Image
+
+from simclr_lib.data import ImageDataset
+from simclr_lib.seeding import seeded
+from simclr_lib.teaching.panels import augmentation_panel
+from simclr_lib.teaching.plots import (
+    new_figure,
+    plot_by_test_set,
+    plot_confusion,
+    plot_embeddings,
+    plot_grid,
+    plot_histogram,
+    plot_neighbors,
+    plot_variants,
+    show_crops,
+)
+from simclr_lib.teaching.report import Picture, accuracy_table, html_report, png_bytes
+from simclr_lib.teaching.style import drawn, shown
+
+NASTY = {  # name → the text that a figure in DejaVu Sans shows
+    "$$": "$$",
+    "$_$": "$_$",
+    r"$\frac{$": r"$\frac{$",
+    "$x_1$": "$x_1$",
+    "US$1_$5": "US$1_$5",
+    r"\$": r"\$",
+    "_background_": "_background_",
+    "__": "__",
+    "猫": "U+732B",
+    "a👩b": "aU+1F469b",
+    "bell\x07": "bellU+0007",
+    "caf\udce9": "caf\ufffd",
+    "\ud800": "\ufffd",
+    "é": "é",
+    "{}%#&~^<b>": "{}%#&~^<b>",
+}
+NAMES = list(NASTY)
+N = len(NAMES)
+LABELS = torch.arange(2 * N) % N
+IMAGES = torch.randint(256, (2 * N, 3, 8, 8), generator=seeded(0), dtype=torch.uint8)
+ACCURACY = {"mean": 0.5, "std": 0.1, "values": [0.4, 0.6]}
+
+
+def random_points():
+    return torch.randn(2 * N, 2, generator=seeded(1))
+
+
+def neighbors():
+    points = random_points()
+    return plot_neighbors(IMAGES[:2], LABELS[:2], IMAGES, LABELS, dict.fromkeys(NAMES, (points[:2], points)), 1)
+
+
+def crops():
+    return show_crops(IMAGES[:N], torch.tensor([[0, 0, 4, 4]]).expand(N, 4), IMAGES[:N] / 255, titles=NAMES)
+
+
+PLOTS = {
+    "rows of a grid": lambda: plot_grid(dict.fromkeys(NAMES, IMAGES[:2] / 255)),
+    "columns of a grid": lambda: plot_grid({"row": IMAGES[:N] / 255}, NAMES),
+    "crops": crops,
+    "histograms": lambda: plot_histogram({name: (torch.rand(9), lambda x: 1.0, (0, 1)) for name in NAMES}),
+    "variants": lambda: plot_variants({name: {"knn": ACCURACY} for name in NAMES}, "knn", "accuracy"),
+    "test sets": lambda: plot_by_test_set({"SimCLR": dict.fromkeys(NAMES, ACCURACY)}, {name: name for name in NAMES}),
+    "classes of an embedding": lambda: plot_embeddings({"h": random_points()}, LABELS, NAMES),
+    "titles of embeddings": lambda: plot_embeddings(dict.fromkeys(NAMES, random_points()), LABELS * 0, ["class"]),
+    "neighbours": neighbors,
+    "confusion": lambda: plot_confusion(torch.eye(N).long(), NAMES),
+}
+
+
+def drawn_texts(figure):
+    """The texts of a figure as they are drawn, after it has been saved without a warning."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Image.open(io.BytesIO(png_bytes(figure))).load()
+    texts = [text.get_text() for text in figure.findobj(Text) if text.get_visible()]
+    assert not [text for text in texts if is_math_text(text)]
+    return [text.replace(r"\$", "$") for text in texts]
+
+
+@pytest.fixture(autouse=True)
+def only_dejavu():
+    """The fonts of the machine do not matter: DejaVu Sans comes with matplotlib."""
+    with matplotlib.rc_context({"font.family": ["DejaVu Sans"]}):
+        yield
+
+
+@pytest.mark.parametrize("plot", PLOTS.values(), ids=PLOTS)
+def test_names_are_drawn_to_the_letter(plot):
+    texts = drawn_texts(plot())
+    for text in NASTY.values():
+        assert any(text in found.replace("nearest by ", "") for found in texts), text
+
+
+def test_every_class_has_its_entry_in_the_legend():
+    (legend,) = plot_embeddings({"h": random_points()}, LABELS, NAMES).legends
+    assert [text.get_text().replace(r"\$", "$") for text in legend.get_texts()] == list(NASTY.values())
+
+
+@pytest.mark.parametrize(
+    "names", [["dog"] * 10, ["golden retriever"] * 20, ["猫の手も借りたい"] * 3, ["x" * 60]], ids=ascii
+)
+def test_no_name_in_the_legend_is_cut_off(names):
+    figure = plot_embeddings({"h": random_points()}, LABELS % len(names), names)
+    png_bytes(figure)
+    (legend,) = figure.legends
+    assert all(figure.bbox.contains(*corner) for corner in legend.get_window_extent().corners())
+
+
+def test_a_name_is_drawn_as_matplotlib_draws_it_without_formulas():
+    def picture(text, **options):
+        figure, (axes,) = new_figure(2, 1)
+        axes.text(0, 0.5, text, **options)
+        return png_bytes(figure)
+
+    for name in ("$x_1$", "US$1_$5", r"\$", "_background_", "$"):
+        assert picture(drawn(name)) == picture(name, parse_math=False)
+
+
+def test_a_character_that_the_first_font_lacks_comes_from_the_next():
+    with matplotlib.rc_context({"font.family": ["STIXGeneral", "DejaVu Sans"]}):
+        assert drawn("aש猫") == "aשU+732B"
+        figure, (axes,) = new_figure(2, 1)
+        axes.set_title(drawn("aש猫"))
+        assert "aשU+732B" in drawn_texts(figure)
+    with matplotlib.rc_context({"font.family": ["STIXGeneral"]}):
+        assert drawn("aש") == "aU+05E9"
+
+
+def test_points_without_a_label_are_drawn_and_named():
+    labels = torch.where(torch.arange(2 * N) < 3, -1, 0)
+    figure = plot_embeddings({"h": random_points()}, labels, ["_cat"])
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["_cat", "no class"]
+    assert sum(len(points.get_offsets()) for points in figure.axes[0].collections) == 2 * N
+    assert "no class" in drawn_texts(plot_embeddings({"h": random_points()}, torch.full((2 * N,), -1), []))
+
+
+def test_the_panel_of_augmentations_names_any_class():
+    data = ImageDataset(IMAGES, torch.where(torch.arange(2 * N) == N, -1, LABELS), NAMES)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        panel = augmentation_panel(data)
+        for index in range(N + 1):
+            panel.controls["image"].value = index
+
+
+def test_a_report_with_any_names_is_valid_utf_8():
+    figure, _ = new_figure(1, 1)
+    for name in NAMES:
+        table = accuracy_table({name: {"knn": ACCURACY}}, {"knn": name})
+        picture = Picture(name, name, figure, name)
+        page = html_report(name, name, [(name, name)], [(name, name, table)], [picture], {name: name})
+        assert page.encode().decode().count("\ufffd") == 14 * shown(name).count("\ufffd")
+        assert "<b><b>" not in page
