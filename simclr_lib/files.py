@@ -1,13 +1,23 @@
-"""Files that are written whole or not at all."""
+"""Files and folders that appear whole or not at all, and the removal of what a killed process leaves behind."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import shutil
+import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from simclr_lib.errors import SimCLRError
+
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
+
+PREFIX, LOCK = ".simclr-", ".lock"  # `.simclr-k3v9x0ab` is a temporary folder, `.simclr-k3v9x0ab.lock` its lock
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -18,20 +28,71 @@ def write_atomically(path: Path, content: bytes) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "wb") as file:
+        with temporary_folder(path.parent) as folder:
+            with open(folder / "content", "wb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            os.chmod(temporary, 0o644)
-            os.replace(temporary, path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-            raise
+            os.replace(folder / "content", path)
     except OSError as error:
         raise SimCLRError(
             f"cannot write {path}: {error.strerror or error}. Free some space or choose another folder; "
             f"files that were there are as they were."
         ) from error
+
+
+@contextlib.contextmanager
+def temporary_folder(parent: Path) -> Iterator[Path]:
+    """A new hidden folder in ``parent``, on the same disk, so that what it holds can be renamed into ``parent``.
+
+    It is removed at the end of the ``with`` block. A process that is killed cannot do so; the next process that makes
+    a temporary folder in the same place does it then. A locked file beside each folder tells the two cases apart,
+    because the operating system releases the lock of a process that dies, and only then.
+
+    Raises:
+        OSError: the folder cannot be made.
+    """
+    _remove_abandoned(parent)
+    handle, lock = _new_lock(parent)
+    folder = lock.with_suffix("")
+    try:
+        folder.mkdir()
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(handle)
+        with contextlib.suppress(OSError):  # another process may have been faster
+            lock.unlink()
+
+
+def _new_lock(parent: Path) -> tuple[int, Path]:
+    """Make a file that stays locked until its handle is closed: (handle, path)."""
+    while True:
+        handle, name = tempfile.mkstemp(prefix=PREFIX, suffix=LOCK, dir=parent)
+        try:
+            _lock(handle)
+            if os.path.exists(name):
+                return handle, Path(name)
+        except (BlockingIOError, PermissionError):
+            pass
+        except OSError:  # a disk without locks: nobody can lock the file, so nobody takes it for abandoned
+            return handle, Path(name)
+        os.close(handle)  # another process took the file for abandoned before it was locked
+
+
+def _lock(handle: int) -> None:
+    """Lock an open file for this process. Raises OSError if another process holds the lock."""
+    if sys.platform == "win32":
+        msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+    else:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _remove_abandoned(parent: Path) -> None:
+    """Remove the temporary folders in ``parent`` whose processes are dead."""
+    for lock in parent.glob(f"{PREFIX}????????{LOCK}"):
+        with contextlib.suppress(OSError):  # its process is alive, or another process removes the folder
+            with open(lock, "rb+") as file:
+                _lock(file.fileno())
+                shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
+            lock.unlink()

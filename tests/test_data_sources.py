@@ -19,8 +19,10 @@ import torch
 from PIL import Image, PngImagePlugin
 from torchvision.transforms.v2 import functional as TF
 
-from simclr_lib.data import DATASETS, cifar, images, load_dataset, tiny_imagenet
-from simclr_lib.data.images import balanced_subset, cache_dir, decode_images, to_rgb
+from simclr_lib.data import DATASETS, cache, cifar, download, images, load_dataset, tiny_imagenet
+from simclr_lib.data.cache import cache_dir
+from simclr_lib.data.images import decode_images, to_rgb
+from simclr_lib.data.subsets import balanced_subset
 from simclr_lib.errors import SimCLRError
 
 RED, WHITE = (255, 0, 0), (255, 255, 255)
@@ -223,11 +225,11 @@ def test_a_cache_larger_than_memory_opens_without_a_warning(tmp_path: Path) -> N
     n = 2 * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // (3 * 64 * 64)
     path = tmp_path / "huge.npy"
     with open(path, "wb") as file:
-        images._write_header(file, n, 64)
+        cache._write_header(file, n, 64)
         file.truncate(file.tell() + n * 3 * 64 * 64)  # a hole: takes no space
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        mapped = images._memory_map(path)
+        mapped = cache._memory_map(path)
     assert mapped.shape == (n, 3, 64, 64)
     assert mapped[-1].max() == 0
 
@@ -276,9 +278,9 @@ def test_a_full_disk_falls_back_to_memory(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     if noticed == "before":
-        monkeypatch.setattr(images.shutil, "disk_usage", lambda _: SimpleNamespace(free=100))
+        monkeypatch.setattr(cache.shutil, "disk_usage", lambda _: SimpleNamespace(free=100))
     else:
-        monkeypatch.setattr(images.np, "save", full)
+        monkeypatch.setattr(cache.np, "save", full)
     decoded, kept = decode_images([save(tmp_path / "a.png", WHITE)], 8)
     assert decoded.unique().tolist() == [255]
     assert kept.tolist() == [0]
@@ -288,11 +290,11 @@ def test_a_full_disk_falls_back_to_memory(
 
 def test_images_that_fit_nowhere_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def too_large(*_: object, **__: object) -> None:
-        raise MemoryError
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
 
-    monkeypatch.setattr(images.shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
-    monkeypatch.setattr(images.np, "empty", too_large)
-    with pytest.raises(SimCLRError, match=r"fit neither the cache .* nor the memory: set SIMCLR_CACHE"):
+    monkeypatch.setattr(cache.shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
+    monkeypatch.setattr(torch, "empty", too_large)
+    with pytest.raises(SimCLRError, match=r"fit neither the cache folder nor the memory: set SIMCLR_CACHE"):
         decode_images([save(tmp_path / "a.png")], 8)
 
 
@@ -442,7 +444,7 @@ def test_mixed_sizes_become_64(tmp_path: Path) -> None:
         ({"val/a": 1}, None, "val/ but no train/"),
         ({"a": 1}, None, "too few images for a test part"),
         ({}, "train", "no class folders"),
-        ({}, None, "no folder .*--data-dir"),
+        ({}, None, "no folder .*data_dir"),
     ],
 )
 def test_a_folder_that_cannot_be_used_says_what_to_do(
@@ -536,7 +538,7 @@ def serve(content: bytes | Exception, monkeypatch: pytest.MonkeyPatch) -> list[s
         if hashlib.md5(content).hexdigest() != md5:
             raise RuntimeError("File not found or corrupted.")
 
-    monkeypatch.setattr(cifar, "download_url", answer)
+    monkeypatch.setattr(download, "download_url", answer)
     monkeypatch.setattr(cifar, "extract_archive", unpack_fake)
     return asked
 
@@ -577,7 +579,7 @@ def test_stl10_has_an_unlabelled_part(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_missing_cifar_says_how_to_get_it(cifar_root: Path) -> None:
-    with pytest.raises(SimCLRError, match=r"cifar10 is not in .*--data-dir.*--download"):
+    with pytest.raises(SimCLRError, match=r"cifar10 is not in .*data_dir.*download=True"):
         load_dataset("cifar10", root=cifar_root)
     assert not cifar_root.exists()
 
@@ -608,7 +610,7 @@ def test_offline_points_to_what_works_without_a_network(
     cifar_root: Path, monkeypatch: pytest.MonkeyPatch, failure: Exception
 ) -> None:
     serve(failure, monkeypatch)
-    with pytest.raises(SimCLRError, match=r"no network: .*--dataset emblems, or point --data-dir") as error:
+    with pytest.raises(SimCLRError, match=r"no network: .*emblems.* or point data_dir") as error:
         load_dataset("cifar10", root=cifar_root, download=True)
     assert "\n" not in str(error.value)
     assert list(cifar_root.iterdir()) == []
@@ -692,7 +694,7 @@ def test_a_part_of_tiny_imagenet_says_that_it_is_one(tiny_root: Path, caplog: py
 
 
 def test_missing_tiny_imagenet_says_how_to_get_it(tmp_path: Path) -> None:
-    with pytest.raises(SimCLRError, match=r"tinyimagenet is not in .*--download"):
+    with pytest.raises(SimCLRError, match=r"tinyimagenet is not in .*download=True"):
         load_dataset("tinyimagenet", root=tmp_path)
 
 

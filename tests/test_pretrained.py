@@ -1,5 +1,6 @@
 """The weights that come with the package are small, load like a run, and are as good as said."""
 
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -9,7 +10,7 @@ from simclr_lib import extract_features, knn_accuracy, load_dataset
 from simclr_lib.authoring.bundle import bundle
 from simclr_lib.errors import SimCLRError
 from simclr_lib.teaching.profiles import EMBLEMS, load_profile
-from simclr_lib.training import load_pretrained, load_run, pretrain
+from simclr_lib.training import load_checkpoint, load_pretrained, load_run, pretrain, save_checkpoint
 from simclr_lib.training.pretrained import WEIGHTS
 
 
@@ -28,20 +29,89 @@ def test_they_are_under_six_megabytes_and_of_the_notebooks_recipe():
     assert config.to_dict() == EMBLEMS.to_dict()
 
 
-def test_a_run_is_bundled_in_half_precision(tmp_path):
-    emblems = load_dataset("emblems", limit=64)
-    config = replace(EMBLEMS, width=4, epochs=1, device="cpu", validation=0.0)
-    model = pretrain(emblems, config, tmp_path / "run")
-    bundle(tmp_path / "run", tmp_path / "small.pt")
-    small = load_pretrained(tmp_path / "small.pt", "cpu")
-    assert (tmp_path / "small.pt").stat().st_size < (tmp_path / "run" / "checkpoint.pt").stat().st_size / 2
-    for a, b in zip(model.state_dict().values(), small.state_dict().values(), strict=True):
+@pytest.fixture(scope="module")
+def tiny_run(tmp_path_factory):
+    """The folder of a short run of a narrow network."""
+    folder = tmp_path_factory.mktemp("tiny") / "run"
+    config = replace(EMBLEMS, width=4, epochs=1, device="cpu", precision="fp32", validation=0.0)
+    pretrain(load_dataset("emblems", limit=64), config, folder)
+    return folder
+
+
+def test_a_run_is_bundled_in_half_precision(tiny_run, tmp_path):
+    bundle(tiny_run, tmp_path / "small.pt")
+    whole, small = load_pretrained(tiny_run, "cpu"), load_pretrained(tmp_path / "small.pt", "cpu")
+    assert (tmp_path / "small.pt").stat().st_size < (tiny_run / "checkpoint.pt").stat().st_size / 2
+    for a, b in zip(whole.state_dict().values(), small.state_dict().values(), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("place", [0.01, 0.5, 0.9])
+def test_damaged_bundled_weights_never_load(tmp_path, monkeypatch, place):
+    content = bytearray((WEIGHTS / "emblems-resnet18.pt").read_bytes())
+    content[round(place * len(content))] ^= 16
+    (tmp_path / "emblems-resnet18.pt").write_bytes(content)
+    monkeypatch.setattr("simclr_lib.training.pretrained.WEIGHTS", tmp_path)
+    with pytest.raises(SimCLRError, match="is damaged"):
+        load_pretrained("emblems-resnet18", "cpu")
+
+
+def test_the_bundled_weights_carry_a_digest():
+    assert "digest" in torch.load(WEIGHTS / "emblems-resnet18.pt", weights_only=True)
 
 
 def test_weights_that_are_not_there_are_named():
     with pytest.raises(SimCLRError, match="no checkpoint at emblems-resnet19"):
         load_pretrained("emblems-resnet19")
+
+
+def test_a_run_is_not_mistaken_for_a_file_of_nearly_the_same_name(tiny_run, tmp_path):
+    shutil.copytree(tiny_run, tmp_path / "run")
+    (tmp_path / "run.pt").write_text("something else")
+    assert not load_pretrained(tmp_path / "run", "cpu").training
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        *(
+            ("config", {name: value})
+            for name in ("base_model", "width", "projection_hidden")
+            for value in ("x", [1], {})
+        ),
+        ("config", {"stem": ["fast"]}),
+        ("config", {"stem": 3}),
+        ("config", {"projection_layers": "2"}),
+        ("config", {"width": 2**40}),
+        ("config", {"width": -1}),
+        ("config", {"projection_hidden": 2**63 - 1}),
+        ("config", {"blur_sigma": None}),
+        ("config", {"unknown": 1}),
+        ("model", {"encoder.conv1.weight": torch.zeros(1)}),
+        ("model", {"encoder.conv1.weight": 3}),
+        ("model", {"more": torch.zeros(1)}),
+    ],
+    ids=str,
+)
+def test_settings_that_do_not_fit_the_weights_get_one_line(tiny_run, tmp_path, place, value):
+    state = load_checkpoint(tiny_run)
+    save_checkpoint(tmp_path / "checkpoint.pt", {**state, place: {**state[place], **value}})
+    with pytest.raises(SimCLRError) as error:
+        load_pretrained(tmp_path, "cpu")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("place", ["config", "facts", "model"])
+def test_parts_of_another_kind_get_one_line(tiny_run, tmp_path, place):
+    save_checkpoint(tmp_path / "checkpoint.pt", {**load_checkpoint(tiny_run), place: [1, 2]})
+    with pytest.raises(SimCLRError, match="do not fit"):
+        load_pretrained(tmp_path, "cpu")
+
+
+def test_loading_a_model_leaves_the_global_random_numbers_alone(tiny_run):
+    before = torch.get_rng_state()
+    load_pretrained(tiny_run, "cpu")
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_profiles_are_found_by_name(tmp_path, monkeypatch):

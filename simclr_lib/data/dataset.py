@@ -13,13 +13,16 @@ from simclr_lib.errors import SimCLRError
 
 @dataclass(frozen=True)
 class ImageDataset:
-    """A labelled image set, whole, in memory or memory-mapped.
+    """A whole set of images with labels, in memory or memory-mapped.
 
     Attributes:
         images: uint8 [N, 3, H, W], RGB.
         labels: int64 [N], indices into ``classes``; -1 where an image has no label (STL-10's unlabelled part).
         classes: class names.
-        name: what to call the set in reports.
+        name: the name of the set in reports.
+
+    Raises:
+        SimCLRError: images or labels are not such tensors.
     """
 
     images: Tensor
@@ -28,12 +31,14 @@ class ImageDataset:
     name: str = "images"
 
     def __post_init__(self) -> None:
+        for name, value in (("images", self.images), ("labels", self.labels)):
+            if not isinstance(value, Tensor):
+                kind = f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
+                raise SimCLRError(f"{name} must be a torch tensor, not {kind}: convert it with torch.as_tensor.")
         if self.images.dtype != torch.uint8 or self.images.ndim != 4 or self.images.shape[1] != 3:
-            raise SimCLRError(f"images must be uint8 [N, 3, H, W], not {self.images.dtype} {list(self.images.shape)}.")
+            raise SimCLRError(f"images must be uint8 [N, 3, H, W], not {_kind(self.images)}.")
         if self.labels.dtype != torch.int64 or self.labels.shape != self.images.shape[:1]:
-            raise SimCLRError(
-                f"labels must be int64 [{len(self.images)}], not {self.labels.dtype} {list(self.labels.shape)}."
-            )
+            raise SimCLRError(f"labels must be int64 [{len(self.images)}], not {_kind(self.labels)}.")
 
     def __len__(self) -> int:
         return len(self.images)
@@ -44,7 +49,7 @@ class ImageDataset:
         return max(self.images.shape[-2:])
 
     def fingerprint(self) -> str:
-        """A short text that is another for other images or labels; of more than 1,000 images it reads 1,000."""
+        """A hash of the labels and of at most 1,000 evenly spaced images, as text."""
         rows = torch.linspace(0, len(self) - 1, min(len(self), 1_000)).long()
         digest = hashlib.blake2b(self.labels.cpu().numpy().tobytes(), digest_size=8)
         digest.update(self.images[rows.to(self.images.device)].cpu().numpy().tobytes())
@@ -59,36 +64,21 @@ class ImageDataset:
         return replace(self, images=self.images.to(device), labels=self.labels.to(device))
 
 
-def split_indices(labels: Tensor, fraction: float, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Split positions 0…N-1 in two, class by class, reproducibly.
+def empty_images(n: int, side: int) -> Tensor:
+    """Memory for images, uint8 [n, 3, side, side], not yet filled.
 
-    Args:
-        labels: int64 [N].
-        fraction: share of every class that goes to the second part, rounded to the nearest whole number.
-        seed: the shuffle's seed.
-
-    Returns:
-        (first, second): ascending int64 indices.
+    Raises:
+        SimCLRError: they do not fit into the memory.
     """
-    generator = torch.Generator().manual_seed(seed)
-    labels = labels.cpu()
-    in_second = torch.zeros(len(labels), dtype=torch.bool)
-    for label in labels.unique():
-        members = (labels == label).nonzero().flatten()
-        shuffled = members[torch.randperm(len(members), generator=generator)]
-        in_second[shuffled[: round(fraction * len(members))]] = True
-    return (~in_second).nonzero().flatten(), in_second.nonzero().flatten()
+    try:
+        return torch.empty(n, 3, side, side, dtype=torch.uint8)
+    except RuntimeError as error:  # PyTorch's word for no memory
+        raise SimCLRError(
+            f"{n:,} images of {side} pixels need {n * 3 * side**2 / 1e9:,.1f} GB, more memory than there is: "
+            "load fewer (limit) or smaller (image_size) images."
+        ) from error
 
 
-def few_labels(labels: Tensor, per_class: int, seed: int = 0) -> Tensor:
-    """Pick ``per_class`` positions of every class at random, reproducibly.
-
-    A class with fewer members gives all it has. Returns ascending int64 indices.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    labels = labels.cpu()
-    picked = []
-    for label in labels.unique():
-        members = (labels == label).nonzero().flatten()
-        picked.append(members[torch.randperm(len(members), generator=generator)[:per_class]])
-    return torch.cat(picked).sort().values
+def _kind(values: Tensor) -> str:
+    """Type and shape of a tensor: "float32 [4]"."""
+    return f"{str(values.dtype).removeprefix('torch.')} {list(values.shape)}"

@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from simclr_lib.data.dataset import ImageDataset
+from simclr_lib.data.dataset import ImageDataset, empty_images
 from simclr_lib.errors import SimCLRError, unknown_name
 
 SIDE = 32  # pixels
@@ -51,7 +51,7 @@ def draw_emblems(split: str = "train", limit: int | None = None, seed: int = 0) 
     if count < 0:
         raise SimCLRError(f"limit must be 0 or more, not {count}.")
 
-    images = torch.empty(count, 3, SIDE, SIDE, dtype=torch.uint8)
+    images = empty_images(count, SIDE)
     for start in range(0, count, _CHUNK):
         images[start : start + _CHUNK] = _chunk(split, seed, start // _CHUNK)[: count - start]
     return ImageDataset(images, _labels(0, count), list(CLASSES), name="emblems")

@@ -1,21 +1,16 @@
-"""Image files to tensors: decoded once, in parallel, into a memory-mapped cache."""
+"""Image files to tensors: each is decoded once, on all cores, and then comes from the cache."""
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import logging
 import os
-import shutil
-import tempfile
-import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -23,7 +18,9 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from tqdm import tqdm
 
-from simclr_lib.data.dataset import ImageDataset
+from simclr_lib.data.cache import cache_dir, open_cache, write_cache
+from simclr_lib.data.dataset import ImageDataset, empty_images
+from simclr_lib.data.subsets import balanced_subset
 from simclr_lib.errors import SimCLRError
 
 CACHE_FORMAT = 1  # raise it whenever the same files would decode to other pixels
@@ -34,23 +31,16 @@ MAX_UNREADABLE = 0.1  # the share of broken files that is skipped rather than re
 log = logging.getLogger(__name__)
 
 
-def cache_dir() -> Path:
-    """Where decoded images are kept. Anything in it may be deleted at any time.
-
-    ``$SIMCLR_CACHE``, else ``$XDG_CACHE_HOME/simclr``, else ``~/.cache/simclr``.
-    """
-    if chosen := os.environ.get("SIMCLR_CACHE"):
-        return Path(chosen).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "simclr"
-
-
 def to_rgb(image: Image.Image) -> Image.Image:
     """Bring any Pillow image to upright 8-bit RGB.
 
     The EXIF rotation is applied, transparency is laid over white, and deep grey levels are scaled
     (65,535 becomes 255) where Pillow's own ``convert`` would clip them.
+
+    Raises:
+        Exception: the file is broken; Pillow's decoders raise almost anything.
     """
-    image.load()  # what is wrong with the pixels shows here
+    image.load()  # decode now: a broken file raises here
     with contextlib.suppress(Exception):  # damaged EXIF raises almost anything, over sound pixels
         image = ImageOps.exif_transpose(image)
     if image.mode == "F" or image.mode.startswith("I"):  # "I", "I;16", "I;16B", …
@@ -68,26 +58,6 @@ def _to_8_bits(levels: np.ndarray) -> np.ndarray:
         levels = np.nan_to_num(levels)
         white = next((top for top in (1.0, 255.0) if levels.max(initial=0) <= top), white)
     return (levels * (255.0 / white)).round().clip(0, 255).astype(np.uint8)
-
-
-def balanced_subset(labels: Tensor, limit: int, seed: int = 0) -> Tensor:
-    """Pick ``limit`` positions at random, as many of each class as can be, reproducibly.
-
-    Args:
-        labels: int64 [N].
-        limit: how many to pick; all of them where there are no more.
-        seed: the shuffle's seed.
-
-    Returns:
-        Ascending int64 [min(limit, N)]. A larger limit contains a smaller one's choice.
-    """
-    shuffled = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
-    turn = torch.empty_like(labels)
-    for label in labels.unique():
-        members = (labels[shuffled] == label).nonzero().flatten()
-        turn[members] = torch.arange(len(members))
-    # Every class's first, then every class's second, …
-    return shuffled[turn.argsort(stable=True)][:limit].sort().values
 
 
 def load_files(
@@ -109,7 +79,7 @@ def load_files(
         name: the set's name.
 
     Raises:
-        SimCLRError: as ``decode_images``.
+        SimCLRError: more than a tenth of the files are unreadable, or the images fit nowhere.
     """
     if limit is not None:
         chosen = balanced_subset(labels, limit)
@@ -121,10 +91,10 @@ def load_files(
 def decode_images(paths: Sequence[Path], image_size: int) -> tuple[Tensor, Tensor]:
     """Decode image files to one uint8 tensor, memory-mapped from a cache.
 
-    Each image's central square is resized to ``image_size`` (antialiased bilinear), which is to resize
-    its shorter side and crop the centre. The cache is found again for as long as the files' paths,
-    sizes and times stay as they are; where it cannot be written, the images are kept in memory.
-    Unreadable files are skipped with a warning.
+    Each image's central square is resized to ``image_size`` (antialiased bilinear), which is the same as
+    resizing its shorter side and cropping the centre. The cache serves for as long as the files' paths, sizes
+    and times stay as they are; a damaged one is named and replaced. Where none can be written, the images are
+    kept in memory. Unreadable files are skipped with a warning.
 
     Args:
         paths: N image files.
@@ -136,19 +106,17 @@ def decode_images(paths: Sequence[Path], image_size: int) -> tuple[Tensor, Tenso
     Raises:
         SimCLRError: more than a tenth of the files are unreadable, or the images fit nowhere.
     """
-    folder = cache_dir() / f"images-{_fingerprint(paths, image_size)}"
-    decoded = _open_cache(folder)
-    if decoded is None:
-        try:
-            _write_cache(folder, paths, image_size)
-            decoded = _open_cache(folder)
-        except OSError as error:
-            reason = error.strerror or error
-            log.warning(
-                f"cannot cache images in {folder.parent} ({reason}): decoding into memory; "
-                "set SIMCLR_CACHE to another folder to decode only once."
-            )
-    images, kept = decoded or _decode_to_memory(paths, image_size)
+    try:
+        folder = cache_dir() / f"images-{_fingerprint(paths, image_size)}"
+        images, kept = open_cache(folder) or write_cache(
+            folder, _decode_blocks(paths, image_size), len(paths), image_size
+        )
+    except OSError as error:
+        log.warning(
+            f"images cannot be cached ({error.strerror or error}): decoding into memory; "
+            "set SIMCLR_CACHE to another folder to decode only once."
+        )
+        images, kept = _decode_to_memory(paths, image_size)
     if len(kept) < len(paths):
         readable = set(kept.tolist())
         skipped = [str(path) for i, path in enumerate(paths) if i not in readable]
@@ -170,69 +138,20 @@ def _fingerprint(paths: Sequence[Path], image_size: int) -> str:
     return digest.hexdigest()[:32]
 
 
-def _open_cache(folder: Path) -> tuple[Tensor, Tensor] | None:
-    """(images, kept) from a cache folder, or None where it is missing or damaged."""
-    try:
-        kept = torch.from_numpy(np.load(folder / "kept.npy"))
-        images = _memory_map(folder / "images.npy")
-    except (OSError, ValueError, EOFError):
-        return None
-    return (images, kept) if len(images) == len(kept) else None
-
-
-def _memory_map(path: Path) -> Tensor:
-    """The array in a .npy file, paged in as it is read."""
-    try:
-        return torch.from_numpy(np.load(path, mmap_mode="c"))  # copy on write: the file stays as it is
-    except OSError:
-        # Linux refuses a private writable map that is larger than its memory, but gives a read-only one.
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*not writable")
-            return torch.from_numpy(np.load(path, mmap_mode="r"))
-
-
-def _write_cache(folder: Path, paths: Sequence[Path], image_size: int) -> None:
-    """Decode into ``folder``, which appears whole or not at all. Raises OSError where it cannot."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    if shutil.disk_usage(folder.parent).free < len(paths) * 3 * image_size**2:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    with tempfile.TemporaryDirectory(prefix="decoding-", dir=folder.parent) as temporary:
-        unfinished = Path(temporary) / "images"
-        unfinished.mkdir()
-        kept: list[int] = []
-        with open(unfinished / "images.npy", "wb") as file:
-            _write_header(file, len(paths), image_size)
-            # Written, not memory-mapped: a disk that fills up is then an error and not a killed process.
-            for images, positions in _decode_blocks(paths, image_size):
-                file.write(images.data)
-                kept += positions
-            file.seek(0)
-            _write_header(file, len(kept), image_size)  # NumPy pads headers, so both are equally long
-        np.save(unfinished / "kept.npy", np.array(kept, dtype=np.int64))
-        shutil.rmtree(folder, ignore_errors=True)  # a damaged one, or another process was faster
-        os.replace(unfinished, folder)
-
-
-def _write_header(file: BinaryIO, n: int, image_size: int) -> None:
-    shape = (n, 3, image_size, image_size)
-    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(file, header)
-
-
 def _decode_to_memory(paths: Sequence[Path], image_size: int) -> tuple[Tensor, Tensor]:
     """Decode into a tensor in memory. Raises SimCLRError where it does not fit."""
     try:
-        images = np.empty((len(paths), 3, image_size, image_size), dtype=np.uint8)
-    except MemoryError as error:
+        images = empty_images(len(paths), image_size)
+    except SimCLRError as error:
         raise SimCLRError(
-            f"{len(paths)} images of {image_size} pixels fit neither the cache {cache_dir()} nor the memory: "
-            "set SIMCLR_CACHE to a folder with more space, or load fewer or smaller images."
+            f"{len(paths)} images of {image_size} pixels fit neither the cache folder nor the memory: set SIMCLR_CACHE to a "
+            "folder with more space, or load fewer (limit) or smaller (image_size) images."
         ) from error
     kept: list[int] = []
     for block, positions in _decode_blocks(paths, image_size):
-        images[len(kept) : len(kept) + len(block)] = block
+        images[len(kept) : len(kept) + len(block)] = torch.from_numpy(block)
         kept += positions
-    return torch.from_numpy(images[: len(kept)]), torch.tensor(kept)
+    return images[: len(kept)], torch.tensor(kept, dtype=torch.int64)
 
 
 def _decode_blocks(paths: Sequence[Path], image_size: int) -> Iterator[tuple[np.ndarray, list[int]]]:
@@ -277,7 +196,9 @@ def _read_piece(paths: Sequence[Path], image_size: int) -> list[np.ndarray | Exc
 
 
 def _read(path: Path, image_size: int) -> np.ndarray:
-    """One image file as uint8 [3, S, S]."""
+    """One image file as uint8 [3, S, S]. Raises whatever is wrong with it."""
+    if not os.path.isfile(path):
+        raise OSError("there is no such file")  # a pipe with the name of a picture would never end
     with Image.open(path) as file:
         # JPEG can decode at a half, a quarter or an eighth; twice the final size keeps the result sharp.
         file.draft(None, (2 * image_size, 2 * image_size))

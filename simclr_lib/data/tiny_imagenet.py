@@ -11,8 +11,8 @@ from pathlib import Path, PurePosixPath
 import torch
 from tqdm import tqdm
 
-from simclr_lib.data.cifar import damaged, fetch, missing
 from simclr_lib.data.dataset import ImageDataset
+from simclr_lib.data.download import damaged, fetch, missing
 from simclr_lib.data.images import load_files
 from simclr_lib.errors import SimCLRError
 

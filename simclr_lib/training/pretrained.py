@@ -24,25 +24,39 @@ def load_pretrained(source: str | Path, device: str = "auto") -> SimCLR:
         device: cpu, cuda or cuda:N; auto is the GPU if there is one.
 
     Raises:
-        SimCLRError: no such weights, or they are damaged.
+        SimCLRError: there are no such weights, or they are damaged.
     """
-    bundled = WEIGHTS / f"{source}.pt"
-    return load_run(bundled if bundled.exists() else Path(source), pick_device(device))[0]
+    bundled = {file.stem: file for file in WEIGHTS.glob("*.pt")}
+    path = bundled.get(str(source)) or Path(source).expanduser()
+    return load_run(path, pick_device(device))[0]
 
 
 def load_run(path: Path, device: torch.device) -> tuple[SimCLR, TrainConfig]:
-    """The pretrained model of a checkpoint, in evaluation mode, with the settings it was trained with."""
+    """The pretrained model of a checkpoint, in evaluation mode, with the settings it was trained with.
+
+    Args:
+        path: a run's folder, or its checkpoint.pt.
+        device: the device that the model is placed on.
+
+    Raises:
+        SimCLRError: there is no such checkpoint, it is damaged, or it is not one of a SimCLR run.
+    """
     state = load_checkpoint(path)
     if not {"config", "model", "facts"} <= state.keys():
         raise SimCLRError(f"{path} is not the checkpoint of a run: give the run's folder or its checkpoint.pt.")
-    config = TrainConfig.from_dict(state["config"])
-    if not config.contrastive:
-        raise SimCLRError(f"{path} was trained with labels: give the checkpoint of a SimCLR run.")
-    image_size = state["facts"].get("image_size", 32)
-    config = config.resolved(image_size)  # whatever size it is evaluated on
-    model = config.simclr(image_size)
     try:
-        model.load_state_dict(state["model"])
-    except RuntimeError as error:
-        raise SimCLRError(f"the weights in {path} do not fit its settings: it is damaged. Use another copy.") from error
-    return place(model, device).eval(), config
+        config = TrainConfig.from_dict(state["config"])
+        if not config.contrastive:
+            raise SimCLRError(f"{path} was trained with labels: give the checkpoint of a SimCLR run.")
+        image_size = state["facts"].get("image_size", 32)
+        config = config.resolved(image_size)  # the stem stays, whatever size is evaluated
+        with torch.device("meta"):  # no memory is used before the names and shapes of the weights are known to fit
+            model = config.simclr(image_size)
+        model.load_state_dict(state["model"], assign=True)
+    except SimCLRError:
+        raise
+    except Exception as error:  # settings of a wrong kind can make any part of the network stumble
+        raise SimCLRError(
+            f"the weights in {path} do not fit its settings: it is damaged, or of another version. Use another copy."
+        ) from error
+    return place(model.float(), device).eval(), config

@@ -1,0 +1,165 @@
+"""The cache of decoded images: a folder for each set of files, memory-mapped, with checksums."""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import os
+import shutil
+import tempfile
+import warnings
+import zlib
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from simclr_lib.files import temporary_folder
+
+ARRAYS = ("images.npy", "kept.npy")
+CHECKSUMS = "checksums.json"
+CHECKED_AT_ONCE = 2**24  # bytes that share a checksum
+
+log = logging.getLogger(__name__)
+
+
+def cache_dir() -> Path:
+    """The folder of decoded images. Anything in it may be deleted at any time.
+
+    ``$SIMCLR_CACHE``, else ``$XDG_CACHE_HOME/simclr``, else ``~/.cache/simclr``; where there is no home folder, or it
+    is read-only, a folder of this user among the temporary files.
+
+    Raises:
+        OSError: no temporary folder can be written to either, or it belongs to somebody else.
+    """
+    if chosen := os.environ.get("SIMCLR_CACHE"):
+        return Path(os.path.expanduser(chosen))
+    base = os.path.expanduser(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
+    folder = Path(base) / "simclr"
+    has_home = not base.startswith("~")
+    return folder if has_home and _is_writable(folder) else _temporary_cache_dir(folder)
+
+
+def _is_writable(folder: Path) -> bool:
+    """Whether a folder can be written to, or else be made."""
+    existing = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
+    return os.path.isdir(existing) and os.access(existing, os.W_OK | os.X_OK)
+
+
+@lru_cache  # so that it is said once
+def _temporary_cache_dir(unwritable: Path) -> Path:
+    user = os.getuid() if hasattr(os, "getuid") else 0
+    folder = Path(tempfile.gettempdir()) / f"simclr-{user}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.is_symlink() or (hasattr(os, "getuid") and folder.stat().st_uid != user):
+        raise PermissionError(errno.EPERM, f"{folder} belongs to somebody else")
+    log.warning(
+        f"{unwritable} cannot be written to: decoded images are kept in {folder}. SIMCLR_CACHE chooses another."
+    )
+    return folder
+
+
+def open_cache(folder: Path) -> tuple[Tensor, Tensor] | None:
+    """What `write_cache` wrote to ``folder``, or None where there is nothing or it is damaged, which is said.
+
+    All of it is read and compared with its checksums, on all cores, at the speed of the disk: images that are already
+    in memory as a memory map cannot be checked when they are used. The training that follows finds them in the
+    operating system's cache.
+
+    Returns:
+        (images, kept): uint8 [n, 3, S, S] and int64 [n].
+    """
+    if not folder.exists():
+        return None
+    try:
+        if (folder / CHECKSUMS).read_bytes() == _checksums(folder):
+            return _open(folder)
+        problem = "its checksums do not fit"
+    except OSError as error:
+        problem = error.strerror or type(error).__name__
+    log.warning(f"the cache {folder} is damaged or of an older version ({problem}): the images are decoded again.")
+    return None
+
+
+def write_cache(
+    folder: Path, blocks: Iterable[tuple[np.ndarray, list[int]]], max_images: int, image_size: int
+) -> tuple[Tensor, Tensor]:
+    """Write decoded images to ``folder``, which appears whole or not at all, and replaces one that is there.
+
+    Args:
+        folder: the folder.
+        blocks: (images uint8 [n, 3, S, S], their n positions among the files), block by block.
+        max_images: how many images there can be at most.
+        image_size: S, in pixels.
+
+    Returns:
+        (images, kept): the images of all blocks, uint8 [N, 3, S, S], and their positions, int64 [N].
+
+    Raises:
+        OSError: there is not enough space, or the folder cannot be written.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    if shutil.disk_usage(folder.parent).free < max_images * 3 * image_size**2:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with temporary_folder(folder.parent) as temporary:
+        unfinished = temporary / folder.name
+        unfinished.mkdir()
+        kept: list[int] = []
+        with open(unfinished / "images.npy", "wb") as file:
+            _write_header(file, max_images, image_size)
+            # Written, not memory-mapped: a disk that fills up is then an error and not a killed process.
+            for images, positions in blocks:
+                file.write(images.data)
+                kept += positions
+            file.seek(0)
+            _write_header(file, len(kept), image_size)  # NumPy pads headers, so both are equally long
+        np.save(unfinished / "kept.npy", np.array(kept, dtype=np.int64))
+        (unfinished / CHECKSUMS).write_bytes(_checksums(unfinished))
+        shutil.rmtree(folder, ignore_errors=True)  # a damaged one, or another process was faster
+        os.replace(unfinished, folder)
+    return _open(folder)
+
+
+def _checksums(folder: Path) -> bytes:
+    """JSON: the folder's name, which tells what it holds, and the CRC-32 of every block of each array's file."""
+    content: dict[str, object] = {"name": folder.name}
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for name in ARRAYS:
+            starts = range(0, os.path.getsize(folder / name), CHECKED_AT_ONCE)
+            sums = pool.map(partial(_checksum, folder / name), starts)
+            content[name] = list(tqdm(sums, total=len(starts), desc="checking the cache", unit="block", delay=2))
+    return json.dumps(content).encode()
+
+
+def _checksum(path: Path, start: int) -> int:
+    with open(path, "rb") as file:
+        file.seek(start)
+        return zlib.crc32(file.read(CHECKED_AT_ONCE))
+
+
+def _open(folder: Path) -> tuple[Tensor, Tensor]:
+    return _memory_map(folder / "images.npy"), torch.from_numpy(np.load(folder / "kept.npy"))
+
+
+def _memory_map(path: Path) -> Tensor:
+    """The array in a .npy file, paged in as it is read."""
+    try:
+        return torch.from_numpy(np.load(path, mmap_mode="c"))  # copy on write: the file stays as it is
+    except OSError:
+        # Linux refuses a private writable map that is larger than its memory, but gives a read-only one.
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*not writable")
+            return torch.from_numpy(np.load(path, mmap_mode="r"))
+
+
+def _write_header(file: BinaryIO, n: int, image_size: int) -> None:
+    shape = (n, 3, image_size, image_size)
+    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, header)

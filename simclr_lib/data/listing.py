@@ -1,0 +1,91 @@
+"""The files below some folders, each counted once, whatever symbolic links lead to it."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+
+def files_below(folders: Sequence[Path]) -> list[list[Path]]:
+    """List the files below each of some folders, sorted.
+
+    Links are followed out of the folders, to collections elsewhere. A link is left out if it leads to something that
+    counts already (a part of one of the folders, or what an earlier link led to) or to a folder that holds one of
+    these. So no loop is endless, no image has two classes, and none is in two parts of a data set. Hidden entries are
+    left out too, and what is neither file nor folder: links that lead nowhere, pipes, sockets.
+
+    Args:
+        folders: N folders. A folder that is, or is part of, another one of them gets the files and the other does not.
+
+    Returns:
+        N lists of paths.
+    """
+    return _Listing(folders).found
+
+
+class _Listing:
+    """The walk through all folders: first all that is really there, and then what the links lead to."""
+
+    def __init__(self, folders: Sequence[Path]) -> None:
+        self.found: list[list[Path]] = [[] for _ in folders]
+        self.links: list[tuple[int, Path]] = []  # (position in `folders`, link) that are still to be followed
+        self.left_out: list[Path] = []
+        self.walked: set[str] = set()  # real paths of folders whose whole content counts, and of files
+        self.holders: set[str] = set()  # real paths of all folders that hold one of those
+
+        own = {os.path.realpath(folder): position for position, folder in reversed(list(enumerate(folders)))}
+        for real in own:
+            self._claim(real)
+        for real, position in own.items():
+            self._walk(position, folders[position], real)
+        while self.links:
+            links, self.links = sorted(self.links), []
+            for position, link in links:
+                self._follow(position, link)
+        for paths in self.found:
+            paths.sort(key=str)
+        if self.left_out:
+            log.warning(
+                f"left out {len(self.left_out)} links, such as {self.left_out[0]}, that lead nowhere or to images "
+                "that are in the set already."
+            )
+
+    def _claim(self, real: str) -> None:
+        self.walked.add(real)
+        self.holders.update(map(str, Path(real).parents))
+
+    def _walk(self, position: int, folder: Path, real: str) -> None:
+        """Add the files that are really below a folder, and note the links."""
+        pending = [(folder, real)]
+        while pending:
+            folder, real = pending.pop()
+            try:
+                entries = list(os.scandir(folder))
+            except OSError as error:
+                log.warning(f"{folder} cannot be read ({error.strerror}): its images are left out.")
+                continue
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                if entry.is_symlink():
+                    self.links.append((position, folder / entry.name))
+                elif entry.is_dir() and os.path.join(real, entry.name) not in self.walked:
+                    pending.append((folder / entry.name, os.path.join(real, entry.name)))
+                elif entry.is_file():
+                    self.found[position].append(folder / entry.name)
+
+    def _follow(self, position: int, link: Path) -> None:
+        target = os.path.realpath(link)
+        counted = target in self.holders or any(str(place) in self.walked for place in (target, *Path(target).parents))
+        if counted or not os.path.exists(target):
+            self.left_out.append(link)
+        elif os.path.isdir(target):
+            self._claim(target)
+            self._walk(position, link, target)
+        elif os.path.isfile(target):
+            self.walked.add(target)
+            self.found[position].append(link)

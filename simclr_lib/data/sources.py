@@ -1,0 +1,89 @@
+"""The one function that loads a data set by its name."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from numbers import Integral
+from pathlib import Path
+
+from torchvision.transforms.v2.functional import resize
+
+from simclr_lib.choices import DATASETS
+from simclr_lib.data.cifar import torchvision_images
+from simclr_lib.data.dataset import ImageDataset, empty_images
+from simclr_lib.data.emblems import draw_emblems
+from simclr_lib.data.folder import imagefolder
+from simclr_lib.data.tiny_imagenet import tinyimagenet
+from simclr_lib.errors import SimCLRError, unknown_name
+
+MAX_LIMIT = 2**31 - 1
+MAX_IMAGE_SIZE = 4096  # pixels; no network here is trained on larger images
+
+
+def load_dataset(
+    name: str,
+    split: str = "train",
+    root: str | os.PathLike[str] | None = None,
+    download: bool = False,
+    limit: int | None = None,
+    image_size: int | None = None,
+) -> ImageDataset:
+    """Load one part of a data set.
+
+    Args:
+        name: one of ``DATASETS``. ``emblems`` is drawn by the package and needs no files.
+        split: ``train`` or ``test``; ``stl10`` has ``unlabeled`` too.
+        root: the data folder; None takes ``$SIMCLR_DATA``, or ``data`` in the current folder.
+        download: fetch a missing set (cifar10, cifar100, stl10, tinyimagenet).
+        limit: load this many images only, chosen at random but always the same, as many of each class as
+            possible; of ``emblems``, any number can be drawn. None loads all.
+        image_size: side of the images, in pixels, at most 4,096; None keeps the source's own.
+
+    Returns:
+        The images, uint8 [N, 3, H, W], with their labels.
+
+    Raises:
+        SimCLRError: a name, split, limit or size does not exist; or the set is missing, damaged, out of reach or
+            larger than the memory.
+    """
+    if name not in DATASETS:
+        raise unknown_name("data set", str(name), DATASETS)
+    splits = ("train", "test", "unlabeled") if name == "stl10" else ("train", "test")
+    if split not in splits:
+        raise unknown_name(f"{name} split", str(split), splits)
+    _check_count("limit", limit, MAX_LIMIT)
+    _check_count("image_size", image_size, MAX_IMAGE_SIZE)
+    folder = Path(root or os.environ.get("SIMCLR_DATA") or "data").expanduser()
+
+    if name == "imagefolder":
+        return imagefolder(folder, split, limit, image_size)
+    if name == "tinyimagenet":
+        return tinyimagenet(split, folder, download, limit, image_size)
+    if name == "emblems":
+        dataset = draw_emblems(split, limit)
+    else:
+        dataset = torchvision_images(name, split, folder, download, limit)
+    if image_size is not None and image_size != dataset.image_size:
+        dataset = _resized(dataset, image_size)
+    return dataset
+
+
+def _check_count(name: str, value: object, most: int) -> None:
+    """Raise SimCLRError unless ``value`` is None or a whole number from 1 to ``most``."""
+    if value is None:
+        return
+    if not isinstance(value, Integral):
+        raise SimCLRError(f"{name} must be a whole number, not {value!r}.")
+    if value < 1:
+        raise SimCLRError(f"{name} must be at least 1, not {value}.")
+    if value > most:
+        raise SimCLRError(f"{name} must be at most {most:,}, not {value}.")
+
+
+def _resized(dataset: ImageDataset, image_size: int) -> ImageDataset:
+    """The square images of ``dataset`` at another size (antialiased bilinear)."""
+    images = empty_images(len(dataset), image_size)
+    for start in range(0, len(dataset), 64):
+        images[start : start + 64] = resize(dataset.images[start : start + 64], [image_size, image_size])
+    return replace(dataset, images=images)
