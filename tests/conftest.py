@@ -1,7 +1,12 @@
-"""Settings of all tests: repeatable hypothesis examples, two threads. And a run that is caught in the middle."""
+"""What all tests share. They do not depend on the machine: not on a GPU, its home folder or the order of the tests.
 
+While working on the package, leave out what takes long: ``pytest -m "not slow and not browser and not notebook"``.
+"""
+
+import os
 import subprocess
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,18 +18,37 @@ from simclr_lib.training import read_metrics
 settings.register_profile("repeatable", deadline=None, derandomize=True, max_examples=25)
 settings.load_profile("repeatable")
 torch.set_num_threads(2)
+os.environ["CUDA_VISIBLE_DEVICES"] = ""  # for the processes that tests and notebooks start, too
+os.environ["MPLBACKEND"] = "agg"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
+    """Mark the cells of notebooks, and keep them in their order, after the tests, however those are shuffled."""
+    cells = [item for item in items if item.path.suffix == ".ipynb"]
+    for cell in cells:
+        cell.add_marker("notebook")
+    yield
+    chosen = set(items)
+    items[:] = [item for item in items if item.path.suffix != ".ipynb"] + [cell for cell in cells if cell in chosen]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def nothing_is_written_outside_temporary_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Decoded images and the runs of notebooks go to temporary folders."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SIMCLR_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("SIMCLR_RUNS", str(tmp_path_factory.mktemp("runs")))
+        yield
 
 
 @pytest.fixture
-def wait_for_steps():
+def wait_for_steps() -> Callable[[Path, subprocess.Popen, int], None]:
     """A function that waits until a run, in another process, has logged so many steps."""
 
     def wait(folder: Path, process: subprocess.Popen, steps: int) -> None:
-        for _ in range(1200):
-            if len(read_metrics(folder)) >= steps:
-                return
+        while len(read_metrics(folder)) < steps:
             assert process.poll() is None, f"the run ended before it could be stopped: {process.communicate()}"
             time.sleep(0.05)
-        raise AssertionError("the run did not start")
 
     return wait

@@ -1,4 +1,4 @@
-"""Which device and precision, and what a result says about them."""
+"""The package picks a device and a precision, and a result says what it was computed with."""
 
 import pytest
 import torch
@@ -13,8 +13,8 @@ from simclr_lib.errors import SimCLRError
         ("AMD EPYC 9R14", True, False, True),
         ("AMD EPYC 7R13", False, False, False),
         ("Intel(R) Xeon(R) Platinum 8488C", True, True, True),
-        # Measured on an Intel Xeon whose tiles were switched off: products of 2048² matrices at 385 GFLOP/s
-        # in float32, 213 in bfloat16.
+        # On an Intel Xeon whose tiles were switched off, products of 2048² matrices ran at 385 GFLOP/s in float32 and
+        # at 213 in bfloat16.
         ("Intel(R) Xeon(R) Processor", True, False, False),
         ("Apple M2", False, False, False),
     ],

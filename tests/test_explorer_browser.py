@@ -35,7 +35,10 @@ FLAGS = [
     "--js-flags=--expose-gc",
 ]
 
+TRAVEL = 600  # milliseconds: points take 450 to go from one embedding to another
+
 pytestmark = [
+    pytest.mark.browser,
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: install one (on Debian, apt-get install chromium)"),
     pytest.mark.timeout(240),
 ]
@@ -52,7 +55,7 @@ def chromium():
 
 @contextmanager
 def opened(chromium, address, **settings):
-    """A page, and the errors that it had."""
+    """Open a page; yields it and the list of its errors."""
     context = chromium.new_context(viewport={"width": 1200, "height": 900}, **settings)
     page = context.new_page()
     errors = []
@@ -87,7 +90,7 @@ def scene():
 @pytest.fixture(scope="module")
 def address(scene, tmp_path_factory):
     file = tmp_path_factory.mktemp("page") / "explorer.html"
-    file.write_text(html_page(scene))
+    file.write_text(html_page(scene), encoding="utf-8")
     return file.as_uri()
 
 
@@ -96,15 +99,24 @@ def points_of(scene, view=0):
 
 
 def place(page, point):
-    """Where on the page an embedded point is drawn, while nothing has been moved."""
+    """The position of an embedded point on the page, before anything has been moved."""
     box = page.locator(".stage > canvas").bounding_box()
     half = 0.46 * min(box["width"], box["height"])
     return box["x"] + box["width"] / 2 + half * float(point[0]), box["y"] + box["height"] / 2 - half * float(point[1])
 
 
+def rest(page, milliseconds=0):
+    """Wait for so long and then for two frames: by then a busy machine, too, has drawn all that was due."""
+    page.evaluate(
+        """(milliseconds) => new Promise((done) => setTimeout(
+            () => requestAnimationFrame(() => requestAnimationFrame(done)), milliseconds))""",
+        milliseconds,
+    )
+
+
 def drawn(page):
-    """The picture as it is now."""
-    page.wait_for_timeout(50)
+    """The picture of the points, once it is drawn."""
+    rest(page)
     return page.locator(".stage > canvas").screenshot()
 
 
@@ -171,7 +183,7 @@ def test_other_features_put_the_points_elsewhere_and_say_how_far_to_trust_them(c
     with opened(chromium, address) as (page, errors):
         first, of_h = drawn(page), page.locator(".trust").inner_text()
         page.get_by_label("noise", exact=True).check()
-        page.wait_for_timeout(700)
+        rest(page, TRAVEL)
         assert drawn(page) != first
         of_noise = page.locator(".trust").inner_text()
         for text, view in zip((of_h, of_noise), scene["views"], strict=True):
@@ -182,7 +194,7 @@ def test_other_features_put_the_points_elsewhere_and_say_how_far_to_trust_them(c
         assert f"image {row}:" in page.locator(".tip").inner_text()
         page.get_by_label("h", exact=True).check()
         page.mouse.move(5, 5)
-        page.wait_for_timeout(700)
+        rest(page, TRAVEL)
         assert drawn(page) == first
         assert errors == []
 
@@ -193,12 +205,12 @@ def test_the_film_moves_the_points_and_plays_to_its_end(chromium, address):
         slider = page.get_by_label("film: training so far")
         slider.focus()
         page.keyboard.press("ArrowLeft")
-        page.wait_for_timeout(400)
+        rest(page, TRAVEL)
         assert page.locator(".film output").inner_text() == "epoch 1"
         assert drawn(page) != last
         page.get_by_role("button", name="film").click()
         page.wait_for_function("document.querySelector('.film output').textContent === 'epoch 2'")
-        page.wait_for_timeout(700)
+        rest(page, TRAVEL)
         assert drawn(page) == last
         page.get_by_label("noise", exact=True).check()
         assert not slider.is_visible()  # it is the film of h
@@ -218,7 +230,7 @@ def test_search_and_legend_filter_the_classes(chromium, address, scene):
         row = loner(points_of(scene))
         page.locator(".legend label").nth(row % 10).click()
         page.mouse.move(*place(page, points_of(scene)[row]))
-        page.wait_for_timeout(100)
+        rest(page)
         assert f"image {row}:" not in page.locator(".tip").inner_text()  # it is not there to be pointed at
         page.get_by_role("button", name="none").click()
         page.mouse.move(5, 5)
@@ -296,7 +308,7 @@ def test_it_follows_the_theme_of_the_browser(chromium, address, scheme):
         assert (sum(ground[:3]) > 600) == (scheme == "light")
         assert abs(sum(ground[:3]) - sum(ink)) > 450
         page.emulate_media(color_scheme="dark" if scheme == "light" else "light")
-        page.wait_for_timeout(200)
+        rest(page)
         now = page.evaluate(
             "[...document.querySelector('.stage > canvas').getContext('2d').getImageData(2, 2, 1, 1).data]"
         )
@@ -307,7 +319,7 @@ def test_it_follows_the_theme_of_the_browser(chromium, address, scheme):
 def test_at_two_hundred_per_cent_nothing_is_cut_off(chromium, address, scene):
     with opened(chromium, address, device_scale_factor=2) as (page, errors):
         page.set_viewport_size({"width": 600, "height": 450})
-        page.wait_for_timeout(100)
+        rest(page)
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
         row = loner(points_of(scene))
         page.locator(".stage > canvas").scroll_into_view_if_needed()
@@ -333,39 +345,37 @@ def test_two_hundred_toggles_leave_no_memory_behind(chromium, address):
         assert errors == []
 
 
-@pytest.fixture(scope="module")
-def many(tmp_path_factory):
-    """A page with 10,000 points."""
+@pytest.mark.parametrize("move", ["zooming", "panning"])
+def test_ten_thousand_points_are_one_picture_a_frame_however_fast_they_are_moved(chromium, tmp_path, move):
+    """Fifty events between two frames cost one drawing, which hands the browser finished pixels, not 10,000 shapes."""
     points = torch.randn(10_000, 2, generator=seeded(3)) / 3
     scene = make_scene(load_dataset("emblems", "test", limit=10_000), {"h": clusters(10_000)}, {"h": points})
-    path = tmp_path_factory.mktemp("many") / "many.html"
-    path.write_text(html_page(scene))
-    return path.as_uri()
-
-
-@pytest.mark.parametrize("move", ["zooming", "panning"])
-def test_ten_thousand_points_are_drawn_fast_enough_to_move_smoothly(chromium, many, move):
-    frames = """(panning) => new Promise((done) => {
-        const canvas = document.querySelector('.stage > canvas'), box = canvas.getBoundingClientRect(), times = [];
-        const step = (now) => {
-            times.push(now);
-            if (times.length > 90) return done((times.length - 1) / (times.at(-1) - times[0]) * 1000);
-            const back = times.length % 40 < 20;
+    (tmp_path / "many.html").write_text(html_page(scene), encoding="utf-8")
+    calls_of_a_frame = """(panning) => new Promise((done) => {
+        const canvas = document.querySelector('.stage > canvas'), box = canvas.getBoundingClientRect();
+        const context = canvas.getContext('2d'), calls = {};
+        for (const name of Object.getOwnPropertyNames(CanvasRenderingContext2D.prototype)) {
+            const original = context[name];
+            if (typeof original !== 'function') continue;
+            context[name] = (...values) => {
+                calls[name] = (calls[name] ?? 0) + 1;
+                return original.apply(context, values);
+            };
+        }
+        for (let i = 0; i < 50; i++) {
             canvas.dispatchEvent(panning ?
-                new KeyboardEvent('keydown', { key: back ? 'ArrowLeft' : 'ArrowRight', shiftKey: true }) :
-                new WheelEvent('wheel', { deltaY: back ? -30 : 30,
-                    clientX: box.x + box.width / 2, clientY: box.y + box.height / 2, cancelable: true }));
-            requestAnimationFrame(step);
-        };
-        requestAnimationFrame(step);
+                new KeyboardEvent('keydown', { key: 'ArrowRight', shiftKey: true }) :
+                new WheelEvent('wheel', { deltaY: -5, cancelable: true,
+                    clientX: box.x + box.width / 2, clientY: box.y + box.height / 2 }));
+        }
+        requestAnimationFrame(() => requestAnimationFrame(() => done(calls)));
     })"""
-    with opened(chromium, many) as (page, errors):
-        page.wait_for_timeout(500)
+    with opened(chromium, (tmp_path / "many.html").as_uri()) as (page, errors):
         before = drawn(page)
-        rate = page.evaluate(frames, move == "panning")
-        print(f"{rate:.0f} frames a second with 10,000 points, {move}")
+        calls = page.evaluate(calls_of_a_frame, move == "panning")
+        assert 1 <= calls["putImageData"] <= 2  # two where the thumbnails arrive just then
+        assert sum(calls.values()) < 10
         assert drawn(page) != before
-        assert rate > 25  # a busy machine without a GPU; a quiet one reaches 60
         assert errors == []
 
 
@@ -435,6 +445,7 @@ def run_cell(page, number):
     raise AssertionError(f"cell {number} does not run")
 
 
+@pytest.mark.slow
 def test_in_jupyterlab_a_selection_comes_back_to_python(chromium, lab):
     context = chromium.new_context(viewport={"width": 1400, "height": 1200})
     page = context.new_page()
@@ -445,7 +456,7 @@ def test_in_jupyterlab_a_selection_comes_back_to_python(chromium, lab):
     canvas = page.locator(".simclr-explorer .stage > canvas")
     canvas.wait_for(timeout=90_000)
     canvas.scroll_into_view_if_needed()
-    page.wait_for_timeout(500)
+    rest(page, 500)
     box = canvas.bounding_box()
     page.get_by_label("select a box").check()
     page.mouse.move(box["x"] + 3, box["y"] + 3)
@@ -481,7 +492,7 @@ def test_drawn_before_it_is_on_the_page_it_takes_the_pages_colors_when_it_gets_t
             }""",
             code,
         )
-        page.wait_for_timeout(500)
+        rest(page, 500)
         ground = page.evaluate(
             "[...document.querySelector('#late .stage > canvas').getContext('2d').getImageData(2, 2, 1, 1).data]"
         )

@@ -1,4 +1,4 @@
-"""The training loop: which images a step sees, at what learning rate, and that it is the same again."""
+"""The training loop shows the right images at the right learning rate, and does the same when it runs again."""
 
 import copy
 import math
@@ -24,7 +24,7 @@ def config(**settings):
 
 
 def regression(num_examples=40, seed=0):
-    """A model and the loss of a noisy linear problem: the noise is drawn from the step's generator."""
+    """Return a model and the loss of a noisy linear problem, whose noise is drawn from the step's generator."""
     torch.manual_seed(seed)
     model = nn.Linear(5, 1)
     x = torch.randn(num_examples, 5)
@@ -38,7 +38,7 @@ def regression(num_examples=40, seed=0):
 
 
 class Watcher:
-    """An observer that writes everything down, and may start late or stop early."""
+    """An observer that writes everything down, and may start late."""
 
     def __init__(self, first_step=0, act_at=(), restore=None):
         self.first_step, self.act_at, self.restore = first_step, act_at, restore
@@ -223,13 +223,7 @@ def test_a_diverged_model_is_not_saved():
     watcher = Watcher(act_at=range(15))
     steps = iter(range(15))
     with pytest.raises(DivergedError, match="at step 4 of 15"):
-        fit(
-            model,
-            lambda *batch: batch_loss(*batch) * (math.nan if next(steps) == 4 else 1),
-            40,
-            config(),
-            watcher,
-        )
+        fit(model, lambda *batch: batch_loss(*batch) * (math.nan if next(steps) == 4 else 1), 40, config(), watcher)
     assert [step for step, _ in watcher.acted] == [0, 1, 2, 3]
 
 
@@ -250,8 +244,9 @@ def test_fit_leaves_the_global_random_numbers_alone():
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "lars"])
 @pytest.mark.parametrize("stop", [2, 4, 7])
-def test_a_run_continued_in_mid_epoch_ends_bit_identically(optimizer, stop):
-    settings = config(optimizer=optimizer, lr=0.05, warmup_epochs=1)
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_run_continued_in_mid_epoch_ends_bit_identically(optimizer, stop, precision):
+    settings = config(optimizer=optimizer, lr=0.05, warmup_epochs=1, precision=precision)
     model, batch_loss = regression()
     watcher = Watcher(act_at=(stop,))
     history = fit(model, batch_loss, 40, settings, watcher)
@@ -271,7 +266,10 @@ def test_continuing_a_finished_run_does_nothing():
     assert torch.equal(model.weight, before)
 
 
-def test_two_equal_simclr_runs_are_bit_identical():
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_two_equal_simclr_runs_are_bit_identical(precision):
+    settings = config(epochs=2, batch_size=16, optimizer="lars", precision=precision)
+
     def run(noise):
         torch.manual_seed(0)
         encoder = resnet18("fast", width=4)
@@ -279,7 +277,7 @@ def test_two_equal_simclr_runs_are_bit_identical():
         images = torch.randint(256, (48, 3, 16, 16), generator=seeded(0), dtype=torch.uint8)
         objective = contrastive_objective(model, images, SimCLRAugment(16), temperature=0.5)
         torch.manual_seed(noise)  # what else uses the global generator makes no difference
-        history = fit(model, objective, 48, config(epochs=2, batch_size=16, optimizer="lars"))
+        history = fit(model, objective, 48, settings)
         return history, model.state_dict()
 
     (history, weights), (history_again, weights_again) = run(1), run(2)

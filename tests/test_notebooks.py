@@ -1,6 +1,6 @@
 """The notebooks read well without a kernel, quote only what was measured, and their exercises have right solutions.
 
-That they run, and print what they printed before, is nbval's part: ``pytest`` runs every cell of ``notebooks/``.
+nbval checks that they run and print what they printed before: ``pytest`` runs every cell of ``notebooks/``.
 """
 
 import ast
@@ -28,7 +28,7 @@ EXERCISES = {  # notebook → module of its exercises
     "06_embeddings": "embeddings",
     "07_scaling_up": "scaling_up",
 }
-# Shares that are part of a definition, of the paper or of arithmetic, not measured: they may stand in prose.
+# Percentages that come from a definition, from the paper or from arithmetic may stand in prose: nobody measured them.
 DEFINITIONS = {
     "01_augmentations": {"0.2", "10", "2.6"},
     "02_nt_xent": set(),
@@ -62,19 +62,19 @@ def missing_alternative_texts(found):
 
 
 def cells_without_output(code):
-    """Cells that print or show something when they run, but hold nothing."""
+    """Return the cells that print or show something when they run, but hold no output."""
     speaks = re.compile(r"^\s*(print|show)\(|\.(show|check)\(", re.MULTILINE)
     return [cell["source"] for cell in code if speaks.search(cell["source"]) and not cell["outputs"]]
 
 
 def is_check(cell):
-    """Whether a code cell fails when something is wrong: its output is compared, or it asserts."""
+    """Return True if a code cell can fail: its output is compared, or it asserts something."""
     tagged = "nbval-check-output" in cell["metadata"].get("tags", [])
     return tagged or bool(re.search(r"^\s*assert ", cell["source"], re.MULTILINE))
 
 
 def unchecked_equations(found, within=2):
-    """Cells with an equation that none of the next code cells, up to the next equation, checks."""
+    """Return the cells with an equation that no code cell checks before the next equation comes."""
     unchecked = []
     for i, cell in enumerate(found):
         if cell["cell_type"] != "markdown" or "$$" not in cell["source"]:
@@ -87,7 +87,7 @@ def unchecked_equations(found, within=2):
 
 
 def unmeasured(text, allowed):
-    """Accuracies in prose that no results file vouches for."""
+    """Return the accuracies in prose that no results file confirms."""
     text = FIGURE.sub("", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
     return [n for n in re.findall(r"(?<![\w.])(\d+(?:\.\d+)?)\s?%", text) if n not in allowed] + re.findall(
         r"\d ± \d", text
@@ -161,7 +161,7 @@ def test_it_says_how_to_start_and_how_long_it_takes(path):
     assert "**After this notebook you can**" in first
     assert "**You need**" in first
     assert f"notebooks · {path.stem} · seconds" in first
-    seconds = json.loads((RESULTS / "notebooks.json").read_text())["results"][path.stem]["seconds"]
+    seconds = json.loads((RESULTS / "notebooks.json").read_text(encoding="utf-8"))["results"][path.stem]["seconds"]
     assert seconds <= 180
 
 

@@ -1,4 +1,4 @@
-"""Every control of every panel changes the picture or says why not, and the picture keeps its size."""
+"""Every control of every panel changes the picture or the line below it, and the picture keeps its size."""
 
 import io
 
@@ -29,7 +29,7 @@ PANELS = {
 
 
 def ends(control):
-    """The extreme values of a control."""
+    """Return the extreme values of a control."""
     if isinstance(control.value, bool):
         return [True, False]
     if hasattr(control, "base"):  # a logarithmic slider

@@ -25,6 +25,7 @@ from simclr_lib import (
 from simclr_lib.loop import DivergedError
 from simclr_lib.models import ResNet
 from simclr_lib.recipes import EMBLEMS
+from simclr_lib.seeding import initial_weights
 from simclr_lib.training import Interrupted, load_checkpoint, pretraining, read_film, read_metrics, run, save_checkpoint
 from simclr_lib.training.run_folder import claimed
 
@@ -77,10 +78,21 @@ def stop_after(monkeypatch, saves: int) -> None:
     monkeypatch.setattr(run.Run, "save", save_then_crash)
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "sgd", "lars"])
-@pytest.mark.parametrize("saves", [1, 4, 7])  # before the first step, in the first epoch, at the end of it
-def test_a_resumed_run_is_bit_identical_to_an_uninterrupted_one(emblems, tmp_path, monkeypatch, optimizer, saves):
-    config = dataclasses.replace(TINY, optimizer=optimizer)
+@pytest.mark.parametrize(
+    ("optimizer", "saves", "precision"),
+    [
+        ("sgd", 1, "fp32"),  # stopped before the first step
+        ("sgd", 4, "fp32"),  # in the first epoch
+        ("sgd", 7, "fp32"),  # at the end of it
+        ("adam", 4, "fp32"),
+        ("lars", 4, "fp32"),
+        ("lars", 4, "bf16"),
+    ],
+)
+def test_a_resumed_run_is_bit_identical_to_an_uninterrupted_one(
+    emblems, tmp_path, monkeypatch, optimizer, saves, precision
+):
+    config = dataclasses.replace(TINY, optimizer=optimizer, precision=precision)
     pretrain(emblems, config, tmp_path / "whole")
     with monkeypatch.context() as patch:
         stop_after(patch, saves)
@@ -427,16 +439,24 @@ def test_one_class_can_be_pretrained_on(emblems):
 
 
 def test_simclr_learns_the_classes_of_emblems_without_labels():
-    """The one thing it is all for, at a size that takes half a minute: features beat their random start."""
-    train, test = load_dataset("emblems", "train", limit=2048), load_dataset("emblems", "test", limit=512)
-    config = dataclasses.replace(EMBLEMS, epochs=8, validation=0.0)
-    torch.manual_seed(0)
-    encoders = {"random": config.encoder(32), "trained": pretrain(train, config).encoder}
-    score = {
-        name: knn_accuracy(extract_features(e, train), train.labels, extract_features(e, test), test.labels)
-        for name, e in encoders.items()
-    }
-    assert score["trained"] > score["random"] + 0.1, score
+    """The claim of the whole package, at a size that takes seconds: features get better than their random start.
+
+    Nearly grey views close the shortcut by colour, so that every seed begins to learn at once. The kNN accuracy rose
+    by 0.2 to 0.4 for each of five seeds, in fp32 with one and with two threads, and in bf16.
+    """
+    train, test = load_dataset("emblems", "train", limit=1024), load_dataset("emblems", "test", limit=512)
+    gray_views = dataclasses.replace(EMBLEMS, width=8, gray_prob=0.9, color_prob=1.0)
+    config = dataclasses.replace(
+        gray_views, epochs=10, warmup_epochs=2.0, validation=0.0, precision="fp32", device="cpu"
+    )
+
+    def score(encoder: ResNet) -> float:
+        bank, queries = (extract_features(encoder, part, precision="fp32") for part in (train, test))
+        return knn_accuracy(bank, train.labels, queries, test.labels)
+
+    with initial_weights(config.seed):
+        before = score(config.encoder(32))
+    assert score(pretrain(train, config).encoder) > before + 0.1
 
 
 def test_a_compiled_network_learns_the_same(emblems, tmp_path, monkeypatch):
