@@ -28,97 +28,105 @@ class TrainConfig:
     """Settings of ``simclr train``. The defaults are the paper's recipe for CIFAR-10 (B.9) with ResNet-18."""
 
     contrastive: bool = True
-    """SimCLR pretraining and then an output head on frozen features; False trains encoder and head with labels."""
+    """Pretrain with SimCLR, and then train an output head on the frozen features. Without it, encoder and head are
+    trained with labels."""
 
     dataset: str = "cifar10"
-    """emblems, cifar10, cifar100, stl10, tinyimagenet or imagefolder."""
+    """Name of the data set."""
     data_dir: Path | None = None
-    """Where the data set lies, or is downloaded to; ./data by default."""
+    """Folder in which the data set lies, or to which it is downloaded. By default it is ./data."""
     download: bool = True
     """Download the data set if it is not there."""
     limit: int | None = None
-    """Use only so many training images, drawn evenly from the classes."""
+    """Use at most this many training images, drawn evenly from the classes. By default all are used."""
     image_size: int | None = None
-    """Side to which images are resized, in pixels; by default their own, and 64 for a folder of mixed sizes."""
+    """Side to which the images are resized, in pixels. By default they keep their size; a folder of images of mixed
+    sizes gets 64."""
 
     base_model: Literal[18, 34, 50] = 18
     """Depth of the ResNet."""
     width: int = 64
-    """Channels of its first stage; 64 is the original."""
+    """Channels of the ResNet's first stage (64 in the original)."""
     stem: Stem | None = None
-    """First layers: cifar (stride 1), fast (stride 2) or imagenet (7×7, stride 2, and max-pool).
-    By default cifar up to 64 pixels, imagenet above."""
+    """First layers of the network: cifar (stride 1), fast (stride 2) or imagenet (7×7, stride 2, and max-pool).
+    By default it is cifar for images of up to 64 pixels, and imagenet for larger ones."""
     projection_hidden: int = 2048
     """Units of the projection head's hidden layer."""
     projection_dim: int = 128
-    """Length of z."""
+    """Length of the projection z."""
     projection_layers: int = 2
-    """Linear layers of the projection head: 2 in the paper, 3 in its reference code; 0 is no head, so z is h."""
+    """Linear layers of the projection head: 2 in the paper, 3 in its reference code. With 0 there is no head, and z is
+    h."""
 
     temperature: float = 0.5
-    """τ of NT-Xent."""
+    """Temperature τ of the loss NT-Xent."""
     view_size: int | None = None
-    """Side of a view in pixels; by default the images'. Crops zoom in, so that a network trained on somewhat
-    smaller views meets objects of the size that they have in whole images (Touvron et al. 2019), and trains faster."""
+    """Side of a view in pixels. By default it is that of the images. Crops zoom in, so that a network trained on
+    somewhat smaller views meets objects of the size that they have in whole images (Touvron et al. 2019,
+    arXiv 1906.06423), and it trains faster."""
     crop_min: float = 0.08
-    """Smallest crop, as a share of the image's area."""
+    """Area of the smallest crop, as a share of the image's area."""
     crop_max: float = 1.0
-    """Largest crop, as a share of the image's area."""
+    """Area of the largest crop, as a share of the image's area."""
     color_strength: float = 0.5
-    """Strength s of the colour jitter: 0.5 for CIFAR-10, 1 for ImageNet."""
+    """Strength s of the colour jitter: 0.5 for CIFAR-10 and 1 for ImageNet in the paper."""
     color_prob: float = 0.8
     """Probability of colour jitter."""
     gray_prob: float = 0.2
-    """Probability of grayscale."""
+    """Probability of conversion to grayscale."""
     blur_prob: float | None = None
-    """Probability of Gaussian blur; by default 0 up to 32 pixels (B.9), 0.5 above (appendix A)."""
+    """Probability of Gaussian blur. By default it is 0 for images of up to 32 pixels (B.9), and 0.5 for larger ones
+    (appendix A)."""
     blur_sigma: tuple[float, float] = (0.01, 2.0)
-    """Smallest and largest standard deviation of the blur, in pixels; the paper has 0.1 and 2."""
+    """Smallest and largest standard deviation of the blur, in pixels. The paper has 0.1 and 2."""
 
     epochs: int = 200
-    """Passes over the training images."""
+    """Number of passes over the training images."""
     batch_size: int = 512
-    """Images a step, of all processes together; SimCLR makes two views of each."""
+    """Images in a step, of all processes together. SimCLR makes two views of each."""
     micro_batch: int | None = None
-    """Take so many images of a process's part through the network at a time (gradient caching): large batches with the
-    activations of a small one, at a third more time. Exact but for batch norm, which then sees a micro-batch. By
-    default all at once. Training with labels does not use it."""
+    """Take this many images of a process's part through the network at a time (gradient caching). A large batch then
+    needs the memory of a small one, and a third more time. The result is the same except for batch norm, which sees
+    one micro-batch at a time. By default all images go through at once. Training with labels ignores this setting."""
     loss_chunk: int | None = None
-    """Compare so many embeddings with all others at a time; by default all, which takes memory with their square."""
+    """Compare this many embeddings at a time with all others. By default all are compared at once, which takes memory
+    that grows with the square of their number."""
     global_negatives: bool = True
-    """With several processes (torchrun), the other processes' images are negatives, too."""
+    """With several processes (torchrun), use the other processes' images as negatives, too."""
     optimizer: OptimizerName | None = None
-    """adam (AdamW), sgd (Nesterov) or lars; by default lars for SimCLR, sgd with labels."""
+    """Optimiser: adam (AdamW), sgd (Nesterov) or lars. By default it is lars for SimCLR, and sgd with labels."""
     lr: float | None = None
-    """Peak learning rate; by default what suits the optimiser and the batch size."""
+    """Peak learning rate. By default it is computed from the optimiser and the batch size."""
     weight_decay: float = 1e-4
-    """Of kernels and weight matrices; biases and normalisation have none."""
+    """Weight decay of kernels and weight matrices. Biases and normalisation parameters get none."""
     warmup_epochs: float | None = None
-    """Linear warm-up before the cosine; by default 10, or a tenth of the epochs if that is less."""
+    """Epochs of linear warm-up before the cosine schedule. By default these are 10, or a tenth of all epochs if that is
+    less."""
     seed: int = 0
-    """Of weights, order and views."""
+    """Random seed of the initial weights, the order of the images and their views."""
 
     validation: float = 0.05
-    """Share of the training images kept out of pretraining, to watch kNN accuracy on; 0 watches nothing.
-    Training with labels keeps nothing out."""
+    """Share of the training images that is kept out of pretraining, to measure kNN accuracy on during the run. With 0,
+    nothing is measured. Training with labels keeps nothing out."""
     monitor_every: int | None = None
-    """Epochs between two looks at the validation images; by default about ten looks a run."""
+    """Epochs between two measurements on the validation images. By default there are about ten in a run."""
     precision: Precision = "auto"
-    """bf16 or fp32; auto is bf16 where that is faster."""
+    """Precision of the computation: bf16 or fp32. With auto, it is bf16 where that is faster."""
     compile: bool = False
-    """Compile the network for this machine first (torch.compile, with CUDA graphs on a GPU): minutes at the start."""
+    """Compile the network for this machine first (torch.compile, with CUDA graphs on a GPU). This takes minutes at the
+    start."""
     device: str = "auto"
-    """cpu, cuda or cuda:N; auto is the GPU if there is one."""
+    """Device to train on: cpu, cuda or cuda:N. With auto, it is the GPU if there is one."""
     run_dir: Path | None = None
-    """Folder for checkpoint, metrics and results; a new one below ./runs by default."""
+    """Folder for checkpoint, metrics and results. By default it is a new folder below ./runs."""
     resume: bool = False
-    """Continue the run in run_dir from its checkpoint."""
+    """Continue the run in the run folder from its checkpoint."""
     checkpoint_seconds: float = 60.0
-    """Save at least so often, in seconds, at whatever step that is."""
+    """Longest time between two checkpoints, in seconds. They are saved at any step."""
     timeout: float = 600.0
     """Seconds to wait for the other processes (torchrun) before giving up."""
     tensorboard: bool = False
-    """Also write TensorBoard event files to the run's folder (needs the tensorboard package)."""
+    """Also write TensorBoard event files to the run's folder. This needs the tensorboard package."""
 
     def check(self) -> None:
         """Raise `SimCLRError` for a setting that cannot be meant. Training calls this first."""
