@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import functools
 import inspect
 import itertools
 import textwrap
@@ -15,7 +16,6 @@ import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Optional
 
@@ -70,19 +70,19 @@ class Option:
         """The option's name on the command line, such as ``--batch-size``."""
         return flag(self.name)
 
-    @cached_property
+    @functools.cached_property
     def kinds(self) -> tuple[Any, ...]:
         """The types that a value may have: one, and perhaps NoneType."""
         union = typing.get_origin(self.hint) in (typing.Union, types.UnionType)
         return typing.get_args(self.hint) if union else (self.hint,)
 
-    @cached_property
+    @functools.cached_property
     def kind(self) -> Any:
         """The type of a single value: bool, int, float, str, Path or a Literal."""
         kind = next(kind for kind in self.kinds if kind is not types.NoneType)
         return typing.get_args(kind)[0] if typing.get_origin(kind) is tuple else kind
 
-    @cached_property
+    @functools.cached_property
     def count(self) -> int | Literal["*"]:
         """How many words the option takes: 0 for a boolean, "*" for any number."""
         if self.kind is bool:
@@ -92,7 +92,7 @@ class Option:
         parts = typing.get_args(self.hint)
         return "*" if Ellipsis in parts else len(parts)
 
-    @cached_property
+    @functools.cached_property
     def choices(self) -> dict[str, object]:
         """Word on the command line → value, for an option that has a choice of values."""
         values = typing.get_args(self.kind) if typing.get_origin(self.kind) is Literal else NAMES.get(self.name, ())
@@ -210,6 +210,7 @@ def preset_option(presets: Mapping[str, object]) -> Option:
     return Option("preset", Literal[tuple(presets)] | None, None, text)
 
 
+@functools.cache
 def help_texts(settings: type) -> dict[str, str]:
     """Field → the docstring below it, of a dataclass and those that it inherits from."""
     texts = {}
