@@ -1,131 +1,215 @@
-"""The command line: ``simclr demo | train | evaluate | embed | sweep | plan | bench``."""
+"""The command line: ``simclr demo | train | evaluate | embed | sweep | plan | bench``.
+
+Nothing here imports torch before a command runs, so that help and mistakes are answered at once.
+"""
 
 from __future__ import annotations
 
-import dataclasses
+import contextlib
+import importlib
+import io
 import itertools
+import os
+import re
 import sys
-import types
-import typing
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Union
 
 import tyro
 
-from simclr_lib.commands.bench import bench
-from simclr_lib.commands.demo import demo
-from simclr_lib.commands.evaluate import embed, evaluate
-from simclr_lib.commands.plan import plan
+from simclr_lib import __version__
+from simclr_lib.commands.options import Option, flag, mistake, options_of, parser_of, preset_option, tidy, values_of
 from simclr_lib.commands.settings import BenchConfig, DemoConfig, EmbedConfig, EvaluateConfig, PlanConfig, SweepConfig
-from simclr_lib.commands.sweep import sweep
-from simclr_lib.commands.train import train
 from simclr_lib.config import TrainConfig
 from simclr_lib.errors import SimCLRError, unknown_name
+from simclr_lib.recipes import PRESETS
+
+
+@dataclass(frozen=True)
+class Command:
+    """A subcommand.
+
+    Attributes:
+        settings: the dataclass whose fields are its options.
+        function: place of the function that runs it, "module:name" below ``simclr_lib.commands``.
+        summary: one sentence for the overview.
+        presets: recipes that ``--preset`` offers.
+    """
+
+    settings: type
+    function: str
+    summary: str
+    presets: Mapping[str, TrainConfig] = field(default_factory=dict)
+
+    def options(self, preset: str | None = None) -> list[Option]:
+        """Its options, with the defaults of a preset if one is named."""
+        options = options_of(self.settings, self.presets.get(preset or ""))
+        return [preset_option(self.presets), *options] if self.presets else options
+
+    def run(self, settings: Any) -> None:
+        """Import the command's function, and torch with it, and call the function."""
+        module, name = self.function.split(":")
+        getattr(importlib.import_module(f"simclr_lib.commands.{module}"), name)(settings)
+
 
 COMMANDS = {
-    "demo": (DemoConfig, demo, "All of SimCLR offline in minutes, with a report: start here."),
-    "train": (TrainConfig, train, "Pretrain with SimCLR and train the output head; or train with labels."),
-    "evaluate": (EvaluateConfig, evaluate, "Table of a checkpoint: kNN, linear probe, few labels."),
-    "embed": (EmbedConfig, embed, "Picture of a checkpoint's features in two dimensions."),
-    "sweep": (SweepConfig, sweep, "Re-run a measured comparison, such as crop × colour."),
-    "plan": (PlanConfig, plan, "Time and memory that a pretraining run would take, here or on several processes."),
-    "bench": (BenchConfig, bench, "This machine's throughput, beside other libraries'."),
+    "demo": Command(DemoConfig, "demo:demo", "Run all of SimCLR offline in minutes and write a report. Start here."),
+    "train": Command(
+        TrainConfig, "train:train", "Pretrain with SimCLR and train the output head, or train with labels.", PRESETS
+    ),
+    "evaluate": Command(
+        EvaluateConfig, "evaluate:evaluate", "Compare a checkpoint's features: kNN, linear probe, few labels."
+    ),
+    "embed": Command(EmbedConfig, "evaluate:embed", "Draw a checkpoint's features in two dimensions."),
+    "sweep": Command(SweepConfig, "sweep:sweep", "Repeat a measured comparison, such as crop × colour."),
+    "plan": Command(
+        PlanConfig, "plan:plan", "Estimate the time and memory of pretraining, here or on several processes.", PRESETS
+    ),
+    "bench": Command(BenchConfig, "bench:bench", "Measure this machine's throughput beside other libraries'."),
 }
+OVERVIEW = """SimCLR trains image encoders without labels. These commands run and measure it.
+
+simclr COMMAND --help              list the options of a command
+simclr --version                   print the version
+simclr --print-completion SHELL    print a script with which bash, zsh or fish
+                                   completes commands and options"""
+IMAGES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")  # endings of their names
+SHELLS = ("bash", "zsh", "fish")
+UNREAD = 141  # exit code where nobody reads the output any more: what a shell reports of a program that SIGPIPE ended
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line. Returns the exit code: 0, 2 for what the user can mend, 130 after Ctrl-C."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    """Run the command line.
+
+    Returns:
+        The exit code: 0; 2 for what the user can mend; 130 after Ctrl-C; 141 when nobody reads the output any more.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if sys.stdout is None:  # closed by the caller
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal's code page may lack τ or ±
     try:
-        if not arguments or arguments[0] in ("-h", "--help"):
-            print(usage())
-            return 0
-        name, *options = arguments
-        if name not in COMMANDS:
-            raise unknown_name("command", name, COMMANDS)
-        config_type, run, description = COMMANDS[name]
-        options = spell_out_booleans(options, config_type)
-        check_options(options, config_type)
-        run(tyro.cli(config_type, args=options, prog=f"simclr {name}", description=description))  # type: ignore[operator]
+        try:
+            run(words)
+        except SystemExit as stop:  # tyro ends so when it has printed the help
+            if stop.code:
+                raise
+        sys.stdout.flush()
         return 0
     except SimCLRError as error:
-        print(f"simclr: error: {error}", file=sys.stderr)
+        options = COMMANDS[words[0]].options() if words[0] in COMMANDS else []
+        complain(with_flags(str(error), [option.name for option in options if not option.positional]))
+    except BrokenPipeError:
+        return UNREAD
     except OSError as error:
-        print(f"simclr: error: {error.filename or 'file'}: {error.strerror or error}.", file=sys.stderr)
+        complain(f"{error.filename or 'output'}: {error.strerror or error}.")
     except (MemoryError, RuntimeError) as error:
         out_of_memory = "out of memory" in str(error) or "can't allocate memory" in str(error)
         if not out_of_memory and not isinstance(error, MemoryError):
             raise
-        print("simclr: error: out of memory: use a smaller --batch-size or --limit.", file=sys.stderr)
+        complain("out of memory: use a smaller --batch-size or --limit.")
     except KeyboardInterrupt as error:
         print(f"simclr: {str(error) or 'stopped'}", file=sys.stderr)
         return 130
+    finally:
+        discard_unwritten()
     return 2
 
 
-def usage() -> str:
-    """The overview that ``simclr --help`` prints."""
-    lines = ["usage: simclr COMMAND [options]   (simclr COMMAND --help lists a command's options)", ""]
-    lines += [f"  {name:<10} {description}" for name, (_, _, description) in COMMANDS.items()]
-    return "\n".join(lines)
+def run(words: Sequence[str]) -> None:
+    """Do what the words of the command line say."""
+    if not words or words[0] in ("-h", "--help"):
+        tyro.cli(parser({}), args=["--help"], prog="simclr", description=OVERVIEW)
+    elif words[0] == "--version":
+        print(f"simclr {__version__}")
+    elif words[0] == "--print-completion":
+        shell = words[1] if len(words) > 1 else ""
+        if shell not in SHELLS:
+            raise unknown_name("shell", shell, SHELLS)
+        everything = parser({name: command.options() for name, command in COMMANDS.items()})
+        tyro.cli(everything, args=["--tyro-print-completion", shell], prog="simclr")
+    elif words[0] in COMMANDS:
+        settings = parse(words[0], words[1:])
+        settings.check()
+        COMMANDS[words[0]].run(settings)
+    else:
+        raise unknown_name("command", words[0], COMMANDS)
 
 
-def spell_out_booleans(options: Sequence[str], config_type: type) -> list[str]:
-    """Let ``--flag True`` and ``--flag=False`` stand for ``--flag`` and ``--no-flag``."""
-    hints = typing.get_type_hints(config_type)
-    flags = {
-        f"--{field.name.replace('_', '-')}"
-        for field in dataclasses.fields(config_type)
-        if hints[field.name] in (bool, types.NoneType)
-    }
-    spelled: list[str] = []
-    words = [part for option in options for part in (option.split("=", 1) if option.startswith("--") else [option])]
-    i = 0
-    while i < len(words):
-        word = words[i].replace("_", "-") if words[i].startswith("--") else words[i]
-        following = words[i + 1].lower() if i + 1 < len(words) else ""
-        if word in flags and following in ("true", "false"):
-            spelled.append(word if following == "true" else f"--no-{word[2:]}")
-            i += 2
-        else:
-            spelled.append(word)
-            i += 1
-    return spelled
+def parser(options: Mapping[str, Sequence[Option]]) -> Any:
+    """What tyro reads: every command, and the options of those commands whose options matter."""
+    commands = [
+        Annotated[parser_of(name, options.get(name, ())), tyro.conf.subcommand(name, description=command.summary)]
+        for name, command in COMMANDS.items()
+    ]
+    return Union[tuple(commands)]  # noqa: UP007
 
 
-def check_options(options: Sequence[str], config_type: type) -> None:
-    """Raise a one-line error for an option that does not exist, or whose value cannot be meant."""
-    hints = typing.get_type_hints(config_type)
-    known = {f"--{field.name.replace('_', '-')}": hints[field.name] for field in dataclasses.fields(config_type)}
-    known |= {f"--no-{name[2:]}": hint for name, hint in known.items() if hint is bool}
-    for option, value in itertools.zip_longest(options, options[1:], fillvalue=""):
-        if not option.startswith("--") or option == "--help":
-            continue
-        if option not in known:
-            raise unknown_name("option", option, known)
-        kinds = typing.get_args(known[option]) if is_union(known[option]) else (known[option],)
-        if value == "None" and types.NoneType in kinds:
-            continue
-        choices = [str(choice) for kind in kinds for choice in literal_values(kind)]
-        if choices and value not in choices:
-            raise unknown_name(f"value of {option}", value, choices)
-        for kind, name in ((int, "a whole number"), (float, "a number")):
-            if kind in kinds and not _is(kind, value):
-                raise SimCLRError(f"{option} takes {name}, not {value!r}.")
+def parse(name: str, words: Sequence[str]) -> Any:
+    """The settings of a command that the words stand for.
 
-
-def is_union(hint: object) -> bool:
-    """Whether a type is ``A | B``."""
-    return typing.get_origin(hint) in (typing.Union, types.UnionType)
-
-
-def literal_values(hint: object) -> tuple[object, ...]:
-    """The values of a ``Literal``; none for other types."""
-    return typing.get_args(hint) if typing.get_origin(hint) is typing.Literal else ()
-
-
-def _is(kind: type, value: str) -> bool:
+    Raises:
+        SimCLRError: the words cannot be read.
+        SystemExit: they ask for help, which is printed.
+    """
+    command = COMMANDS[name]
+    words = tidy(words, command.options())
+    preset = dict(itertools.pairwise(words)).get("--preset")
+    options = command.options(preset)
     try:
-        kind(value)
-    except ValueError:
-        return False
-    return True
+        with contextlib.redirect_stderr(io.StringIO()):  # where tyro explains a mistake in several lines
+            parsed = tyro.cli(parser({name: options}), args=[name, *words], prog="simclr", description=OVERVIEW)
+    except SystemExit as stop:
+        if stop.code:
+            raise mistake(f"simclr {name}", words, options) from None
+        raise
+    values = values_of(parsed)
+    if command.presets:
+        del values["preset"]
+    settings: Any = command.settings(**values)
+    if isinstance(settings, TrainConfig) and settings.data_dir and not {"--dataset", "--preset"} & set(words):
+        check_data_dir(settings.data_dir)
+    return settings
+
+
+def check_data_dir(folder: Path) -> None:
+    """Raise an error if somebody seems to want to train on a folder's images, but has not said so."""
+    if (folder / "cifar-10-batches-py").exists():
+        return
+    names = itertools.islice(folder.rglob("*"), 2_000)  # enough to tell, and quick in any folder
+    if sum(name.suffix.lower() in IMAGES for name in names) >= 10:
+        raise SimCLRError(
+            f"{folder} holds images, but the data set is cifar10: add --dataset imagefolder to train on them, "
+            "or --dataset cifar10 to have CIFAR-10 in that folder."
+        )
+
+
+# Errors and output.
+
+
+def with_flags(message: str, names: Iterable[str]) -> str:
+    """A library's message with the names of settings replaced by options: ``batch_size`` by ``--batch-size``.
+
+    A name with an underscore is replaced wherever it is a word of its own. A name that may be an English word, such
+    as ``limit``, is replaced only before "=", before " must be" and in backticks.
+    """
+    plain = "|".join(names)
+    compound = "|".join(name for name in names if "_" in name)
+    pattern = rf"(?<![\w./\\-])(?:(?:{compound or '(?!)'})(?![\w/\\-]|\.\w)|(?:{plain or '(?!)'})(?==| must be|`))"
+    return re.sub(pattern, lambda found: flag(found[0]), message)
+
+
+def complain(message: str) -> None:
+    """Print an error in one line."""
+    print(f"simclr: error: {' '.join(message.splitlines())}", file=sys.stderr)
+
+
+def discard_unwritten() -> None:
+    """Forget what standard output does not take any more, so that Python does not complain about it at its end."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

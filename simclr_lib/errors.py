@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterable
 
 
@@ -13,9 +14,25 @@ class SimCLRError(ValueError):
     """
 
 
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The one of ``known`` that looks most like ``name``, or None if nothing does."""
+    return next(iter(difflib.get_close_matches(name.lower(), list(known), n=1, cutoff=0.5)), None)
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> SimCLRError:
-    """The error for a name that is not among ``known``; offers the nearest one."""
+    """The error for a name that is not among ``known``; it offers the nearest one and lists all."""
     known = list(known)
-    near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}? " if near else ""
+    near = nearest(name, known)
+    hint = f"did you mean {near!r}? " if near else ""
     return SimCLRError(f"unknown {kind} {name!r}: {hint}Choose one of {', '.join(known)}.")
+
+
+def require_range(name: str, value: float | None, low: float, high: float = math.inf) -> None:
+    """Raise `SimCLRError` unless ``value`` is a finite number with ``low`` ≤ ``value`` ≤ ``high``.
+
+    None passes: it stands for a setting's default.
+    """
+    if value is None or (low <= value <= high and value < math.inf):
+        return
+    bounds = f"at least {low:,}" if high == math.inf else f"between {low:,} and {high:,}"
+    raise SimCLRError(f"{name} must be {bounds}, not {value}.")

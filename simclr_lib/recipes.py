@@ -29,3 +29,24 @@ EMBLEMS_SUPERVISED = replace(EMBLEMS, contrastive=False, view_size=None, optimiz
 
 # This much training tells the variants of a sweep apart, and takes a minute a run.
 SHORT = replace(EMBLEMS, epochs=12, validation=0.0)
+
+# What `simclr train --preset NAME` starts from.
+PRESETS = {
+    # A narrow network that learns in minutes on a CPU; emblems, unless another data set is chosen.
+    "cpu": TrainConfig(
+        dataset="emblems",
+        stem="fast",
+        width=32,
+        projection_hidden=512,
+        temperature=0.2,
+        crop_min=0.2,
+        optimizer="adam",
+        lr=4e-3,
+        weight_decay=1e-2,
+        batch_size=128,
+        epochs=20,
+    ),
+    "cifar10": TrainConfig(dataset="cifar10"),  # the paper's recipe (B.9) with ResNet-18, for a GPU
+    "photos": TrainConfig(dataset="imagefolder", batch_size=64),
+    "demo": EMBLEMS,
+}

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 import urllib.error
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from simclr_lib.cli import check_options, main, spell_out_booleans
+from simclr_lib.cli import main
 from simclr_lib.commands.common import new_folder
 from simclr_lib.commands.demo import DemoBudget, demo
 from simclr_lib.commands.settings import DemoConfig, SweepConfig
@@ -353,46 +351,6 @@ def test_ctrl_c_gets_one_line(capsys, monkeypatch, stopped, line):
     monkeypatch.setattr("simclr_lib.commands.train.pretrain", stop)
     assert main(["train", "--dataset", "emblems", "--limit", "20"]) == 130
     assert capsys.readouterr().err.strip() == line
-
-
-def test_booleans_can_be_spelled_out():
-    assert spell_out_booleans(["--contrastive", "False", "--seed", "1"], TrainConfig) == [
-        *("--no-contrastive", "--seed", "1")
-    ]
-    assert spell_out_booleans(["--resume=True", "--data-dir=a=b"], TrainConfig) == ["--resume", "--data-dir", "a=b"]
-    assert spell_out_booleans(["--data-dir", "a=b"], TrainConfig) == ["--data-dir", "a=b"]
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (["--optimizer", "lasr"], "unknown value of --optimizer 'lasr': did you mean 'lars'?"),
-        (["--epoch", "5"], "unknown option '--epoch': did you mean '--epochs'?"),
-        (["--epochs", "abc"], "--epochs takes a whole number, not 'abc'"),
-        (["--lr", "fast"], "--lr takes a number, not 'fast'"),
-        (["--base-model", "19"], "unknown value of --base-model '19'"),
-        (["--optimizer", "adam", "--lr", "-1"], "lr must be above 0"),
-        (["--device", "mps"], "unknown device 'mps'"),
-    ],
-)
-def test_a_mistaken_option_gets_one_line_with_the_nearest_name(capsys, options, message):
-    assert message in fails(capsys, "train", "--dataset", "emblems", "--limit", "40", *options)
-
-
-def test_options_that_are_right_are_let_through():
-    check_options(["--lr", "1e-3", "--blur-sigma", "0.1", "2", "--no-contrastive", "--stem", "None"], TrainConfig)
-
-
-def test_python_m_is_the_same_command_line():
-    shown = subprocess.run([sys.executable, "-m", "simclr_lib", "--help"], capture_output=True, text=True)
-    assert shown.returncode == 0
-    assert "demo" in shown.stdout
-    wrong = subprocess.run([sys.executable, "-m", "simclr_lib", "demmo"], capture_output=True, text=True)
-    assert wrong.returncode == 2
-    assert wrong.stderr.strip().splitlines() == [
-        "simclr: error: unknown command 'demmo': did you mean 'demo'? "
-        "Choose one of demo, train, evaluate, embed, sweep, plan, bench."
-    ]
 
 
 def test_mistakes_get_one_line(tmp_path, capsys):

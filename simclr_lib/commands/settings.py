@@ -1,4 +1,4 @@
-"""Settings of the commands beside ``simclr train``. No torch is needed to read them."""
+"""Settings of the commands beside ``simclr train``. No torch is needed to read and check them."""
 
 from __future__ import annotations
 
@@ -10,27 +10,34 @@ from tyro.conf import Positional
 
 from simclr_lib.choices import ProjectionMethod
 from simclr_lib.config import TrainConfig
+from simclr_lib.errors import SimCLRError, require_range
 from simclr_lib.recipes import EMBLEMS, SHORT
 
 BUDGETS = (10, 50, 100)  # labels per class
+MOST = 1_000_000_000  # images, epochs and other counts: more are a slip of the hand
+LARGEST_SEED = 2**32 - 1  # of NumPy's generators
 
 
 @dataclass(frozen=True)
 class CheckpointConfig:
-    """Which encoder on which images."""
+    """Settings of a command that reads a checkpoint: the encoder and the images that it is used on."""
 
     checkpoint: Annotated[Path, Positional]
-    """checkpoint.pt of a run, or the run's folder."""
+    """The file checkpoint.pt of a run, or the run's folder."""
     dataset: str | None = None
-    """Data set; by default the one it was trained on."""
+    """Name of the data set. By default it is the one that the encoder was trained on."""
     data_dir: Path | None = None
-    """Where the data set lies; by default where it lay for training."""
+    """Folder of the data set. By default it is the one that was used in training."""
     limit: int | None = None
-    """Use only so many images of each part."""
+    """Use at most this many images of the training part, and of the test part. By default all are used."""
     out: Path | None = None
-    """Folder for the results; by default beside the checkpoint."""
+    """Folder for the results. By default they are written beside the checkpoint."""
     device: str = "auto"
-    """cpu, cuda or cuda:N; auto is the GPU if there is one."""
+    """Device to compute on: cpu, cuda or cuda:N. With auto, it is the GPU if there is one."""
+
+    def check(self) -> None:
+        """Raise `SimCLRError` for a setting that is out of range."""
+        require_range("limit", self.limit, 1, MOST)
 
 
 @dataclass(frozen=True)
@@ -38,9 +45,17 @@ class EvaluateConfig(CheckpointConfig):
     """Settings of ``simclr evaluate``."""
 
     fine_tune: bool = False
-    """Also train the whole network on, at every budget of labels: slow, since it is training."""
+    """Also fine-tune the whole network, at every budget of labels. This is training, and takes as long."""
     budgets: tuple[int, ...] = BUDGETS
-    """Labels per class to compare with, beside all of them. 1 % of CIFAR-10's labels are 50 per class."""
+    """Numbers of labels per class to compare, besides all labels. 1 % of CIFAR-10's labels are 50 per class."""
+
+    def check(self) -> None:
+        """Raise `SimCLRError` for a setting that is out of range."""
+        super().check()
+        if min(self.budgets, default=0) < 1:
+            raise SimCLRError("--budgets needs numbers of labels of at least 1, such as --budgets 10 100.")
+        for budget in self.budgets:
+            require_range("budgets", budget, 1, MOST)
 
 
 @dataclass(frozen=True)
@@ -48,9 +63,14 @@ class EmbedConfig(CheckpointConfig):
     """Settings of ``simclr embed``."""
 
     method: ProjectionMethod = "umap"
-    """umap, pca or tsne."""
+    """Method that projects the features to two dimensions."""
     seed: int = 0
-    """Of the projection."""
+    """Random seed of the projection."""
+
+    def check(self) -> None:
+        """Raise `SimCLRError` for a setting that is out of range."""
+        super().check()
+        require_range("seed", self.seed, 0, LARGEST_SEED)
 
 
 @dataclass(frozen=True)
@@ -58,15 +78,21 @@ class DemoConfig:
     """Settings of ``simclr demo``."""
 
     seeds: tuple[int, ...] = (0,)
-    """Repeat everything with each of these seeds and give mean and standard deviation."""
+    """Random seeds. Everything is repeated with each, and the report gives mean and standard deviation."""
     epochs: int = EMBLEMS.epochs
     """Epochs of pretraining."""
     images: int = 8192
-    """Training images."""
+    """Number of training images to draw."""
     out: Path | None = None
-    """Folder for the report, its figures and results.json; a new one below ./runs by default."""
+    """Folder for the report, its figures and results.json. By default it is a new folder below ./runs."""
     device: str = "auto"
-    """cpu, cuda or cuda:N; auto is the GPU if there is one."""
+    """Device to compute on: cpu, cuda or cuda:N. With auto, it is the GPU if there is one."""
+
+    def check(self) -> None:
+        """Raise `SimCLRError` for a setting that is out of range."""
+        check_seeds(self.seeds)
+        require_range("epochs", self.epochs, 1, MOST)
+        require_range("images", self.images, 1, MOST)
 
 
 @dataclass(frozen=True)
@@ -74,29 +100,35 @@ class SweepConfig:
     """Settings of ``simclr sweep``."""
 
     name: Annotated[str, Positional]
-    """crop-color, temperature, batch-size, steps, large-batch, negatives, head, epochs, labels or shifts."""
+    """One of crop-color, temperature, batch-size, steps, large-batch, negatives, head, epochs, labels and shifts."""
     seeds: tuple[int, ...] = (0, 1, 2)
-    """One run of each variant with each seed."""
+    """Random seeds. Every variant is trained once with each."""
     epochs: int = SHORT.epochs
     """Epochs of pretraining."""
     images: int | None = None
-    """Training images; by default 4,096 emblems, or all of another data set."""
+    """Number of training images. By default these are 4,096 emblems, or all images of another data set."""
     dataset: str = "emblems"
-    """emblems, or another data set, which is trained on with the settings that `simclr train` has by default."""
+    """Name of the data set. Any other than emblems is trained on with the default settings of `simclr train`."""
     data_dir: Path | None = None
-    """Where the data set lies, or is downloaded to; ./data by default."""
+    """Folder in which the data set lies, or to which it is downloaded. By default it is ./data."""
     out: Path | None = None
-    """Folder for results.json; a new one below ./runs by default."""
+    """Folder for results.json. By default it is a new folder below ./runs."""
     device: str = "auto"
-    """cpu, cuda or cuda:N; auto is the GPU if there is one."""
+    """Device to compute on: cpu, cuda or cuda:N. With auto, it is the GPU if there is one."""
+
+    def check(self) -> None:
+        """Raise `SimCLRError` for a setting that is out of range."""
+        check_seeds(self.seeds)
+        require_range("epochs", self.epochs, 1, MOST)
+        require_range("images", self.images, 1, MOST)
 
 
 @dataclass(frozen=True)
 class PlanConfig(TrainConfig):
-    """Settings of ``simclr plan``: those of ``simclr train``, and of the machines."""
+    """Settings of ``simclr plan``: those of ``simclr train``, and those of the machines."""
 
     processes: tuple[int, ...] = (1, 2, 4, 8)
-    """Numbers of processes to plan for, each on a device like this machine's."""
+    """Numbers of processes to plan for. Each has a device like this machine's."""
     bandwidth: float = 10.0
     """GB/s between two processes: about 10 for PCIe or a fast network, 1 for 10-gigabit Ethernet, 200 for NVLink."""
     latency: float = 30.0
@@ -104,7 +136,19 @@ class PlanConfig(TrainConfig):
     measure: bool = False
     """Also train on this machine for some steps, with every number of processes, and compare."""
     out: Path | None = None
-    """Results file; by default the table is only printed."""
+    """Results file to write. By default the table is only printed."""
+
+    def check(self) -> None:
+        """Raise `SimCLRError` for a setting that is out of range."""
+        super().check()
+        if not self.contrastive:
+            raise SimCLRError("plan is for pretraining: leave out --no-contrastive.")
+        if min(self.processes, default=0) < 1:
+            raise SimCLRError("--processes needs numbers of at least 1, such as --processes 1 2 4.")
+        for processes in self.processes:
+            require_range("processes", processes, 1, 1_000_000)
+        require_range("bandwidth", self.bandwidth, 1e-6, 1e6)
+        require_range("latency", self.latency, 0, 1e9)
 
 
 @dataclass(frozen=True)
@@ -112,13 +156,27 @@ class BenchConfig:
     """Settings of ``simclr bench``."""
 
     out: Path | None = None
-    """Results file; by default the tables are only printed."""
+    """Results file to write. By default the tables are only printed."""
     repeats: int = 3
-    """How often everybody is measured; the median counts."""
+    """Number of measurements of each library. The median counts."""
     batch_size: int = 256
-    """Images a step of training."""
+    """Images in a step of training."""
     quick: bool = False
     """Leave out the full ResNet-18, whose steps take seconds on a CPU, and the loss of very many pairs, which takes
     16 GB of memory in one piece."""
     device: str = "auto"
-    """Where to train: cpu, cuda or cuda:N; auto is the GPU if there is one. Augmentation runs on one core."""
+    """Device to train on: cpu, cuda or cuda:N. With auto, it is the GPU if there is one. Augmentation is measured on
+    one CPU core."""
+
+    def check(self) -> None:
+        """Raise `SimCLRError` for a setting that is out of range."""
+        require_range("repeats", self.repeats, 1, MOST)
+        require_range("batch_size", self.batch_size, 2, MOST)
+
+
+def check_seeds(seeds: tuple[int, ...]) -> None:
+    """Raise `SimCLRError` unless there are seeds, and all are in range."""
+    if not seeds:
+        raise SimCLRError("--seeds needs at least one number.")
+    for seed in seeds:
+        require_range("seeds", seed, 0, LARGEST_SEED)
