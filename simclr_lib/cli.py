@@ -20,10 +20,10 @@ from typing import Annotated, Any, Union
 import tyro
 
 from simclr_lib import __version__
-from simclr_lib.commands.options import Option, flag, mistake, options_of, parser_of, preset_option, tidy, values_of
 from simclr_lib.commands.settings import BenchConfig, DemoConfig, EmbedConfig, EvaluateConfig, PlanConfig, SweepConfig
 from simclr_lib.config import TrainConfig
 from simclr_lib.errors import SimCLRError, unknown_name
+from simclr_lib.options import Option, flag, mistake, options_of, parser_of, preset_option, tidy, values_of
 from simclr_lib.recipes import PRESETS
 
 

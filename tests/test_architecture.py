@@ -32,6 +32,7 @@ FLOORS = {  # a room may import from floors below its own
     "config": 4,
     "results": 4,
     "recipes": 5,
+    "options": 5,
     "evaluation": 5,
     "training": 6,  # may use evaluation to monitor, never the other way
     "experiments": 7,

@@ -14,9 +14,9 @@ import pytest
 from simclr_lib import __version__
 from simclr_lib.cli import COMMANDS, Command, main, with_flags
 from simclr_lib.commands.describe import describe, format_minutes
-from simclr_lib.commands.options import GROUPS, options_of
 from simclr_lib.config import TrainConfig
 from simclr_lib.errors import SimCLRError
+from simclr_lib.options import GROUPS, options_of
 from simclr_lib.recipes import EMBLEMS, PRESETS
 
 PLACES = {"evaluate": ["runs/a"], "embed": ["runs/a"], "sweep": ["temperature"]}  # words that a command needs

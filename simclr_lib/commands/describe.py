@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import textwrap
 
-from simclr_lib.commands.options import GROUPS
 from simclr_lib.config import TrainConfig
+from simclr_lib.options import GROUPS
 
 WIDTH = 80  # columns
 INDENT = 11  # columns of the groups' titles

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from simclr_lib.commands.common import Stopwatch, check_writable, new_folder
+from simclr_lib.commands.describe import describe, format_minutes
 from simclr_lib.config import TrainConfig
 from simclr_lib.data import ImageDataset, load_dataset
 from simclr_lib.device import autocast, pick_device
@@ -16,6 +17,7 @@ from simclr_lib.distributed import World, first_on_each_machine, from_leader, jo
 from simclr_lib.errors import SimCLRError
 from simclr_lib.evaluation import accuracy
 from simclr_lib.experiments.comparison import FILMED, compare_encoder, evenly
+from simclr_lib.experiments.scaling import seconds_of_steps
 from simclr_lib.models import Classifier, SimCLR
 from simclr_lib.objectives import check_micro_batch
 from simclr_lib.results import Result, Table, summary, text_table
@@ -49,6 +51,9 @@ def train(config: TrainConfig) -> None:
             team = f"{processes.size} processes, " if processes.size > 1 else ""
             images = f"{len(_trained_on(data)):,} images of {data['train'].name}"
             print(f"{_method(config)} on {images}, {team}{device}, run folder {config.run_dir}")
+            print(describe(config))
+            if processes.size == 1:
+                print(f"training takes about {format_minutes(_estimated_seconds(config, data, device))}", flush=True)
         if config.contrastive:
             model: SimCLR | Classifier = pretrain(
                 _trained_on(data), config, config.run_dir, labelled=data["train"], filmed=evenly(data["test"], FILMED)
@@ -104,6 +109,15 @@ def _resolved(config: TrainConfig, data: Data, device: torch.device) -> TrainCon
     if config.resume and run_dir and (run_dir / "checkpoint.pt").exists():
         earlier = RunFolder(run_dir, load_checkpoint(run_dir)).settings()
     return config.resolved(_trained_on(data).image_size, device, earlier)
+
+
+def _estimated_seconds(config: TrainConfig, data: Data, device: torch.device) -> float:
+    """The duration of the training, from a few steps of pretraining. A step with labels has half as many views."""
+    images = _trained_on(data)
+    fixed, per_image = seconds_of_steps(dataclasses.replace(config, compile=False), images.image_size, device)
+    views = 1.0 if config.contrastive else 0.5
+    num_images = len(images) * (1 - config.validation if config.contrastive else 1)
+    return config.epochs * (num_images // config.batch_size) * (fixed + views * per_image * config.batch_size)
 
 
 def _evaluate(model: SimCLR | Classifier, config: TrainConfig, data: Data) -> Table:

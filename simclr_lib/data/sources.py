@@ -75,9 +75,9 @@ def _check_count(name: str, value: object, most: int) -> None:
         return
     if not isinstance(value, Integral):
         raise SimCLRError(f"{name} must be a whole number, not {value!r}.")
-    if value < 1:
+    if int(value) < 1:
         raise SimCLRError(f"{name} must be at least 1, not {value}.")
-    if value > most:
+    if int(value) > most:
         raise SimCLRError(f"{name} must be at most {most:,}, not {value}.")
 
 
