@@ -68,7 +68,7 @@ def test_without_contrastive_it_trains_with_labels(tmp_path, flag):
     assert main(["train", *flag, "--dataset", "emblems", *TINY, "--run-dir", str(tmp_path / "run")]) == 0
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     assert set(results["results"]) == {"supervised"}
-    assert results["config"]["optimizer"] is None  # by default: sgd
+    assert results["config"]["optimizer"] == "sgd"  # by default
 
 
 def test_base_model_50_switches_the_network(tmp_path):

@@ -53,7 +53,7 @@ def train(config: TrainConfig) -> None:
             print(f"{_method(config)} on {images}, {team}{device}, run folder {config.run_dir}")
             print(describe(config))
             if processes.size == 1:
-                print(f"training takes about {format_minutes(_estimated_seconds(config, data, device))}", flush=True)
+                print(f"estimated time: {format_minutes(_estimated_seconds(config, data, device))}", flush=True)
         if config.contrastive:
             model: SimCLR | Classifier = pretrain(
                 _trained_on(data), config, config.run_dir, labelled=data["train"], filmed=evenly(data["test"], FILMED)
