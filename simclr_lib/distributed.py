@@ -44,7 +44,7 @@ class World:
 
     @property
     def leads(self) -> bool:
-        """Whether this is the process that writes, prints and evaluates."""
+        """True for the process that writes, prints and evaluates."""
         return self.rank == 0
 
     def rows(self, n: int) -> int:

@@ -33,16 +33,16 @@ FLUSH_EVERY = 25  # steps between two looks at the losses: each look makes a GPU
 
 @dataclass(frozen=True)
 class LoopConfig:
-    """How to take gradient steps.
+    """Settings of the training loop.
 
     Attributes:
         epochs: passes over the examples.
-        batch_size: examples a step; the remainder of an epoch is dropped, each epoch another one.
+        batch_size: number of examples per step. The remainder of an epoch is dropped, another one in each epoch.
         optimizer: "adam" (AdamW), "sgd" (Nesterov) or "lars".
         lr: peak learning rate.
-        weight_decay: of weight matrices and kernels.
-        warmup_epochs: linear warm-up, then a cosine to zero, both per step.
-        seed: of the order of the examples and of their views.
+        weight_decay: weight decay of weight matrices and kernels.
+        warmup_epochs: epochs of linear warm-up before the cosine to zero; both go step by step.
+        seed: random seed of the order of the examples and of their views.
         precision: "auto" uses bfloat16 where that is faster.
     """
 
@@ -56,7 +56,7 @@ class LoopConfig:
     precision: Precision = "auto"
 
     def steps_per_epoch(self, num_examples: int) -> int:
-        """Whole batches in ``num_examples``; an error if there is none."""
+        """Return the number of whole batches in ``num_examples``; an error if there is none."""
         if self.epochs < 1 or self.batch_size < 1:
             raise SimCLRError("epochs and batch size must be at least 1.")
         if self.batch_size > num_examples:
@@ -90,7 +90,7 @@ class DivergedError(SimCLRError):
 
 
 def batches(num_examples: int, config: LoopConfig, first_step: int = 0) -> Iterator[Tensor]:
-    """Index tensors int64 [batch_size], from ``first_step`` to the end: a new random order every epoch."""
+    """Yield index tensors int64 [batch_size], from ``first_step`` to the end: a new random order every epoch."""
     steps_per_epoch = config.steps_per_epoch(num_examples)
     for epoch in range(first_step // steps_per_epoch, config.epochs):
         order = torch.randperm(num_examples, generator=seeded(config.seed, "order", epoch))
@@ -126,6 +126,54 @@ def train_step(
     return loss.detach()
 
 
+class _Losses:
+    """The losses of a training: those that were read, and those that are still on the device.
+
+    Args:
+        observer: is told the losses when they are read.
+        first_step: number of the first step.
+        total_steps: number of steps of the whole run.
+        peak_lr: peak learning rate, for the message of an error.
+    """
+
+    def __init__(self, observer: Observer | None, first_step: int, total_steps: int, peak_lr: float) -> None:
+        self.observer = observer
+        self.next_step = first_step
+        self.total_steps = total_steps
+        self.peak_lr = peak_lr
+        self.history: list[float] = []
+        self._pending: list[tuple[Tensor, float]] = []  # (loss, learning rate) of the steps that were not read yet
+
+    def add(self, loss: Tensor, lr: float) -> None:
+        """Take the loss of the next step. From time to time, all losses so far are read."""
+        self._pending.append((loss, lr))
+        self.next_step += 1
+        if len(self._pending) == FLUSH_EVERY or self.next_step == self.total_steps:
+            self.flush()
+
+    def flush(self) -> None:
+        """Read the losses so far, which makes a GPU wait.
+
+        Raises:
+            DivergedError: a loss is not finite. The observer is told those before it.
+        """
+        if not self._pending:
+            return
+        losses, lrs = zip(*self._pending, strict=True)
+        self._pending.clear()
+        values = average(torch.stack(losses)).tolist()
+        first_step = self.next_step - len(values)
+        finite = list(itertools.takewhile(math.isfinite, values))
+        self.history.extend(finite)
+        if self.observer:
+            self.observer.log(first_step, finite, list(lrs[: len(finite)]))
+        if len(finite) < len(values):
+            raise DivergedError(
+                f"the loss became {values[len(finite)]} at step {first_step + len(finite)} of {self.total_steps}: "
+                f"try a lower learning rate (it peaks at {self.peak_lr:g}) or a longer warm-up."
+            )
+
+
 def fit(
     model: nn.Module,
     batch_loss: BatchLoss,
@@ -158,27 +206,7 @@ def fit(
     optimizer = build_optimizer(config.optimizer, model, config.lr, config.weight_decay)
     first_step = observer.start(model, optimizer, steps_per_epoch) if observer else 0
 
-    history: list[float] = []
-    pending: list[tuple[Tensor, float]] = []  # (loss, learning rate) of the steps whose losses were not read yet
-    next_step = first_step
-
-    def flush() -> None:
-        if not pending:
-            return
-        losses, lrs = zip(*pending, strict=True)
-        values = average(torch.stack(losses)).tolist()
-        first = next_step - len(values)
-        finite = list(itertools.takewhile(math.isfinite, values))
-        history.extend(finite)
-        if observer:
-            observer.log(first, finite, list(lrs[: len(finite)]))
-        if len(finite) < len(values):
-            raise DivergedError(
-                f"the loss became {values[len(finite)]} at step {first + len(finite)} of {total_steps}: "
-                f"try a lower learning rate (it peaks at {config.lr:g}) or a longer warm-up."
-            )
-        pending.clear()
-
+    losses = _Losses(observer, first_step, total_steps, config.lr)
     model.train()
     with tqdm(
         total=total_steps,
@@ -195,13 +223,10 @@ def fit(
                 group["lr"] = lr
             generator = seeded(config.seed, "views", step)
             loss = train_step(optimizer, batch_loss, indices, generator, autocast(device, config.precision))
-            pending.append((loss, lr))
-            next_step = step + 1
+            losses.add(loss, lr)
             bar.update()
-            if len(pending) == FLUSH_EVERY or next_step == total_steps:
-                flush()
             if observer:
-                observer.after_step(step, flush)
-            if history:
-                bar.set_postfix(loss=f"{history[-1]:.3f}", refresh=False)
-    return history
+                observer.after_step(step, losses.flush)
+            if losses.history:
+                bar.set_postfix(loss=f"{losses.history[-1]:.3f}", refresh=False)
+    return losses.history
