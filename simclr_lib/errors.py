@@ -19,3 +19,9 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> SimCLRError:
     near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}? " if near else ""
     return SimCLRError(f"unknown {kind} {name!r}: {hint}Choose one of {', '.join(known)}.")
+
+
+def type_name(value: object) -> str:
+    """The name of a value's type with its module, for an error: "list", "numpy.ndarray"."""
+    kind = type(value)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
