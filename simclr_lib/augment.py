@@ -1,12 +1,11 @@
-"""SimCLR's random views (paper, section 3 and appendix A), a batch at a time, on the images' device.
+"""The random views of SimCLR (arXiv 2002.05709, section 3 and appendix A), batch by batch, on the device of the images.
 
-One view is: random resized crop → flip → colour jitter in random order → grayscale → Gaussian blur.
-Every image of a batch draws its own parameters. Sampling (`SimCLRAugment.sample`) and applying
-(`SimCLRAugment.apply`) are separate, so that a view can be inspected, repeated or changed one
-parameter at a time.
+A view is made by a random resized crop, a flip, colour jitter in random order, grayscale and Gaussian blur. Every image
+of a batch draws its own parameters. Sampling (`SimCLRAugment.sample`) and applying (`SimCLRAugment.apply`) are
+separate, so that a view can be inspected, repeated or changed one parameter at a time.
 
-Crop, flip and blur are linear along rows and along columns, so each is two small matrix products per
-image: out = A · image · Bᵀ. That is what makes a batch fast without a single Python loop over images.
+Crop, flip and blur are linear along rows and along columns. So each of them is two small matrix products for an
+image, out = A · image · Bᵀ, and a batch needs no Python loop over its images.
 """
 
 from __future__ import annotations
@@ -18,19 +17,20 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from simclr_lib.errors import SimCLRError
+from simclr_lib.errors import SimCLRError, type_name
 
 BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)  # the numbers in AugmentParams.order
 
 GRAY_WEIGHTS = (0.2989, 0.587, 0.114)  # ITU-R 601 luma, as torchvision's rgb_to_grayscale
 
-# Images per block on the CPU: few enough to stay in the cache, enough to make up for the cost of a call.
-CPU_BLOCK = 128
+CPU_BLOCK = 128  # images in a block on the CPU: they fit into the cache, and outweigh the cost of a call
+
+ROUNDING = 1e-4  # how far a float image may lie outside 0…1: a resize rounds
 
 
 @dataclass(frozen=True)
 class AugmentParams:
-    """The random choices behind n views. All tensors have n rows.
+    """The random choices that make n views. All tensors have n rows.
 
     Attributes:
         box: int64 [n, 4]: top, left, height, width of the crop, in pixels of the input.
@@ -59,8 +59,8 @@ class AugmentParams:
         return AugmentParams(*(getattr(self, f.name)[rows] for f in fields(self)))
 
     def to(self, device: torch.device | str) -> AugmentParams:
-        """The same choices on ``device``."""
-        # A GPU need not wait for its copies; the CPU must, or it would read what is not there yet.
+        """Copy the choices to ``device``."""
+        # A copy to a GPU need not be waited for. A copy to the CPU must be, or the CPU reads it before it is there.
         to_gpu = torch.device(device).type == "cuda"
         return AugmentParams(*(getattr(self, f.name).to(device, non_blocking=to_gpu) for f in fields(self)))
 
@@ -69,21 +69,26 @@ class AugmentParams:
 class SimCLRAugment:
     """Random views of a batch of images, as in SimCLR.
 
-    The defaults are those of the paper's appendix A, but for ``blur_sigma``, which it gives as (0.1, 2.0).
-    For CIFAR-10 the paper (B.9) halves the colour strength and leaves the blur out:
+    The defaults are those of appendix A of the paper, except for ``blur_sigma``, which is (0.1, 2.0) there. For
+    CIFAR-10 the paper (B.9) halves the colour strength and leaves out the blur:
     ``SimCLRAugment(32, color_strength=0.5, blur_prob=0.0)``.
+
+    The operations are torchvision's, as in the paper's PyTorch pseudo-code.
 
     Args:
         size: height and width of a view, in pixels.
         crop_scale: smallest and largest area of the crop, as a share of the image.
-        crop_ratio: smallest and largest width / height of the crop, before resizing.
+        crop_ratio: smallest and largest width / height of the crop, before it is resized.
         flip_prob: probability of a left–right flip.
-        color_strength: s in jitter ranges of 0.8 s (brightness, contrast, saturation) and 0.2 s (hue).
+        color_strength: s in the jitter ranges 0.8 s (brightness, contrast, saturation) and 0.2 s (hue).
         color_prob: probability that a view is jittered at all.
         gray_prob: probability of grayscale.
-        blur_prob: probability of Gaussian blur; the kernel is the odd number next to 10 % of ``size``,
-            at least 3.
-        blur_sigma: smallest and largest standard deviation of the blur, in pixels.
+        blur_prob: probability of Gaussian blur. The width of its kernel is an odd number near 10 % of ``size``, at
+            least 3.
+        blur_sigma: smallest and largest standard deviation of the blur, in pixels of the view.
+
+    Raises:
+        SimCLRError: a setting is out of its range.
 
     Example:
         >>> images = torch.randint(256, (8, 3, 32, 32), dtype=torch.uint8)
@@ -120,26 +125,30 @@ class SimCLRAugment:
 
     @property
     def kernel_size(self) -> int:
-        """Width of the blur's kernel, in pixels: odd, about 10 % of ``size``, at least 3."""
+        """Width of the blur's kernel, in pixels: an odd number, about 10 % of ``size``, at least 3."""
         return max(3, int(0.1 * self.size) // 2 * 2 + 1)
 
     def __call__(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """One random view of each image.
+        """Make one random view of each image.
 
         Args:
-            images: uint8 [N, 3, H, W], or float32 in [0, 1].
-            generator: source of randomness; the global CPU generator if None.
+            images: uint8 [N, 3, H, W] in 0…255, or float [N, 3, H, W] in 0…1.
+            generator: source of randomness; None is the global CPU generator.
 
         Returns:
             float32 [N, 3, size, size] in [0, 1].
+
+        Raises:
+            SimCLRError: the images have another shape, type or range.
         """
+        check_images(images)
         height, width = images.shape[-2:]
-        return self.apply(images, self.sample(len(images), height, width, generator))
+        return self._views(images, self.sample(len(images), height, width, generator))
 
     def sample(self, n: int, height: int, width: int, generator: torch.Generator | None = None) -> AugmentParams:
         """Draw the parameters of n views of images of height × width pixels.
 
-        The draw is on the generator's device (the CPU if None): with a CPU generator, a GPU sees the same
+        The parameters are on the device of the generator (the CPU if None): with a CPU generator, a GPU sees the same
         views.
         """
         device = generator.device if generator is not None else torch.device("cpu")
@@ -170,7 +179,7 @@ class SimCLRAugment:
         )
 
     def _sample_boxes(self, height: int, width: int, uniform: Callable[..., Tensor], n: int) -> Tensor:
-        """Crop boxes int64 [n, 4], as torchvision's RandomResizedCrop: ten tries, then a centre crop."""
+        """Draw crop boxes, int64 [n, 4], as torchvision's RandomResizedCrop does: ten tries, then a centre crop."""
         tries = 10
         area = height * width * uniform(*self.crop_scale, n, tries)
         log_ratio = (math.log(self.crop_ratio[0]), math.log(self.crop_ratio[1]))
@@ -191,34 +200,41 @@ class SimCLRAugment:
         return torch.where(fits.any(dim=1, keepdim=True), box, fallback)
 
     def apply(self, images: Tensor, params: AugmentParams) -> Tensor:
-        """The views that ``params`` describe: no randomness left.
+        """Make the views that ``params`` describe: nothing is random here.
 
         Args:
-            images: uint8 [N, 3, H, W], or float32 in [0, 1].
-            params: from `sample`, N rows, on any device.
+            images: uint8 [N, 3, H, W] in 0…255, or float [N, 3, H, W] in 0…1.
+            params: N rows from `sample`, on any device.
 
         Returns:
             float32 [N, 3, size, size] in [0, 1].
+
+        Raises:
+            SimCLRError: the images have another shape, type or range, or their number is not that of the parameters.
         """
-        if images.ndim != 4 or images.shape[1] != 3:
-            raise SimCLRError(f"images must be [N, 3, H, W], not {list(images.shape)}.")
+        check_images(images)
         if len(images) != len(params):
-            raise SimCLRError(f"{len(images)} images but parameters for {len(params)}: sample one row an image.")
-        # Views are float32 also where the network is computed in bfloat16.
+            raise SimCLRError(
+                f"there are {len(images)} images but parameters for {len(params)}: sample one row for each image."
+            )
+        return self._views(images, params)
+
+    def _views(self, images: Tensor, params: AugmentParams) -> Tensor:
+        # Views are float32 also where the network computes in bfloat16.
         with torch.autocast(images.device.type, enabled=False):
             if images.device.type != "cpu":
-                return self._apply(images, params)
+                return self._views_of_block(images, params)
             views = images.new_empty(len(images), 3, self.size, self.size, dtype=torch.float32)
             for start in range(0, len(images), CPU_BLOCK):
                 rows = slice(start, start + CPU_BLOCK)
-                views[rows] = self._apply(images[rows], params[rows])
+                views[rows] = self._views_of_block(images[rows], params[rows])
             return views
 
-    def _apply(self, images: Tensor, params: AugmentParams) -> Tensor:
+    def _views_of_block(self, images: Tensor, params: AugmentParams) -> Tensor:
         on_device = params.to(images.device)
         views = resized_crop(images, on_device.box, on_device.flip, self.size)
-        # Which rows need an operation is read from `params` as it was sampled, usually on the CPU: asking
-        # the GPU would make it wait.
+        # The rows that need an operation are read from `params`, which usually is on the CPU: to read them from
+        # `on_device` would make the program wait for the GPU.
         color_jitter_(views, params, on_device)
         gray_rows = _rows(params.gray, images.device)
         if len(gray_rows):
@@ -229,13 +245,46 @@ class SimCLRAugment:
         return views
 
 
+def check_images(images: Tensor) -> None:
+    """Raise `SimCLRError` unless the images are uint8 [N, 3, H, W], or float [N, 3, H, W] in 0…1.
+
+    Images in uint8 need no look at their pixels: training does not wait for it.
+    """
+    if not isinstance(images, Tensor):
+        raise SimCLRError(f"images must be a tensor, not {type_name(images)}.")
+    if images.ndim != 4 or images.shape[1] != 3:
+        raise SimCLRError(f"images must be [N, 3, H, W], not {list(images.shape)}.")
+    if images.dtype == torch.uint8:
+        return
+    if not images.is_floating_point():
+        raise SimCLRError(f"images must be uint8 in 0…255 or float in 0…1, not {images.dtype}.")
+    if images.numel() == 0:
+        return
+    smallest, largest = torch.stack(images.detach().aminmax()).tolist()  # both are NaN if any pixel is
+    if not (smallest >= -ROUNDING and largest <= 1 + ROUNDING):
+        raise SimCLRError(f"float images must be in 0…1 (uint8 in 0…255), not in {smallest:g}…{largest:g}.")
+
+
+def to_unit_range(images: Tensor) -> Tensor:
+    """Bring images to 0…1: uint8 becomes float32 / 255; floats stay as they are.
+
+    Args:
+        images: uint8 [N, 3, H, W] in 0…255, or float [N, 3, H, W] in 0…1.
+
+    Raises:
+        SimCLRError: the images have another shape, type or range.
+    """
+    check_images(images)
+    return images.float() / 255 if images.dtype == torch.uint8 else images
+
+
 def _rows(wanted: Tensor, device: torch.device) -> Tensor:
-    """int64: where ``wanted`` ([n], usually on the CPU) is not 0, on ``device``, which need not wait for it."""
+    """Int64 on ``device``: the positions where ``wanted`` ([n], usually on the CPU) is not 0."""
     return wanted.nonzero().flatten().to(device, non_blocking=device.type == "cuda")
 
 
 def resized_crop(images: Tensor, box: Tensor, flip: Tensor, size: int) -> Tensor:
-    """Crop each image to its box, resize to size × size (bilinear, antialiased) and mirror where asked.
+    """Crop each image to its box, resize it to size × size (bilinear, antialiased) and mirror it where ``flip`` is set.
 
     Args:
         images: uint8 [N, 3, H, W], or float32 in [0, 1].
@@ -251,21 +300,23 @@ def resized_crop(images: Tensor, box: Tensor, flip: Tensor, size: int) -> Tensor
     columns = resize_matrix(box[:, 1], box[:, 3], width, size, mirror=flip)  # [N, size, W]
     if images.dtype == torch.uint8:
         rows /= 255
-    # An image's three channels share its matrices: all rows first, in one product [3H, W] · [W, size].
+    # The three channels of an image share its matrices. The first product takes all their rows: [3H, W] · [W, size].
     across = torch.bmm(images.reshape(n, channels * height, width).float(), columns.transpose(1, 2))
     rows = rows[:, None].expand(n, channels, size, height).reshape(n * channels, size, height)
     return torch.bmm(rows, across.view(n * channels, height, size)).view(n, channels, size, size)
 
 
 def resize_matrix(start: Tensor, length: Tensor, side: int, size: int, mirror: Tensor | None = None) -> Tensor:
-    """Matrices that resize pixels start…start+length−1 of a line of ``side`` pixels to ``size`` pixels.
+    """Compute matrices that resize pixels start…start+length−1 of a line of ``side`` pixels to ``size`` pixels.
 
-    A triangle filter as wide as an output pixel, at least as wide as an input pixel, and normalised: bilinear
-    interpolation with antialiasing, as torchvision's ``resize(..., antialias=True)``.
+    Each row is a triangle filter, as wide as an output pixel but at least as wide as an input pixel, and normalised.
+    That is bilinear interpolation with antialiasing, as in torchvision's ``resize(..., antialias=True)``.
 
     Args:
-        start, length: int64 [N].
-        mirror: bool [N]: which lines to reverse.
+        start, length: int64 [N], in pixels.
+        side: length of the whole line, in pixels.
+        size: length of the resized line, in pixels.
+        mirror: bool [N]: the lines to reverse.
 
     Returns:
         float32 [N, size, side]; every row sums to 1.
@@ -286,16 +337,16 @@ def resize_matrix(start: Tensor, length: Tensor, side: int, size: int, mirror: T
 
 
 def color_jitter_(views: Tensor, params: AugmentParams, on_device: AugmentParams) -> None:
-    """Brightness, contrast, saturation and hue, each image in its own order. In place.
+    """Change brightness, contrast, saturation and hue in place, in the order that each image has drawn.
 
-    The first three all blend the image with a reference r, clamp(f · x + (1 − f) · r): r is black for
-    brightness, the mean grey level for contrast and the grey image for saturation. So one blend serves all
-    three at once, whatever operation an image has in a slot.
+    The first three operations blend the image with a reference r, clamp(f · x + (1 − f) · r): r is black for
+    brightness, the mean grey level for contrast and the grey image for saturation. So one blend computes all three,
+    whatever operation an image has at its place in the order.
 
     Args:
         views: float32 [N, 3, H, W] in [0, 1].
-        params: N rows, where they were sampled.
-        on_device: the same, on the views' device.
+        params: N rows, on the device where they were sampled.
+        on_device: the same rows, on the device of the views.
     """
     no_blend = torch.ones_like(on_device.hue)
     factors = torch.stack([on_device.brightness, on_device.contrast, on_device.saturation, no_blend], dim=1)
@@ -314,21 +365,22 @@ def color_jitter_(views: Tensor, params: AugmentParams, on_device: AugmentParams
 
 
 def grayscale(images: Tensor) -> Tensor:
-    """Luma of RGB images: float32 [N, 3, H, W] → [N, H, W]."""
+    """Compute the luma of RGB images: float32 [N, 3, H, W] → [N, H, W]."""
     red, green, blue = images.unbind(1)
     return (red * GRAY_WEIGHTS[0]).add_(green, alpha=GRAY_WEIGHTS[1]).add_(blue, alpha=GRAY_WEIGHTS[2])
 
 
 def shift_hue(images: Tensor, shift: Tensor) -> Tensor:
-    """Turn the hue of each image by its shift, at the same HSV saturation and value.
+    """Turn the hue of each image by its shift, and keep its HSV saturation and value.
 
-    HSV's six cases in one formula: with M and m the largest and the smallest channel of a pixel and
-    C = M − m, its hue, counted from cyan in sixths of a turn (green −1, cyan 0, blue 1, red ±3), is
+    One formula replaces the six cases of HSV. With M and m the largest and the smallest channel of a pixel and
+    C = M − m, the hue of the pixel, counted from cyan in sixths of a turn (green −1, cyan 0, blue 1, red ±3), is
 
         u = 2 + (R − G − B + m) / C, with the sign of B − G.
 
-    And back: with d the distance of u from a channel's own hue, the longer way round from 3 on, the channel is
-    m + C · clamp(|d − 3| − 1, 0, 1): M within one sixth of its own hue, m from two sixths on, linear in between.
+    The way back: let d be |u − h|, with h the hue of a channel (red ±3, green −1, blue 1). Then the channel is
+    m + C · clamp(|d − 3| − 1, 0, 1). That is M within one sixth of h, m beyond two sixths, and linear in between. The
+    two ways round the circle, d and 6 − d, give the same value.
 
     Args:
         images: float32 [N, 3, H, W] in [0, 1].

@@ -263,24 +263,23 @@ def average(values: Tensor) -> Tensor:
     return values / world().size
 
 
-def gathered(rows: Tensor) -> Tensor:
-    """Collect the rows of all processes, in their order, with the exact gradient. All processes must call it.
+def gathered(rows: Tensor) -> tuple[Tensor, int]:
+    """Stack the rows of all processes, in their order, with the exact gradient. Every process must call it.
 
-    The rows of a process enter the losses of the others, too. Their gradient is therefore the sum of what all
-    processes send back. The usual ``all_gather`` sends nothing back: embeddings then learn only from the loss of their
-    own process.
+    The rows of a process enter the losses of the others, too. So their gradient is the sum of what all processes send
+    back. The usual ``all_gather`` sends nothing back: embeddings then learn only from the loss of their own process.
 
     Args:
-        rows: float [n, D], of the same n in every process.
+        rows: float [n, D], with the same n in every process.
 
     Returns:
-        float [W · n, D].
+        (float [W · n, D], the position of this process's first row in it).
 
     Raises:
         SimCLRError: the processes have different numbers of rows.
     """
     if world().size == 1:
-        return rows
+        return rows, 0
     counts = [torch.zeros(1, dtype=torch.int64) for _ in range(world().size)]
     dist.all_gather(counts, torch.tensor([len(rows)]))
     if len({int(count) for count in counts}) > 1:
@@ -288,7 +287,7 @@ def gathered(rows: Tensor) -> Tensor:
             f"the processes have batches of {', '.join(str(int(count)) for count in counts)} rows: they must be equal. "
             "Drop the last, smaller batch (drop_last=True)."
         )
-    return _stacked(rows)
+    return _stacked(rows), world().rank * len(rows)
 
 
 def _stacked(rows: Tensor) -> Tensor:

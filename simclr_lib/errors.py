@@ -36,3 +36,9 @@ def require_range(name: str, value: float | None, low: float, high: float = math
         return
     bounds = f"at least {low:,}" if high == math.inf else f"between {low:,} and {high:,}"
     raise SimCLRError(f"{name} must be {bounds}, not {value}.")
+
+
+def type_name(value: object) -> str:
+    """The name of a value's type with its module, for an error: "list", "numpy.ndarray"."""
+    kind = type(value)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"

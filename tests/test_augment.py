@@ -13,7 +13,7 @@ from scipy.stats import chisquare, ks_2samp, kstest
 from torchvision.transforms import RandomResizedCrop
 from torchvision.transforms.v2 import functional as TF
 
-from simclr_lib.augment import AugmentParams, SimCLRAugment
+from simclr_lib.augment import AugmentParams, SimCLRAugment, to_unit_range
 from simclr_lib.errors import SimCLRError
 
 SIZES = [(64, 48), (32, 32), (20, 13), (150, 40)]  # both shrunk and enlarged to 32
@@ -425,14 +425,73 @@ def test_senseless_settings_are_refused(settings, message):
         SimCLRAugment(**settings)
 
 
-@pytest.mark.parametrize("shape", [(3, 32, 32), (2, 1, 32, 32), (2, 32, 32, 3)])
-def test_images_of_other_shapes_are_refused(shape):
-    augment = SimCLRAugment(32)
-    with pytest.raises(SimCLRError, match=r"\[N, 3, H, W\]"):
-        augment.apply(torch.zeros(shape), augment.sample(2, 32, 32))
-
-
 def test_parameters_for_another_number_of_images_are_refused():
     augment = SimCLRAugment(32)
     with pytest.raises(SimCLRError, match="16 images but parameters for 15"):
         augment.apply(photos(), augment.sample(15, 64, 48))
+
+
+# --- images that are not what they should be
+
+TAKE_IMAGES = [
+    lambda images: SimCLRAugment(32)(images),
+    lambda images: SimCLRAugment(32).apply(images, SimCLRAugment(32).sample(2, 32, 32)),
+    to_unit_range,
+]
+
+
+@pytest.mark.parametrize("take", TAKE_IMAGES, ids=["call", "apply", "to_unit_range"])
+@pytest.mark.parametrize("shape", [(32,), (3, 32, 32), (2, 1, 32, 32), (2, 32, 32, 3)])
+def test_images_of_other_shapes_are_refused(take, shape):
+    with pytest.raises(SimCLRError, match=r"\[N, 3, H, W\], not \[.*32"):
+        take(torch.zeros(shape))
+
+
+@pytest.mark.parametrize("take", TAKE_IMAGES, ids=["call", "apply", "to_unit_range"])
+@pytest.mark.parametrize("dtype", [torch.int8, torch.int16, torch.int32, torch.int64, torch.bool, torch.complex64])
+def test_images_of_another_type_are_refused_by_name(take, dtype):
+    with pytest.raises(SimCLRError, match=f"not {dtype}"):
+        take(torch.ones(2, 3, 32, 32).to(dtype))
+
+
+@pytest.mark.parametrize("take", TAKE_IMAGES, ids=["call", "apply", "to_unit_range"])
+@pytest.mark.parametrize(
+    ("pixels", "found"),
+    [
+        ((0.0, 255.0), "0…255"),
+        ((-2.1, 2.6), r"-2\.1…2\.6"),
+        ((0.0, 1.01), r"0…1\.01"),
+        ((-0.5, 0.5), r"-0\.5…0\.5"),
+        ((0.5, float("nan")), "nan…nan"),
+        ((0.0, float("inf")), "0…inf"),
+    ],
+)
+def test_float_images_outside_0_to_1_are_refused_with_their_range(take, pixels, found):
+    images = torch.full((2, 3, 32, 32), pixels[0])
+    images[1, 2, 3, 4] = pixels[1]
+    with pytest.raises(SimCLRError, match=f"in 0…1 .*not in {found}"):
+        take(images)
+
+
+@pytest.mark.parametrize("take", TAKE_IMAGES, ids=["call", "apply", "to_unit_range"])
+def test_images_that_are_no_tensor_are_refused(take):
+    with pytest.raises(SimCLRError, match=r"must be a tensor, not numpy\.ndarray"):
+        take(photos(4, 32, 32)[2:].numpy())
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_float_images_of_any_precision_give_float32_views(dtype):
+    views = SimCLRAugment(32)((photos() / 255).to(dtype), seeded())
+    assert views.dtype == torch.float32
+    torch.testing.assert_close(views, SimCLRAugment(32)(photos(), seeded()), rtol=0, atol=0.1)
+
+
+def test_to_unit_range_divides_uint8_and_leaves_floats_alone():
+    images = photos()
+    assert torch.equal(to_unit_range(images), images.float() / 255)
+    as_float = torch.rand(2, 3, 8, 8)
+    assert to_unit_range(as_float) is as_float
+
+
+def test_the_rounding_of_a_resize_is_no_reason_to_refuse_an_image():
+    assert to_unit_range(torch.full((1, 3, 4, 4), 1 + 1e-6)).max() > 1

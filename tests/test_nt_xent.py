@@ -2,14 +2,15 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from simclr_lib.errors import SimCLRError
-from simclr_lib.losses import nt_xent
+from simclr_lib.losses import nt_xent, partner_cross_entropy
+from simclr_lib.teaching.memory import peak_bytes
 
 TEMPERATURES = (0.005, 0.05, 0.1, 0.5, 1.0, 10.0)
 
@@ -211,11 +212,27 @@ def test_gradient_is_orthogonal_to_the_embedding():
 
 @pytest.mark.parametrize(
     ("shape_a", "shape_b"),
-    [((4, 8), (3, 8)), ((4, 8), (4, 7)), ((4,), (4,)), ((0, 8), (0, 8)), ((2, 4, 8), (2, 4, 8))],
+    [((4, 8), (3, 8)), ((4, 8), (4, 7)), ((4,), (4,)), ((0, 8), (0, 8)), ((4, 0), (4, 0)), ((2, 4, 8), (2, 4, 8))],
 )
 def test_embeddings_of_other_shapes_are_refused(shape_a, shape_b):
     with pytest.raises(SimCLRError, match=r"\[N, D\]"):
         nt_xent(torch.zeros(shape_a), torch.zeros(shape_b))
+
+
+@pytest.mark.parametrize(
+    ("z", "found"),
+    [
+        (torch.ones(4, 8, dtype=torch.int64), "torch.int64"),
+        (torch.ones(4, 8, dtype=torch.bool), "torch.bool"),
+        (torch.ones(4, 8, dtype=torch.complex64), "torch.complex64"),
+        (np.ones((4, 8), dtype=np.float32), "numpy.ndarray"),
+        ([[1.0, 2.0]], "list"),
+    ],
+)
+@pytest.mark.parametrize("chunk_size", [None, 2])
+def test_what_is_no_floating_point_tensor_is_refused_by_name(z, found, chunk_size):
+    with pytest.raises(SimCLRError, match=f"floating-point tensors, not {found}"):
+        nt_xent(torch.ones(4, 8), z, chunk_size=chunk_size)
 
 
 @pytest.mark.parametrize("temperature", [0.0, -0.5, math.nan])
@@ -258,26 +275,109 @@ def test_the_gradient_of_chunks_is_that_of_finite_differences():
 
 
 def test_chunks_need_memory_for_a_chunk_only():
-    """The largest tensor that is ever made has chunk × 2N numbers, where the whole has 2N × 2N."""
-
-    class Largest(TorchDispatchMode):
-        numbers = 0
-
-        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-            result = func(*args, **(kwargs or {}))
-            for tensor in result if isinstance(result, tuple) else [result]:
-                if isinstance(tensor, torch.Tensor):
-                    self.numbers = max(self.numbers, tensor.untyped_storage().nbytes() // tensor.element_size())
-            return result
-
-    def largest(chunk_size):
+    def peak(chunk_size):
         z_a, z_b = (z.requires_grad_() for z in embeddings(512, dtype=torch.float32))
-        with Largest() as seen:
-            nt_xent(z_a, z_b, chunk_size=chunk_size).backward()
-        return seen.numbers
+        return peak_bytes(lambda: nt_xent(z_a, z_b, chunk_size=chunk_size).backward())
 
-    assert largest(None) == 1024 * 1024
-    assert largest(32) == 32 * 1024
+    all_similarities = 4 * 1024 * 1024  # bytes
+    assert peak(None) > all_similarities
+    assert peak(32) < all_similarities / 4
+
+
+@pytest.mark.parametrize("temperature", [0.5, 0.05, 0.01])
+def test_chunks_round_no_worse_than_the_whole(temperature):
+    whole, chunked = [], []
+    for seed in range(20):
+        z_a, noise = embeddings(64, dim=32, seed=seed)
+        z_a, z_b = z_a.float(), (z_a + 0.3 * noise).float()
+        truth = nt_xent(z_a.double(), z_b.double(), temperature).item()
+        whole.append(abs(nt_xent(z_a, z_b, temperature).item() - truth))
+        chunked.append(abs(nt_xent(z_a, z_b, temperature, chunk_size=7).item() - truth))
+    assert max(whole) < 1e-5
+    assert sum(chunked) < 2 * sum(whole)
+
+
+def hessian_vector_product(z_a, z_b, chunk_size):
+    z_a = z_a.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(nt_xent(z_a, z_b, 0.3, chunk_size), z_a, create_graph=True)
+    return torch.autograd.grad((gradient * z_b).sum(), z_a)[0]
+
+
+def gradient_of_a_gradient_penalty(z_a, z_b, chunk_size):
+    weight = torch.eye(8, dtype=z_a.dtype, requires_grad=True)
+    z_a = z_a.clone().requires_grad_()
+    loss = nt_xent(z_a @ weight, z_b @ weight, 0.3, chunk_size)
+    (gradient,) = torch.autograd.grad(loss, z_a, create_graph=True)
+    return torch.autograd.grad(loss + gradient.square().sum(), weight)[0]
+
+
+def hessian_by_torch_func(z_a, z_b, chunk_size):
+    gradient = torch.func.jacrev(lambda z: nt_xent(z, z_b, 0.3, chunk_size))
+    return torch.func.jacrev(gradient)(z_a)
+
+
+@pytest.mark.parametrize(
+    "second_derivative", [hessian_vector_product, gradient_of_a_gradient_penalty, hessian_by_torch_func]
+)
+def test_a_second_derivative_of_chunks_is_refused_rather_than_wrong(second_derivative):
+    z_a, z_b = embeddings(5)
+    assert second_derivative(z_a, z_b, None).abs().max() > 1e-3
+    with pytest.raises(SimCLRError, match="use chunk_size=None"):
+        second_derivative(z_a, z_b, 3)
+
+
+def test_a_second_derivative_is_that_of_finite_differences():
+    z_a, z_b = (z.requires_grad_() for z in embeddings(3, dim=4))
+    assert torch.autograd.gradgradcheck(lambda a, b: nt_xent(a, b, 0.3), (z_a, z_b))
+
+
+@pytest.mark.parametrize(
+    "transformed",
+    [
+        lambda loss, z_a, z_b: torch.func.grad(loss)(z_a[0], z_b[0]),
+        lambda loss, z_a, z_b: torch.vmap(loss)(z_a, z_b),
+        lambda loss, z_a, z_b: torch.vmap(loss, in_dims=(0, None))(z_a, z_b[0]),
+        lambda loss, z_a, z_b: torch.vmap(torch.func.grad(loss))(z_a, z_b),
+        lambda loss, z_a, z_b: torch.func.grad(lambda z: torch.vmap(loss)(z, z_b).sum())(z_a),
+    ],
+    ids=["grad", "vmap", "vmap over one side", "vmap of grad", "grad of vmap"],
+)
+def test_chunks_can_be_transformed_by_torch_func(transformed):
+    z_a, z_b = (z.view(3, 5, 8) for z in embeddings(15))
+    whole = transformed(lambda a, b: nt_xent(a, b, 0.3), z_a, z_b)
+    chunked = transformed(lambda a, b: nt_xent(a, b, 0.3, chunk_size=4), z_a, z_b)
+    torch.testing.assert_close(chunked, whole, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("chunk_size", [None, 3])
+def test_temperature_can_be_learned(chunk_size):
+    def loss(temperature):
+        return nt_xent(*embeddings(5), temperature, chunk_size)
+
+    temperature = torch.tensor(0.3, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(loss, temperature)
+
+
+@pytest.mark.parametrize("chunk_size", [None, 3])
+def test_without_gradients_the_loss_is_the_same(chunk_size):
+    z_a, z_b = (z.requires_grad_() for z in embeddings(5))
+    with torch.no_grad():
+        loss = nt_xent(z_a, z_b, chunk_size=chunk_size)
+    assert not loss.requires_grad
+    torch.testing.assert_close(loss, nt_xent(z_a, z_b), rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("chunk_size", [None, 4])
+def test_anchors_compare_themselves_with_all_candidates_from_their_own_rows_on(chunk_size):
+    candidates = torch.nn.functional.normalize(torch.cat(embeddings(6)), dim=1)  # of two processes, 3 pairs each
+    anchors, offset = candidates[6:], 6
+    similarity = anchors @ candidates.T / 0.2
+    expected = [
+        similarity[i].exp().sum().sub(similarity[i, offset + i].exp()).log() - similarity[i, offset + (i + 3) % 6]
+        for i in range(6)
+    ]
+    loss = partner_cross_entropy(anchors, candidates, offset, 0.2, chunk_size)
+    assert loss.item() == pytest.approx(torch.stack(expected).mean().item(), rel=1e-12)
 
 
 def test_chunks_compute_in_float32_under_autocast():
