@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import io
 import os
+import pickle
+import random
+import shutil
+import socket
 import stat
+import subprocess
+import sys
 import warnings
 import zipfile
 from pathlib import Path
@@ -19,7 +26,17 @@ import torch
 from PIL import Image, PngImagePlugin
 from torchvision.transforms.v2 import functional as TF
 
-from simclr_lib.data import DATASETS, cache, cifar, download, images, load_dataset, tiny_imagenet
+from simclr_lib.data import (
+    DATASETS,
+    ImageDataset,
+    cache,
+    cifar,
+    download,
+    few_labels,
+    images,
+    load_dataset,
+    tiny_imagenet,
+)
 from simclr_lib.data.cache import cache_dir
 from simclr_lib.data.images import decode_images, to_rgb
 from simclr_lib.data.subsets import balanced_subset
@@ -250,14 +267,71 @@ def test_an_interrupted_decode_leaves_nothing(tmp_path: Path, monkeypatch: pytes
     assert list(cache_dir().iterdir()) == []
 
 
-def test_a_damaged_cache_is_replaced(tmp_path: Path, decoded: list[Path]) -> None:
+def damages(content: bytes, dice: random.Random) -> list[bytes]:
+    """Damaged forms of a file: flipped bits, header damage, lost and added bytes, and files of other kinds."""
+    flips, blocks = [], []
+    for end in (min(len(content), 128), len(content)):  # anywhere, and in what would be a header
+        for _ in range(8):
+            flipped = bytearray(content)
+            flipped[dice.randrange(end)] ^= 1 << dice.randrange(8)
+            flips.append(bytes(flipped))
+            start = dice.randrange(end)
+            block = bytes(dice.choice([0, dice.randrange(256)]) for _ in range(16))
+            blocks.append(content[:start] + block + content[start + 16 :])
+    zipped = io.BytesIO()
+    np.savez(zipped, np.zeros(3))
+    others = [b"", b"PK", pickle.dumps([1, 2]), zipped.getvalue(), b"{}", content + b"\0", content[16:]]
+    return [
+        changed for changed in flips + blocks + [content[: -i * 7] for i in range(1, 5)] + others if changed != content
+    ]
+
+
+@pytest.mark.parametrize("name", ["images.npy", "kept.npy", "checksums.json"])
+def test_a_damaged_cache_is_named_once_and_decoded_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, decoded: list[Path], name: str
+) -> None:
+    paths = [save(tmp_path / f"{i:02}.png", (i, 0, 0)) for i in range(11)]
+    break_image(paths[4])
+    whole, kept = decode_images(paths, 8)
+    (stored,) = cache_dir().glob(f"*/{name}")
+    content = stored.read_bytes()
+    for damaged in damages(content, random.Random(0)):
+        stored.write_bytes(damaged)
+        caplog.clear()
+        decoded.clear()
+        for _ in ("decoded again", "from the new cache"):
+            images, again = decode_images(paths, 8)
+            assert torch.equal(images, whole)
+            assert torch.equal(again, kept)
+        assert len(decoded) == 11
+        assert caplog.text.count("is damaged or of an older version") == 1
+
+
+def test_a_cache_without_checksums_is_decoded_again(tmp_path: Path, decoded: list[Path]) -> None:
+    """Caches of older versions have none."""
     path = save(tmp_path / "a.png", WHITE)
     decode_images([path], 8)
-    (stored,) = cache_dir().glob("*/images.npy")
-    stored.write_bytes(stored.read_bytes()[:-10])
-    for _ in ("decoded again", "from the new cache"):
-        assert decode_images([path], 8)[0].unique().tolist() == [255]
+    (stored,) = cache_dir().glob("*/checksums.json")
+    stored.unlink()
+    assert decode_images([path], 8)[0].unique().tolist() == [255]
     assert len(decoded) == 2
+
+
+def test_the_cache_of_other_images_is_not_taken(tmp_path: Path) -> None:
+    white, red = save(tmp_path / "white.png", WHITE), save(tmp_path / "red.png", RED)
+    decode_images([white], 8)
+    (of_white,) = cache_dir().iterdir()
+    decode_images([red], 8)
+    (of_red,) = set(cache_dir().iterdir()) - {of_white}
+    shutil.rmtree(of_red)
+    of_white.rename(of_red)
+    assert decode_images([red], 8)[0][0, :, 0, 0].tolist() == list(RED)
+
+
+def test_no_files_are_no_images(tmp_path: Path) -> None:
+    images, kept = decode_images([], 8)
+    assert images.shape == (0, 3, 8, 8)
+    assert kept.shape == (0,)
 
 
 def test_without_a_cache_folder_images_go_to_memory(
@@ -304,7 +378,57 @@ def test_the_cache_folder_can_be_chosen(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     assert cache_dir() == tmp_path / "xdg" / "simclr"
     monkeypatch.delenv("XDG_CACHE_HOME")
-    assert cache_dir() == Path.home() / ".cache" / "simclr"
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert cache_dir() == tmp_path / "home" / ".cache" / "simclr"
+
+
+@pytest.mark.parametrize("home", ["a file", "none"])
+def test_without_a_home_folder_the_cache_is_a_temporary_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, home: str
+) -> None:
+    for name in ("SIMCLR_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    if home == "a file":
+        (tmp_path / "home").touch()
+        monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    else:
+        monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # as for a user id without a name
+    monkeypatch.setattr(cache.tempfile, "tempdir", str(tmp_path))
+    cache._temporary_cache_dir.cache_clear()
+    for _ in ("decoded", "from the cache"):
+        assert decode_images([save(tmp_path / "a.png", WHITE)], 8)[0].unique().tolist() == [255]
+    assert len(list(tmp_path.glob("simclr-*/images-*"))) == 1
+    assert caplog.text.count("decoded images are kept in") == 1
+
+
+def test_a_temporary_cache_of_somebody_else_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.delenv("SIMCLR_CACHE")
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    monkeypatch.setattr(cache.tempfile, "tempdir", str(tmp_path))
+    cache._temporary_cache_dir.cache_clear()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / f"simclr-{os.getuid()}").symlink_to(tmp_path / "elsewhere")
+    assert decode_images([save(tmp_path / "a.png", WHITE)], 8)[0].unique().tolist() == [255]
+    assert "belongs to somebody else" in caplog.text
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_what_a_killed_decoder_leaves_is_removed_by_the_next_one(tmp_path: Path) -> None:
+    paths = [save(tmp_path / f"{i}.png") for i in range(2)]
+    program = (
+        "import os, sys; from pathlib import Path; from simclr_lib.data import images;"
+        "images._read = lambda path, size: os.kill(os.getpid(), 9);"
+        "images.decode_images([Path(path) for path in sys.argv[1:]], 8)"
+    )
+    killed = subprocess.run([sys.executable, "-c", program, *paths])
+    assert killed.returncode == -9
+    assert len(list(cache_dir().iterdir())) == 2  # half a cache and its lock
+    decode_images(paths, 8)
+    (left,) = cache_dir().iterdir()
+    assert left.name.startswith("images-")
 
 
 @pytest.mark.parametrize("extension", ["jpg", "png"])
@@ -400,6 +524,108 @@ def test_hidden_files_are_left_out_and_nested_ones_found(tmp_path: Path) -> None
     assert len(dataset) == 3
 
 
+def link(path: Path, target: str | Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.symlink_to(target)
+
+
+@pytest.mark.parametrize(
+    "links",
+    [
+        {"a/loop": "."},
+        {"a/up": ".."},
+        {"a/loop": ".", "a/again": "."},
+        {"a/up": "..", "b/up": ".."},
+        {"a/deep/up": "../.."},
+        {"a/disk": "/"},
+        {"a/other": "../b", "b/other": "../a"},
+        {"a/other": "../b/deep"},
+        {"a/copy.png": "000.png", "b/copy.png": "../a/000.png"},
+        {"a/gone.png": "nowhere.png", "a/gone": "nowhere", "a/self": "self"},
+        {"a/null.png": "/dev/null"},
+    ],
+    ids=str,
+)
+def test_links_bring_no_image_twice_and_none_into_another_class(tmp_path: Path, links: dict[str, str]) -> None:
+    root = make_folder(tmp_path / "set", {"a": 10, "b": 5, "b/deep": 5})
+    for name, target in links.items():
+        link(root / name, target)
+    train, test = (load_dataset("imagefolder", split, root) for split in ("train", "test"))
+    assert [part.labels.bincount().tolist() for part in (train, test)] == [[8, 8], [2, 2]]
+    levels = torch.cat([part.images[part.labels == 0, 0, 0, 0] for part in (train, test)])
+    assert sorted(levels.tolist()) == list(range(10))
+
+
+def test_links_to_collections_elsewhere_are_followed_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    make_folder(tmp_path, {"elsewhere": 3, "elsewhere/deep": 2, "single": 1})
+    root = make_folder(tmp_path / "set", {"train/a": 2, "test/a": 1})
+    link(tmp_path / "elsewhere" / "back", tmp_path)
+    link(root / "train" / "a" / "more", tmp_path / "elsewhere")
+    link(root / "train" / "a" / "twice", tmp_path / "elsewhere" / "deep")
+    link(root / "train" / "a" / "one.png", tmp_path / "single" / "000.png")
+    link(root / "test" / "a" / "more", tmp_path / "elsewhere")
+    assert len(load_dataset("imagefolder", "train", root)) == 2 + 3 + 2 + 1
+    assert "left out 3 links" in caplog.text
+    assert len(load_dataset("imagefolder", "test", root)) == 1
+
+
+def test_links_from_one_part_to_the_other_are_left_out(tmp_path: Path) -> None:
+    root = make_folder(tmp_path / "set", {"train/a": 3, "test/a": 2})
+    link(root / "train" / "a" / "more", "../../test/a")
+    assert [len(load_dataset("imagefolder", split, root)) for split in ("train", "test")] == [3, 2]
+    shutil.rmtree(root / "test")
+    link(root / "test", "train")
+    with pytest.raises(SimCLRError, match="test/a has no images of its own"):
+        load_dataset("imagefolder", "test", root)
+
+
+def test_a_class_may_be_a_link(tmp_path: Path) -> None:
+    make_folder(tmp_path / "pool", {"cats": 5, "dogs": 5})
+    for name in ("cats", "dogs"):
+        link(tmp_path / "set" / name, tmp_path / "pool" / name)
+    assert load_dataset("imagefolder", root=tmp_path / "set").labels.bincount().tolist() == [4, 4]
+    link(tmp_path / "set" / "loop", ".")
+    with pytest.raises(SimCLRError, match="loop has no images of its own"):
+        load_dataset("imagefolder", root=tmp_path / "set")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes with names are of Unix")
+def test_pipes_and_sockets_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = make_folder(tmp_path / "set", {"a": 5})
+    os.mkfifo(root / "a" / "pipe.png")
+    link(root / "a" / "link.png", "pipe.png")
+    monkeypatch.chdir(root / "a")  # a socket's path has to be short
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind("socket.png")
+        assert len(load_dataset("imagefolder", root=root)) == 4
+    with pytest.raises(SimCLRError, match="there is no such file"):
+        decode_images([root / "a" / "pipe.png"], 8)
+
+
+def test_names_that_are_not_valid_text_are_names(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    name = os.fsdecode(b"caf\xe9")  # Latin-1
+    try:
+        root = make_folder(tmp_path / name, {name: 20})
+    except OSError:
+        pytest.skip("this file system takes valid text only")
+    (root / name / "000.png").rename(root / name / f"{name}.png")
+    break_image(root / name / f"{name}.png")
+    for _ in ("decoded", "from the cache"):
+        parts = [load_dataset("imagefolder", split, root) for split in ("train", "test")]
+        assert sum(map(len, parts)) == 19
+        assert parts[0].classes == [name]
+        assert parts[0].name == name
+    assert "skipped 1 unreadable" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["train", "test", "val"])
+def test_a_class_may_be_called_train_or_test(tmp_path: Path, name: str) -> None:
+    root = make_folder(tmp_path / "vehicles", {"bus": 5, name: 10})
+    train, test = (load_dataset("imagefolder", split, root) for split in ("train", "test"))
+    assert train.classes == ["bus", name]
+    assert [part.labels.bincount().tolist() for part in (train, test)] == [[4, 8], [1, 2]]
+
+
 def test_pictures_of_kinds_that_are_not_read_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     root = make_folder(tmp_path / "set", {"train/a": 2, "train/b": 1, "val/a": 1})
     for name in ("x.HEIC", "y.avif"):
@@ -440,7 +666,7 @@ def test_mixed_sizes_become_64(tmp_path: Path) -> None:
     ("counts", "empty", "message"),
     [
         ({"train/a": 1, "test/a": 1, "test/b": 1}, None, r"test has classes .* lacks \(b\)"),
-        ({"train/a": 1}, "train/b", "train/b has no images"),
+        ({"train/a": 1}, "train/b", "train/b has no images of its own"),
         ({"val/a": 1}, None, "val/ but no train/"),
         ({"a": 1}, None, "too few images for a test part"),
         ({}, "train", "no class folders"),
@@ -476,6 +702,57 @@ def test_an_unknown_split_names_the_known_ones(name: str) -> None:
 def test_counts_and_sizes_start_at_one(option: str) -> None:
     with pytest.raises(SimCLRError, match=f"{option} must be at least 1, not 0"):
         load_dataset("emblems", **{option: 0})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("option", ["limit", "image_size"])
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [(2**32, "must be at most"), (2**70, "must be at most"), (-1, "at least 1"), (0.5, "whole"), ("8", "whole")],
+)
+@pytest.mark.parametrize("name", DATASETS)
+def test_counts_and_sizes_out_of_range_get_one_line(name: str, option: str, value: Any, message: str) -> None:
+    with pytest.raises(SimCLRError, match=f"{option} must be .*{message.removeprefix('must be ')}") as error:
+        load_dataset(name, **{option: value})
+    assert "\n" not in str(error.value)
+
+
+def test_images_that_do_not_fit_into_the_memory_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def too_large(*_: object, **__: object) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(torch, "empty", too_large)
+    with pytest.raises(
+        SimCLRError, match=r"2,000 images of 32 pixels need 0\.0 GB, more memory than there is: load fewer"
+    ):
+        load_dataset("emblems", limit=2000)
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "message"),
+    [
+        (np.zeros((4, 3, 8, 8), np.uint8), torch.zeros(4).long(), "images must be a torch tensor, not numpy.ndarray"),
+        ([[1]], torch.zeros(4).long(), "images must be a torch tensor, not list"),
+        (torch.zeros(4, 3, 8, 8).byte(), np.zeros(4, np.int64), "labels must be a torch tensor, not numpy.ndarray"),
+        (torch.zeros(4, 3, 8, 8).byte(), [0] * 4, "labels must be a torch tensor, not list"),
+        (
+            torch.zeros(4, 3, 8, 8),
+            torch.zeros(4).long(),
+            r"images must be uint8 \[N, 3, H, W\], not float32 \[4, 3, 8, 8\]",
+        ),
+        (torch.zeros(4, 3, 8, 8).byte(), torch.zeros(4), r"labels must be int64 \[4\], not float32 \[4\]"),
+        (torch.zeros(4, 3, 8, 8).byte(), torch.zeros(4, 1).long(), r"labels must be int64 \[4\], not int64 \[4, 1\]"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_data_set_says_what_it_is_made_of(images: Any, labels: Any, message: str) -> None:
+    with pytest.raises(SimCLRError, match=message) as error:
+        ImageDataset(images, labels, ["a"])
+    assert "\n" not in str(error.value)
+
+
+def test_numpy_labels_can_be_split() -> None:
+    labels = np.repeat(np.arange(3), 10)
+    assert torch.equal(few_labels(labels, 2), few_labels(torch.from_numpy(labels), 2))  # type: ignore[arg-type]
 
 
 def test_emblems_of_any_number_and_size() -> None:

@@ -38,12 +38,15 @@ def draw_emblems(split: str = "train", limit: int | None = None, seed: int = 0) 
 
     Args:
         split: "train" or "test": two streams with no image in common.
-        limit: how many images; 8,192 ("train") or 2,048 ("test") unless given. There is no upper bound: the
+        limit: number of images; None draws 8,192 ("train") or 2,048 ("test"). Any number can be drawn, and the
             first n images are the same whatever the limit.
         seed: another seed gives another, equally distributed set.
 
     Returns:
         The images, uint8 [limit, 3, 32, 32]; image ``i`` has label ``i % 10``, so every prefix is balanced.
+
+    Raises:
+        SimCLRError: there is no such split, or the limit is negative or larger than the memory.
     """
     if split not in SPLIT_SIZES:
         raise unknown_name("emblems split", split, SPLIT_SIZES)
@@ -84,7 +87,7 @@ def render_emblems(labels: Tensor, generator: Generator) -> Tensor:
     Returns:
         uint8 [n, 3, 32, 32].
     """
-    x, y = _place(_pixel_grid(), labels, generator)
+    x, y = _emblem_frame(_pixel_grid(), labels, generator)
     texture = _draw_texture_parameters(len(labels), generator)
     colours = _draw_colours(labels, generator)
 
@@ -93,7 +96,7 @@ def render_emblems(labels: Tensor, generator: Generator) -> Tensor:
         members = (labels == label).nonzero().flatten()
         x_m, y_m = x[members], y[members]
         depth = -silhouette(x_m, y_m)
-        pattern[members] = draw_texture(x_m, y_m, texture.at(members))
+        pattern[members] = draw_texture(x_m, y_m, texture.subset(members))
         # A rim in the main tone keeps the outline closed where the accent would meet the background.
         pattern[members] *= _soft_step(depth - _RIM)
         inside[members] = _soft_step(depth)
@@ -126,7 +129,7 @@ def _uniform(n: int, low: float, high: float, generator: Generator) -> Tensor:
     return torch.rand(n, 1, 1, generator=generator) * (high - low) + low
 
 
-def _place(grid: tuple[Tensor, Tensor], labels: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+def _emblem_frame(grid: tuple[Tensor, Tensor], labels: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
     """The samples in each emblem's own frame: shifted, turned, scaled and perhaps mirrored.
 
     Returns:
@@ -303,13 +306,14 @@ def _crescent(x: Tensor, y: Tensor) -> Tensor:
 
 
 class _TextureParameters(NamedTuple):
-    """How each emblem's texture differs from its class's, float32 [n, …]."""
+    """The differences of each emblem's texture from that of its class, float32 [n, …]."""
 
     angle: Tensor  # [n, 1, 1], radians
     frequency: Tensor  # [n, 1, 1], factor on the class's own
     phase: Tensor  # [n, 2, 1, 1], radians, one along each axis
 
-    def at(self, indices: Tensor) -> _TextureParameters:
+    def subset(self, indices: Tensor) -> _TextureParameters:
+        """The parameters of the emblems at ``indices``, int64 [m]."""
         return _TextureParameters(*(values[indices] for values in self))
 
 
@@ -322,12 +326,12 @@ def _draw_texture_parameters(n: int, generator: Generator) -> _TextureParameters
 
 
 def _waves_along(
-    x: Tensor, y: Tensor, at: _TextureParameters, per_unit: float, angle: float = 0.0
+    x: Tensor, y: Tensor, texture: _TextureParameters, per_unit: float, angle: float = 0.0
 ) -> tuple[Tensor, Tensor]:
     """The phase of a wave along each of two axes, radians, [m, S, S] each; ``angle`` turns the pair."""
-    u, v = _rotate(x, y, at.angle + angle)
-    pace = _TURN * per_unit * at.frequency
-    return pace * u + at.phase[:, 0], pace * v + at.phase[:, 1]
+    u, v = _rotate(x, y, texture.angle + angle)
+    pace = _TURN * per_unit * texture.frequency
+    return pace * u + texture.phase[:, 0], pace * v + texture.phase[:, 1]
 
 
 def _ink(level: Tensor, contrast: float = 3.0) -> Tensor:
@@ -335,51 +339,51 @@ def _ink(level: Tensor, contrast: float = 3.0) -> Tensor:
     return (level * contrast + 0.5).clamp(0, 1)
 
 
-def _stripes(x: Tensor, y: Tensor, at: _TextureParameters) -> Tensor:
-    u, _ = _waves_along(x, y, at, 2.4, angle=math.pi / 4)
+def _stripes(x: Tensor, y: Tensor, texture: _TextureParameters) -> Tensor:
+    u, _ = _waves_along(x, y, texture, 2.4, angle=math.pi / 4)
     return _ink(u.sin())
 
 
-def _checks(x: Tensor, y: Tensor, at: _TextureParameters) -> Tensor:
-    u, v = _waves_along(x, y, at, 1.5)
+def _checks(x: Tensor, y: Tensor, texture: _TextureParameters) -> Tensor:
+    u, v = _waves_along(x, y, texture, 1.5)
     return _ink(u.sin() * v.sin(), contrast=5.0)
 
 
-def _dots(x: Tensor, y: Tensor, at: _TextureParameters) -> Tensor:
-    u, v = _waves_along(x, y, at, 2.1, angle=math.pi / 4)
+def _dots(x: Tensor, y: Tensor, texture: _TextureParameters) -> Tensor:
+    u, v = _waves_along(x, y, texture, 2.1, angle=math.pi / 4)
     return _ink(u.cos() + v.cos() - 0.45, contrast=2.5)
 
 
-def _rings(x: Tensor, y: Tensor, at: _TextureParameters) -> Tensor:
-    return _ink(torch.sin(_TURN * 2.4 * at.frequency * torch.hypot(x, y) + at.phase[:, 0]))
+def _rings(x: Tensor, y: Tensor, texture: _TextureParameters) -> Tensor:
+    return _ink(torch.sin(_TURN * 2.4 * texture.frequency * torch.hypot(x, y) + texture.phase[:, 0]))
 
 
-def _waves(x: Tensor, y: Tensor, at: _TextureParameters) -> Tensor:
-    u, v = _waves_along(x, y, at, 2.2)
+def _waves(x: Tensor, y: Tensor, texture: _TextureParameters) -> Tensor:
+    u, v = _waves_along(x, y, texture, 2.2)
     return _ink(torch.sin(v + 1.5 * torch.sin(0.8 * u)), contrast=2.5)
 
 
-def _swirl(x: Tensor, y: Tensor, at: _TextureParameters) -> Tensor:
-    turns = 2.0 * at.frequency * torch.hypot(x, y)
-    return _ink(torch.sin(3 * torch.atan2(y, x) + _TURN * turns + at.phase[:, 0]))
+def _swirl(x: Tensor, y: Tensor, texture: _TextureParameters) -> Tensor:
+    turns = 2.0 * texture.frequency * torch.hypot(x, y)
+    return _ink(torch.sin(3 * torch.atan2(y, x) + _TURN * turns + texture.phase[:, 0]))
 
 
-def _spokes(x: Tensor, y: Tensor, at: _TextureParameters) -> Tensor:
-    return _ink(torch.sin(10 * torch.atan2(y, x) + at.phase[:, 0]))
+def _spokes(x: Tensor, y: Tensor, texture: _TextureParameters) -> Tensor:
+    return _ink(torch.sin(10 * torch.atan2(y, x) + texture.phase[:, 0]))
 
 
-def _nested(x: Tensor, y: Tensor, at: _TextureParameters) -> Tensor:
+def _nested(x: Tensor, y: Tensor, texture: _TextureParameters) -> Tensor:
     _, outward = _fold(x, -(y + 0.12), 3)  # triangles in the triangle
-    return _ink(torch.sin(_TURN * 2.6 * at.frequency * outward + at.phase[:, 0]))
+    return _ink(torch.sin(_TURN * 2.6 * texture.frequency * outward + texture.phase[:, 0]))
 
 
-def _bars(x: Tensor, y: Tensor, at: _TextureParameters) -> Tensor:
-    _, v = _waves_along(x, y, at, 2.0)
+def _bars(x: Tensor, y: Tensor, texture: _TextureParameters) -> Tensor:
+    _, v = _waves_along(x, y, texture, 2.0)
     return _ink(v.sin(), contrast=4.0)
 
 
-def _diamonds(x: Tensor, y: Tensor, at: _TextureParameters) -> Tensor:
-    u, v = _waves_along(1.5 * x, 0.9 * y, at, 1.2)
+def _diamonds(x: Tensor, y: Tensor, texture: _TextureParameters) -> Tensor:
+    u, v = _waves_along(1.5 * x, 0.9 * y, texture, 1.2)
     return _ink((u + v).sin() * (u - v).sin(), contrast=4.0)
 
 

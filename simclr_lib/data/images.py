@@ -144,8 +144,8 @@ def _decode_to_memory(paths: Sequence[Path], image_size: int) -> tuple[Tensor, T
         images = empty_images(len(paths), image_size)
     except SimCLRError as error:
         raise SimCLRError(
-            f"{len(paths)} images of {image_size} pixels fit neither the cache folder nor the memory: set SIMCLR_CACHE "
-            "to a folder with more space, or load fewer (limit) or smaller (image_size) images."
+            f"{len(paths)} images of {image_size} pixels fit neither the cache folder nor the memory: "
+            "set SIMCLR_CACHE to a folder with more space, or load fewer (limit) or smaller (image_size) images."
         ) from error
     kept: list[int] = []
     for block, positions in _decode_blocks(paths, image_size):
