@@ -201,7 +201,7 @@ def test_environment_and_pyproject_list_the_same_packages():
 
 @pytest.mark.parametrize(
     "command",
-    [("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy",)],
+    [("ruff", "check", "."), ("ruff", "format", "--check", "."), pytest.param(("mypy",), marks=pytest.mark.slow)],
     ids=lambda command: " ".join(command),
 )
 def test_checker_is_content(command):
