@@ -137,7 +137,7 @@ class Option:
             instance_from_str=self.read,
             is_instance=lambda value: True,
             str_from_instance=lambda value: [str(value)],
-            choices=tuple(self.choices) or None,
+            choices=(*self.choices, *(["None"] if types.NoneType in self.kinds else [])) if self.choices else None,
         )
         # The spec says all; only the completion of file names goes by the type. (tyro is slow to read `Path | None`.)
         kind: Any = Optional[Path] if self.kind is Path else object  # noqa: UP045
@@ -319,4 +319,5 @@ def mistake(program: str, words: Sequence[str], options: Sequence[Option]) -> Si
     if len(placed) < len(places):
         missing = places[len(placed)]
         return SimCLRError(f"{program} needs {missing.name.upper()}: {missing.help}")
-    return SimCLRError(f"unexpected word {placed[len(places)]!r}: see {program} --help.")
+    unexpected = placed[len(places)] if len(placed) > len(places) else words[-1]
+    return SimCLRError(f"unexpected word {unexpected!r}: see {program} --help.")

@@ -222,7 +222,7 @@ def test_a_plan_takes_presets_too(settings):
         ("train --temperature 0", "--temperature must be above 0"),
         ("evaluate", "simclr evaluate needs CHECKPOINT: "),
         ("evaluate a b", "unexpected word 'b': see simclr evaluate --help."),
-        ("evaluate a --budgets", "--budgets needs a value."),
+        ("evaluate a --budgets", "--budgets needs numbers of labels"),
         ("evaluate a --budgets 10 x", "--budgets takes a whole number, not 'x'."),
         ("evaluate a --budgets 0", "--budgets needs numbers of labels"),
         ("sweep", "simclr sweep needs NAME: "),
