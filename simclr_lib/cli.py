@@ -19,7 +19,7 @@ from typing import Annotated, Any, Union
 
 import tyro
 
-from simclr_lib import __version__
+import simclr_lib
 from simclr_lib.commands.settings import BenchConfig, DemoConfig, EmbedConfig, EvaluateConfig, PlanConfig, SweepConfig
 from simclr_lib.config import TrainConfig
 from simclr_lib.errors import SimCLRError, unknown_name
@@ -124,7 +124,7 @@ def run(words: Sequence[str]) -> None:
     if not words or words[0] in ("-h", "--help"):
         tyro.cli(parser({}), args=["--help"], prog="simclr", description=OVERVIEW)
     elif words[0] == "--version":
-        print(f"simclr {__version__}")
+        print(f"simclr {simclr_lib.__version__}")
     elif words[0] == "--print-completion":
         shell = words[1] if len(words) > 1 else ""
         if shell not in SHELLS:
