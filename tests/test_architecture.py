@@ -29,18 +29,18 @@ FLOORS = {  # a room may import from floors below its own
     "optim": 2,
     "loop": 3,
     "objectives": 4,
-    "config": 4,
+    "config": 5,
     "results": 4,
-    "recipes": 5,
-    "options": 5,
-    "evaluation": 5,
-    "training": 6,  # may use evaluation to monitor, never the other way
-    "experiments": 7,
-    "teaching": 8,
-    "authoring": 9,
-    "commands": 9,
-    "cli": 10,
-    "__main__": 11,
+    "recipes": 6,
+    "options": 6,
+    "evaluation": 6,
+    "training": 7,  # may use evaluation to monitor, never the other way
+    "experiments": 8,
+    "teaching": 9,
+    "authoring": 10,
+    "commands": 10,
+    "cli": 11,
+    "__main__": 12,
 }
 GROUND_FLOOR = {"data", "augment", "models", "losses", "optim"}
 HEAVY = ("umap", "numba", "sklearn", "matplotlib", "ipywidgets", "anywidget", "scipy", "tyro")
