@@ -1,13 +1,14 @@
 """Pretraining and supervised training, with run folders and checkpoints."""
 
 from simclr_lib.training.checkpoint import load_checkpoint, save_checkpoint
-from simclr_lib.training.fine_tuning import fine_tune
+from simclr_lib.training.fine_tuning import FineTuned, fine_tune
 from simclr_lib.training.pretrained import load_pretrained, load_run
 from simclr_lib.training.pretraining import pretrain
 from simclr_lib.training.run import Interrupted, Run, read_film, read_metrics
 from simclr_lib.training.supervised import train_supervised
 
 __all__ = [
+    "FineTuned",
     "Interrupted",
     "Run",
     "fine_tune",
