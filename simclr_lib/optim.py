@@ -1,4 +1,4 @@
-"""Optimisers and the learning-rate schedule: Adam(W), SGD, LARS; linear warm-up, then cosine, per step."""
+"""Optimisers (AdamW, SGD, LARS) and the learning-rate schedule: linear warm-up, then a cosine, step by step."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from simclr_lib.errors import SimCLRError, unknown_name
 
 
 class LARS(Optimizer):
-    """Layer-wise adaptive rate scaling (You et al. 2017), with the arithmetic of SimCLR's reference code.
+    """Layer-wise adaptive rate scaling (You et al. 2017, arXiv 1708.03888), as SimCLR's reference code computes it.
 
     For each parameter w with gradient g, learning rate η, momentum μ, weight decay λ and trust coefficient c:
 
@@ -25,13 +25,16 @@ class LARS(Optimizer):
         w ← w − v                                    (nesterov: w ← w − (μ v + η r g))
 
     Args:
-        params: parameters, or groups of them. Groups with ``adapt=False`` take the plain momentum step: biases
-            and normalisation parameters, see `parameter_groups`.
-        lr: learning rate η.
-        momentum: μ.
-        weight_decay: λ.
-        trust_coefficient: c.
+        params: parameters, or groups of them. Groups with ``adapt=False`` take the plain momentum step; they are for
+            biases and normalisation parameters, see `parameter_groups`.
+        lr: learning rate η ≥ 0.
+        momentum: μ ≥ 0.
+        weight_decay: λ ≥ 0.
+        trust_coefficient: c > 0.
         nesterov: look one step ahead.
+
+    Raises:
+        SimCLRError: a setting is out of its range.
     """
 
     def __init__(
@@ -43,8 +46,11 @@ class LARS(Optimizer):
         trust_coefficient: float = 0.001,
         nesterov: bool = False,
     ) -> None:
-        if lr < 0 or momentum < 0 or weight_decay < 0 or trust_coefficient <= 0:
-            raise SimCLRError("LARS needs lr, momentum and weight_decay of at least 0 and a trust_coefficient above 0.")
+        if not (lr >= 0 and momentum >= 0 and weight_decay >= 0 and trust_coefficient > 0):
+            raise SimCLRError(
+                "LARS needs lr, momentum and weight_decay of at least 0 and a trust_coefficient above 0, "
+                f"not {lr}, {momentum}, {weight_decay} and {trust_coefficient}."
+            )
         defaults = {
             "lr": lr,
             "momentum": momentum,
@@ -57,7 +63,17 @@ class LARS(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """One update of every parameter that has a gradient. All norms stay on the device."""
+        """Update every parameter that has a gradient. All norms stay on the device.
+
+        Args:
+            closure: computes the loss and its gradients again.
+
+        Returns:
+            The loss that ``closure`` returns; None without it.
+
+        Raises:
+            SimCLRError: a gradient is sparse.
+        """
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -67,12 +83,16 @@ class LARS(Optimizer):
             if not params:
                 continue
             for p in params:
+                if p.grad.layout != torch.strided:
+                    raise SimCLRError(
+                        f"LARS takes dense gradients, not {p.grad.layout}: make the layer with sparse=False."
+                    )
                 if "momentum_buffer" not in self.state[p]:
                     self.state[p]["momentum_buffer"] = torch.zeros_like(p)
             velocities = [self.state[p]["momentum_buffer"] for p in params]
             updates = torch._foreach_add(
                 [p.grad for p in params], params, alpha=group["weight_decay"]
-            )  # g + λ w, in new tensors: the gradients themselves stay as they are
+            )  # g + λ w, in new tensors: the gradients stay unchanged
             if group["adapt"]:
                 w_norms = torch._foreach_norm(params)
                 g_norms = torch._foreach_norm(updates)
@@ -94,10 +114,9 @@ class LARS(Optimizer):
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Two groups: weight matrices and kernels; biases and normalisation parameters.
+    """Split the parameters into two groups: weight matrices and kernels; biases and normalisation parameters.
 
-    The second gets no weight decay and, with LARS, no layer adaptation, as in the reference code: a vector's norm
-    says nothing about how far a step may go.
+    The second group gets no weight decay and, with LARS, no layer adaptation, as in the reference code.
     """
     trained = [p for p in model.parameters() if p.requires_grad]
     return [
@@ -107,9 +126,12 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
 
 
 def build_optimizer(name: OptimizerName, model: nn.Module, lr: float, weight_decay: float) -> Optimizer:
-    """The named optimiser over `parameter_groups` of ``model``.
+    """Make the named optimiser for the `parameter_groups` of ``model``.
 
-    "adam" is AdamW (weight decay apart from the gradient); "sgd" has Nesterov momentum 0.9; "lars" is `LARS`.
+    "adam" is AdamW (weight decay is separate from the gradient); "sgd" has Nesterov momentum 0.9; "lars" is `LARS`.
+
+    Raises:
+        SimCLRError: the name is unknown.
     """
     groups = parameter_groups(model, weight_decay)
     if name == "adam":
@@ -122,9 +144,9 @@ def build_optimizer(name: OptimizerName, model: nn.Module, lr: float, weight_dec
 
 
 def default_lr(name: OptimizerName, batch_size: int) -> float:
-    """A learning rate to start from, for pretraining.
+    """Choose a learning rate to begin with, for pretraining with batches of B images.
 
-    LARS: 1.0 · B / 256 (the linear rule, with the paper's value for CIFAR-10, B.9). SGD: 0.12 · B / 256.
+    LARS: 1.0 · B / 256 (the linear rule, with the value of the paper for CIFAR-10, B.9). SGD: 0.12 · B / 256.
     Adam: 0.001 · √(B / 128), since its steps do not grow with the gradient.
     """
     if name == "lars":
@@ -135,9 +157,10 @@ def default_lr(name: OptimizerName, batch_size: int) -> float:
 
 
 def warmup_cosine(step: int, total_steps: int, warmup_steps: int) -> float:
-    """Share of the peak learning rate at ``step`` (0 … total_steps − 1).
+    """Compute the share of the peak learning rate at ``step`` (0 … total_steps − 1).
 
-    Linear from 1 / warmup_steps to 1 over the warm-up, then half a cosine to 0. With no warm-up, step 0 is at the peak.
+    It rises linearly from 1 / warmup_steps to 1 during the warm-up, then falls to 0 on half a cosine. Without a
+    warm-up, step 0 is at the peak.
     """
     if step < warmup_steps:
         return (step + 1) / warmup_steps

@@ -121,7 +121,13 @@ class Result:
 
 
 def summary(values: Sequence[float]) -> Accuracy:
-    """Mean, sample standard deviation (0 for one value) and the values themselves."""
+    """Compute the mean and the sample standard deviation (0 for one value), and keep the values themselves.
+
+    Raises:
+        SimCLRError: there are no values.
+    """
+    if not values:
+        raise SimCLRError("a summary needs at least one value.")
     std = statistics.stdev(values) if len(values) > 1 else 0.0
     return {"mean": statistics.fmean(values), "std": std, "values": list(values)}
 

@@ -1,23 +1,43 @@
-"""Random choices as functions of a seed: generators with names, and the initial weights of networks."""
+"""Random choices that a seed decides: generators with names, and the initial weights of networks."""
 
 from __future__ import annotations
 
 import hashlib
+import operator
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 
+from simclr_lib.errors import SimCLRError
+
+MAX_SEED = 2**53 - 1  # the largest whole number that every reader of a JSON file keeps exactly
+
+
+def check_seed(seed: int) -> None:
+    """Raise `SimCLRError` unless the seed is between 0 and `MAX_SEED`."""
+    if not 0 <= seed <= MAX_SEED:
+        raise SimCLRError(f"seed must be a whole number between 0 and {MAX_SEED:,}, not {seed}.")
+
 
 def seeded(seed: int, *stream: int | str) -> torch.Generator:
-    """A CPU generator that is a function of the seed and a stream's name, such as ("views", step)."""
-    digest = hashlib.blake2b(repr((seed, *stream)).encode(), digest_size=8).digest()
+    """Make a CPU generator that depends only on the seed and the name of a stream, such as ("views", step)."""
+    # operator.index makes a plain int of NumPy's, whose repr is another one.
+    name = (part if isinstance(part, str) else operator.index(part) for part in (seed, *stream))
+    digest = hashlib.blake2b(repr(tuple(name)).encode(), digest_size=8).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest, "big") >> 1)
 
 
 @contextmanager
 def initial_weights(seed: int) -> Iterator[None]:
-    """Networks made within it get weights that are a function of the seed; the global generator is left alone."""
+    """Give the networks that are made in this context weights that depend only on the seed.
+
+    The global generator is the same afterwards.
+
+    Raises:
+        SimCLRError: the seed is not between 0 and `MAX_SEED`.
+    """
+    check_seed(seed)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         yield

@@ -1,7 +1,9 @@
 """Frozen features are judged fairly: evaluation mode, no augmentation, no look at the test set."""
 
+import numpy as np
 import pytest
 import torch
+import torchvision
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
@@ -15,16 +17,20 @@ from simclr_lib.evaluation import (
     evaluate_features,
     evaluating,
     extract_features,
-    fine_tune,
+    feature_dim,
     knn_accuracy,
     knn_predict,
+    labels_needed,
     linear_probe,
+    make_film,
     pixel_features,
     project,
     summary,
+    trustworthiness,
 )
 from simclr_lib.evaluation.linear import L2_GRID
-from simclr_lib.models import resnet18
+from simclr_lib.models import OutputHead, SimCLR, resnet18
+from simclr_lib.training import FineTuned, fine_tune
 
 
 def clusters(n, num_classes=4, dim=8, noise=1.0, seed=0):
@@ -140,13 +146,18 @@ def test_knn_compares_directions_and_not_lengths():
 
 
 def test_knn_refuses_an_empty_bank_and_queries_of_another_length():
-    with pytest.raises(SimCLRError, match="the bank must be"):
+    with pytest.raises(SimCLRError, match="bank must have at least 1 row"):
         knn_predict(torch.zeros(0, 3), torch.zeros(0, dtype=torch.int64), torch.zeros(2, 3))
-    with pytest.raises(SimCLRError, match="the bank must be"):
+    with pytest.raises(SimCLRError, match=r"queries must be \[N, 3\], not \[2, 5\]"):
         knn_predict(torch.zeros(4, 3), torch.zeros(4, dtype=torch.int64), torch.zeros(2, 5))
 
 
-@pytest.mark.parametrize("settings", [{"k": 0}, {"temperature": 0.0}, {"temperature": -0.1}])
+def test_knn_of_no_queries_predicts_nothing():
+    bank, labels = clusters(12)
+    assert knn_predict(bank, labels, bank[:0]).shape == (0,)
+
+
+@pytest.mark.parametrize("settings", [{"k": 0}, {"temperature": 0.0}, {"temperature": -0.1}, {"chunk_size": 0}])
 def test_knn_refuses_settings_that_would_silently_give_nonsense(settings):
     bank, labels = clusters(12)
     with pytest.raises(SimCLRError, match=next(iter(settings))):
@@ -278,8 +289,132 @@ def test_probe_refuses_unknown_methods_and_labels_that_do_not_match():
     features, labels = clusters(20)
     with pytest.raises(SimCLRError, match="unknown probe method 'lbfsg': did you mean 'lbfgs'"):
         linear_probe(features, labels, features, labels, "lbfsg")
-    with pytest.raises(SimCLRError, match="not 19 for 20"):
+    with pytest.raises(SimCLRError, match=r"train_labels must be int64 \[20\].*not int64 \[19\]"):
         linear_probe(features, labels[1:], features, labels)
+
+
+@pytest.mark.parametrize("l2", [-0.1, float("nan"), float("inf")])
+def test_probe_refuses_a_penalty_that_is_not_a_number_of_at_least_0(l2):
+    features, labels = clusters(20)
+    with pytest.raises(SimCLRError, match="l2 must be"):
+        linear_probe(features, labels, features, labels, l2=l2)
+
+
+def test_probe_refuses_a_seed_that_no_generator_takes():
+    features, labels = clusters(20)
+    with pytest.raises(SimCLRError, match="seed must be"):
+        linear_probe(features, labels, features, labels, seed=2**70)
+
+
+@pytest.mark.parametrize("method", ["lbfgs", "sgd"])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16])
+def test_probe_takes_features_of_any_precision(method, dtype):
+    train, train_labels = clusters(100, noise=0.05)
+    assert linear_probe(train.to(dtype), train_labels, train.to(dtype), train_labels, method).accuracy == 1
+
+
+# --- features and labels that would silently give nonsense
+
+
+def knn(bank, bank_labels, queries, query_labels):
+    return knn_accuracy(bank, bank_labels, queries, query_labels)
+
+
+MEASURES = [knn, linear_probe, evaluate_features]
+
+
+def damaged(features, value):
+    features = features.clone()
+    features[3, 1] = value
+    return features
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("position", [0, 2])
+def test_features_that_are_not_finite_are_refused(measure, value, position):
+    features, labels = clusters(20)
+    arguments = [features, labels, features, labels]
+    arguments[position] = damaged(features, value)
+    with pytest.raises(SimCLRError, match="must be finite: 1 of 20 rows"):
+        measure(*arguments)
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+@pytest.mark.parametrize("position", [0, 2])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda features: features[0], r"must be \[N, .*not \[8\]"),
+        (lambda features: features[:, :, None], r"must be \[N, .*not \[20, 8, 1\]"),
+        (lambda features: features[:, :0], r"must be \[N, .*not \[20, 0\]"),
+        (lambda features: features[:0], "must have at least 1 row"),
+        (lambda features: features.numpy(), r"must be a tensor, not numpy\.ndarray"),
+        (lambda features: features.to(torch.complex64), "must be real numbers, not torch.complex64"),
+    ],
+    ids=["1-D", "3-D", "no columns", "no rows", "NumPy", "complex"],
+)
+def test_features_of_another_form_are_refused_by_name(measure, position, change, message):
+    features, labels = clusters(20)
+    arguments = [features, labels, features, labels]
+    arguments[position] = change(features)
+    with pytest.raises(SimCLRError, match=message):
+        measure(*arguments)
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+def test_features_of_another_width_are_refused(measure):
+    features, labels = clusters(20)
+    with pytest.raises(SimCLRError, match=r"must be \[N, 8\], not \[20, 7\]"):
+        measure(features, labels, features[:, :7], labels)
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+@pytest.mark.parametrize("position", [1, 3])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda labels: labels[:, None], r"must be int64 \[20\].*not int64 \[20, 1\]"),
+        (lambda labels: labels[:1], r"must be int64 \[20\].*not int64 \[1\]"),
+        (lambda labels: labels[0], r"must be int64 \[20\].*not int64 \[\]"),
+        (lambda labels: labels.int(), r"must be int64 \[20\].*not int32 \[20\]"),
+        (lambda labels: labels.float(), r"must be int64 \[20\].*not float32 \[20\]"),
+        (lambda labels: labels - 1, "must be 0 or more, not -1"),
+        (lambda labels: labels.numpy(), r"must be a tensor, not numpy\.ndarray"),
+        (lambda labels: labels.tolist(), "must be a tensor, not list"),
+    ],
+    ids=["column", "one", "scalar", "int32", "float", "-1", "NumPy", "list"],
+)
+def test_labels_of_another_form_are_refused_by_name(measure, position, change, message):
+    features, labels = clusters(20)
+    arguments = [features, labels, features, labels]
+    arguments[position] = change(labels)
+    with pytest.raises(SimCLRError, match=f"labels {message}"):
+        measure(*arguments)
+
+
+@pytest.mark.parametrize("position", [1, 3])
+def test_labels_above_the_number_of_classes_are_refused(position):
+    features, labels = clusters(20)
+    arguments = [features, labels, features, labels]
+    arguments[position] = labels + 2
+    with pytest.raises(SimCLRError, match="labels must be below the number of classes, 4, not 5"):
+        linear_probe(*arguments, num_classes=4)
+
+
+@pytest.mark.parametrize("settings", [{"budgets": (0,)}, {"budgets": (10, -1)}, {"draws": 0}])
+def test_table_refuses_budgets_and_draws_below_1(settings):
+    features, labels = clusters(20)
+    with pytest.raises(SimCLRError, match="must be at least 1"):
+        evaluate_features(features, labels, features, labels, **settings)
+
+
+def test_a_summary_of_nothing_and_labels_needed_of_nothing_are_refused():
+    with pytest.raises(SimCLRError, match="at least one value"):
+        summary([])
+    for accuracies in ({}, {0: 0.5, 10: 0.9}):
+        with pytest.raises(SimCLRError, match="budgets above 0"):
+            labels_needed(accuracies, 0.7)
 
 
 # --- features
@@ -362,6 +497,59 @@ def test_features_of_a_data_set_its_images_and_its_images_as_floats_are_the_same
     assert torch.equal(extract_features(encoder, dataset.images.float() / 255, precision="fp32"), features)
 
 
+@pytest.mark.parametrize("take", [lambda images: extract_features(nn.Flatten(), images), pixel_features])
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (255 * torch.rand(4, 3, 8, 8), "must be in 0…1"),
+        (torch.rand(4, 3, 8, 8) - 0.5, "must be in 0…1"),
+        (torch.full((4, 3, 8, 8), float("nan")), "nan…nan"),
+        (torch.ones(4, 3, 8, 8, dtype=torch.int64), "not torch.int64"),
+        (torch.rand(4, 1, 8, 8), r"must be \[N, 3, H, W\], not \[4, 1, 8, 8\]"),
+        (torch.rand(3, 8, 8), r"must be \[N, 3, H, W\], not \[3, 8, 8\]"),
+        (np.zeros((4, 3, 8, 8), dtype=np.uint8), r"must be a tensor, not numpy\.ndarray"),
+    ],
+    ids=["0…255", "normalised", "NaN", "int64", "one channel", "one image", "NumPy"],
+)
+def test_features_of_images_outside_the_documented_range_are_refused(take, images, message):
+    with pytest.raises(SimCLRError, match=message):
+        take(images)
+
+
+def test_features_of_no_images_or_in_batches_of_0_are_refused(encoder):
+    with pytest.raises(SimCLRError, match="at least one image"):
+        extract_features(encoder, image_set().images[:0])
+    with pytest.raises(SimCLRError, match="batch_size must be at least 1, not 0"):
+        extract_features(encoder, image_set(), batch_size=0)
+
+
+def test_an_encoder_without_parameters_has_features():
+    images = image_set().images
+    torch.testing.assert_close(extract_features(nn.Flatten(), images, precision="fp32"), pixel_features(images))
+
+
+@pytest.mark.parametrize(
+    ("encoder", "message"),
+    [
+        (nn.Conv2d(3, 4, 3), r"must return features \[20, D\] for 20 images, not \[20, 4, 14, 14\]"),
+        (nn.Sequential(nn.Flatten(0), nn.Linear(20 * 3 * 16 * 16, 5)), r"not \[5\]"),
+        (SimCLR(nn.Flatten(), nn.Linear(3 * 16 * 16, 5)), "not tuple"),  # its encoder is meant
+    ],
+)
+def test_an_encoder_that_returns_no_features_is_refused(encoder, message):
+    with pytest.raises(SimCLRError, match=message):
+        extract_features(encoder, image_set(), precision="fp32")
+
+
+def test_feature_dim_is_the_length_of_the_features_and_leaves_the_encoder_as_it_was(encoder):
+    before = state(encoder)
+    encoder.train()
+    assert feature_dim(encoder, 16) == encoder.feature_dim == 32
+    assert encoder.training
+    assert_same_state(encoder, before)
+    assert feature_dim(nn.Flatten(), 5) == 75
+
+
 def test_features_need_no_gradient(encoder):
     assert not extract_features(encoder, image_set()).requires_grad
 
@@ -373,9 +561,67 @@ def test_pixel_features_of_large_images_are_averaged_down():
 
 
 def test_three_images_are_too_few_for_a_picture():
-    with pytest.raises(SimCLRError, match="at least 4 images, not 3"):
+    with pytest.raises(SimCLRError, match="at least 4 rows, not 3"):
         project(torch.rand(3, 8))
     assert project(torch.rand(4, 8), method="pca").shape == (4, 2)
+
+
+@pytest.mark.parametrize("method", ["umap", "tsne", "pca"])
+@pytest.mark.parametrize(
+    ("start", "message"),
+    [
+        (torch.randn(3, 2), r"start must be \[30, 2\], .*not \[3, 2\]"),
+        (torch.randn(31, 2), r"start must be \[30, 2\], .*not \[31, 2\]"),
+        (torch.randn(30, 3), r"start must be \[N, 2\], not \[30, 3\]"),
+        (torch.randn(60), r"start must be \[N, 2\], not \[60\]"),
+        (torch.full((30, 2), float("nan")), "start must be finite: 30 of 30 rows"),
+        (np.zeros((30, 2)), r"start must be a tensor, not numpy\.ndarray"),
+    ],
+    ids=["too few", "too many", "3-D points", "flat", "NaN", "NumPy"],
+)
+def test_a_picture_that_starts_nowhere_is_refused_rather_than_crashing(method, start, message):
+    with pytest.raises(SimCLRError, match=message):
+        project(clusters(30)[0], method, start=start)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"neighbors": 1}, "neighbors must be at least 2"),
+        ({"method": "tnse"}, "unknown projection 'tnse': did you mean 'tsne'"),
+        ({"seed": 2**70}, "seed must be"),
+        ({"seed": -1}, "seed must be"),
+    ],
+)
+def test_senseless_settings_of_a_picture_are_refused(settings, message):
+    with pytest.raises(SimCLRError, match=message):
+        project(clusters(30)[0], **settings)
+
+
+def test_pictures_of_features_that_are_not_finite_are_refused():
+    features, picture = clusters(30)[0], torch.rand(30, 2)
+    with pytest.raises(SimCLRError, match="features must be finite"):
+        project(damaged(features, float("nan")), "pca")
+    with pytest.raises(SimCLRError, match="features must be finite"):
+        trustworthiness(damaged(features, float("nan")), picture)
+    with pytest.raises(SimCLRError, match="picture must be finite"):
+        trustworthiness(features, damaged(picture, float("nan")))
+    with pytest.raises(SimCLRError, match=r"picture must be \[30, 2\], .*not \[29, 2\]"):
+        trustworthiness(features, picture[:29])
+
+
+def test_a_seed_beyond_numpys_range_still_makes_a_picture():
+    assert project(clusters(12)[0], "pca", seed=2**40).shape == (12, 2)
+
+
+def test_a_film_needs_frames_of_the_same_images():
+    features = clusters(12)[0]
+    with pytest.raises(SimCLRError, match="no frames"):
+        make_film("h", {}, method="pca")
+    with pytest.raises(SimCLRError, match=r"same number of images, not \[11, 12\]"):
+        make_film("h", {"epoch 1": features[:11], "epoch 2": features}, method="pca")
+    with pytest.raises(SimCLRError, match=r"last must be \[12, 2\]"):
+        make_film("h", {"epoch 1": features}, last=torch.zeros(11, 2), method="pca")
 
 
 def test_pixel_features_are_the_images_flattened():
@@ -408,6 +654,56 @@ def test_fine_tuning_learns_and_is_tested_in_evaluation_mode(encoder):
 def test_fine_tuning_with_fewer_images_than_a_batch_uses_all_of_them(encoder):
     _, right = fine_tune(encoder, image_set(6), image_set(8), epochs=1, batch_size=256, precision="fp32")
     assert 0 <= right <= 1
+
+
+def test_fine_tuned_is_a_pair_with_names(encoder):
+    tuned = fine_tune(encoder, image_set(6), image_set(8), epochs=1, precision="fp32")
+    assert isinstance(tuned, FineTuned)
+    classifier, right = tuned
+    assert classifier is tuned.classifier
+    assert right == tuned.accuracy == tuned[1]
+
+
+def test_torchvisions_resnet_can_be_fine_tuned():
+    encoder = torchvision.models.resnet18()
+    tuned = fine_tune(encoder, image_set(6), image_set(8), epochs=1, precision="fp32")
+    assert tuned.classifier.head.in_features == 1000  # it has no ``feature_dim``: its outputs are its features
+    assert 0 <= tuned.accuracy <= 1
+
+
+def test_any_network_that_returns_features_can_be_fine_tuned():
+    encoder = nn.Sequential(nn.Conv2d(3, 5, 3, stride=2), nn.ReLU(), nn.Flatten())
+    tuned = fine_tune(encoder, image_set(6), image_set(8), epochs=1, precision="fp32")
+    assert tuned.classifier.head.in_features == 5 * 7 * 7
+
+
+def test_fine_tuning_refuses_an_encoder_without_parameters_or_features(encoder):
+    with pytest.raises(SimCLRError, match="an encoder with parameters"):
+        fine_tune(nn.Flatten(), image_set(6), image_set(8), epochs=1)
+    with pytest.raises(SimCLRError, match="must return features"):
+        fine_tune(nn.Conv2d(3, 4, 3), image_set(6), image_set(8), epochs=1)
+    for train, test, name in ((0, 8, "train"), (6, 0, "test")):
+        with pytest.raises(SimCLRError, match=f"at least one image in {name}"):
+            fine_tune(encoder, image_set(train), image_set(test), epochs=1)
+    with pytest.raises(SimCLRError, match="seed must be"):
+        fine_tune(encoder, image_set(6), image_set(8), epochs=1, seed=2**70)
+
+
+def test_accuracy_refuses_labels_that_the_classifier_does_not_have():
+    dataset = image_set(8)
+    classifier = nn.Sequential(nn.Flatten(), OutputHead(3 * 16 * 16, 3))
+    with pytest.raises(SimCLRError, match="labels must be below the number of classes, 3, not 3"):
+        accuracy(classifier, dataset, precision="fp32")
+    unlabelled = ImageDataset(dataset.images, torch.full((8,), -1), dataset.classes)
+    with pytest.raises(SimCLRError, match="labels must be 0 or more, not -1"):
+        accuracy(classifier, unlabelled, precision="fp32")
+
+
+def test_accuracy_refuses_a_classifier_that_has_diverged():
+    classifier = nn.Sequential(nn.Flatten(), OutputHead(3 * 16 * 16, 4))
+    nn.init.constant_(classifier[1].weight, float("nan"))
+    with pytest.raises(SimCLRError, match="logits must be finite"):
+        accuracy(classifier, image_set(8), precision="fp32")
 
 
 def test_accuracy_counts_every_image():

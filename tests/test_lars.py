@@ -192,6 +192,13 @@ def test_state_dict_round_trip_continues_identically():
         assert torch.equal(p, q)
 
 
+def test_sparse_gradients_are_refused():
+    embedding = nn.Embedding(5, 3, sparse=True)
+    embedding(torch.tensor([1, 2])).sum().backward()
+    with pytest.raises(SimCLRError, match=r"dense gradients, not torch\.sparse_coo"):
+        LARS(embedding.parameters(), lr=0.1).step()
+
+
 def test_step_never_asks_the_device_for_a_number(monkeypatch):
     params = parameters()
     set_gradients(params, 0)
@@ -205,7 +212,9 @@ def test_step_never_asks_the_device_for_a_number(monkeypatch):
     optimizer.step()
 
 
-@pytest.mark.parametrize("settings", [{"lr": -1}, {"momentum": -0.1}, {"weight_decay": -1}, {"trust_coefficient": 0}])
+@pytest.mark.parametrize(
+    "settings", [{"lr": -1}, {"lr": math.nan}, {"momentum": -0.1}, {"weight_decay": -1}, {"trust_coefficient": 0}]
+)
 def test_senseless_settings_are_refused(settings):
     with pytest.raises(SimCLRError, match="LARS needs"):
         LARS(parameters(), **{"lr": 0.1, **settings})

@@ -63,6 +63,12 @@ def test_an_unknown_shift_is_named(images):
         shifted(images, "negativ")
 
 
+def test_images_that_are_not_square_are_refused():
+    wide = ImageDataset(torch.zeros(2, 3, 8, 12, dtype=torch.uint8), torch.zeros(2, dtype=torch.int64), ["black"])
+    with pytest.raises(SimCLRError, match="square images, not 8 × 12"):
+        shifted(wide, "hidden")
+
+
 def test_labels_are_read_off_straight_lines_over_their_logarithm():
     accuracy = {10.0: 0.6, 40.0: 0.8, 160.0: 0.7}
     assert labels_needed(accuracy, 0.7) == pytest.approx(20)  # half-way from 10 to 40 on that scale

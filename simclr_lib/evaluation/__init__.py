@@ -1,7 +1,7 @@
-"""What frozen features are worth: kNN, linear probe, fine-tuning, and pictures of the embedding."""
+"""Measures of frozen features: kNN, linear probe, geometry, and pictures of the embedding."""
 
 from simclr_lib.evaluation.classifier import accuracy
-from simclr_lib.evaluation.features import evaluating, extract_features, pixel_features
+from simclr_lib.evaluation.features import evaluating, extract_features, feature_dim, pixel_features
 from simclr_lib.evaluation.geometry import alignment, effective_rank, principal_variances, uniformity
 from simclr_lib.evaluation.knn import knn_accuracy, knn_predict
 from simclr_lib.evaluation.linear import ProbeResult, linear_probe
@@ -20,6 +20,7 @@ __all__ = [
     "evaluate_features",
     "evaluating",
     "extract_features",
+    "feature_dim",
     "knn_accuracy",
     "knn_predict",
     "labels_needed",

@@ -1,4 +1,4 @@
-"""Features of frozen encoders, and the baselines beside them."""
+"""Features of frozen encoders, and the pixels as a baseline."""
 
 from __future__ import annotations
 
@@ -10,16 +10,21 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm.auto import tqdm
 
+from simclr_lib.augment import check_images, to_unit_range
 from simclr_lib.choices import Precision
 from simclr_lib.data import ImageDataset
 from simclr_lib.device import autocast
+from simclr_lib.errors import SimCLRError, type_name
 
-PIXEL_SIDE = 32  # of images as features, at most
+PIXEL_SIDE = 32  # images as features are at most this many pixels high and wide
 
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode (batch norm uses its running statistics and keeps them), and each layer back to what it was."""
+    """Put the model into evaluation mode, and each layer back into its own mode afterwards.
+
+    In evaluation mode batch norm uses its running statistics, and does not change them.
+    """
     training_layers = [layer for layer in model.modules() if layer.training]
     model.eval()
     try:
@@ -37,45 +42,91 @@ def extract_features(
     precision: Precision = "auto",
     progress: bool = True,
 ) -> Tensor:
-    """h of every image, without augmentation, in evaluation mode.
+    """Compute the features h of every image, without augmentation, in evaluation mode.
 
     Args:
-        encoder: images [N, 3, H, W] → h [N, D]. Its mode and statistics are left as they were.
-        dataset: an `ImageDataset`, or images: uint8 [N, 3, H, W] or float in [0, 1].
-        batch_size: images at a time; does not change the result.
+        encoder: images [N, 3, H, W] → h [N, D]. Its mode and statistics stay as they were.
+        dataset: an `ImageDataset`, or images: uint8 [N, 3, H, W] in 0…255, or float [N, 3, H, W] in 0…1.
+        batch_size: number of images in one forward pass; it does not change the result.
         precision: "auto" uses bfloat16 where that is faster.
         progress: show a progress bar when it takes over two seconds.
 
     Returns:
         float32 [N, D], on the CPU.
+
+    Raises:
+        SimCLRError: there are no images, they have another shape, type or range, batch_size is below 1, or the encoder
+            does not return features [N, D].
     """
-    images = dataset if isinstance(dataset, Tensor) else dataset.images
-    device = next(encoder.parameters()).device
+    images = _images(dataset)
+    if len(images) == 0:
+        raise SimCLRError("extract_features needs at least one image.")
+    if batch_size < 1:
+        raise SimCLRError(f"batch_size must be at least 1, not {batch_size}.")
+    device = device_of(encoder, default=images.device)
     features = []
     with evaluating(encoder), autocast(device, precision):
         starts = range(0, len(images), batch_size)
         for start in tqdm(starts, desc="features", unit="batch", delay=2, leave=False, disable=not progress):
-            batch = to_float(images[start : start + batch_size].to(device))
-            features.append(encoder(batch.contiguous(memory_format=torch.channels_last)).float().cpu())
+            batch = to_unit_range(images[start : start + batch_size].to(device))
+            h = encoder(batch.contiguous(memory_format=torch.channels_last))
+            _check_output(h, len(batch))
+            features.append(h.float().cpu())
     return torch.cat(features)
 
 
-def to_float(images: Tensor) -> Tensor:
-    """uint8 0…255 → float32 0…1; floats stay as they are."""
-    return images.float() / 255 if images.dtype == torch.uint8 else images
+def feature_dim(encoder: nn.Module, image_size: int) -> int:
+    """Find the length of an encoder's features by one forward pass of a black image.
+
+    Args:
+        encoder: images [N, 3, H, W] → h [N, D]. Its mode and statistics stay as they were.
+        image_size: height and width of the image, in pixels.
+
+    Raises:
+        SimCLRError: the encoder does not return features [N, D].
+    """
+    black = torch.zeros(1, 3, image_size, image_size, dtype=torch.uint8)
+    return extract_features(encoder, black, precision="fp32", progress=False).shape[1]
+
+
+def device_of(model: nn.Module, default: torch.device) -> torch.device:
+    """The device of the model's parameters; ``default`` if it has none."""
+    parameter = next(model.parameters(), None)
+    return default if parameter is None else parameter.device
 
 
 def pixel_features(dataset: ImageDataset | Tensor) -> Tensor:
-    """The images themselves as features: what no learning at all gives.
+    """Take the images themselves as features: the accuracy that needs no learning.
 
     Images with a side above 32 pixels are first averaged down to 32×32: a linear probe on more numbers than that
     takes hours and gigabytes.
 
+    Args:
+        dataset: as in `extract_features`.
+
     Returns:
         float32 [N, 3·H·W] in [0, 1], on the CPU.
+
+    Raises:
+        SimCLRError: the images have another shape, type or range.
     """
-    images = dataset if isinstance(dataset, Tensor) else dataset.images
+    images = _images(dataset)
     if max(images.shape[-2:]) <= PIXEL_SIDE:
-        return to_float(images).flatten(1).cpu()
-    parts = (F.interpolate(to_float(part), PIXEL_SIDE, mode="area") for part in images.split(1_000))
+        return to_unit_range(images).flatten(1).cpu()
+    parts = (F.interpolate(to_unit_range(part), PIXEL_SIDE, mode="area") for part in images.split(1_000))
     return torch.cat([part.flatten(1).cpu() for part in parts])
+
+
+def _images(dataset: ImageDataset | Tensor) -> Tensor:
+    """Take the images of a data set, or the images themselves, and check them."""
+    images = dataset.images if isinstance(dataset, ImageDataset) else dataset
+    check_images(images)
+    return images
+
+
+def _check_output(h: Tensor, count: int) -> None:
+    """Raise `SimCLRError` unless the encoder returned features [count, D]."""
+    if not isinstance(h, Tensor):
+        raise SimCLRError(f"the encoder must return features [N, D], not {type_name(h)}.")
+    if h.ndim != 2 or len(h) != count:
+        raise SimCLRError(f"the encoder must return features [{count}, D] for {count} images, not {list(h.shape)}.")

@@ -7,43 +7,78 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from simclr_lib.errors import SimCLRError
+from simclr_lib.evaluation.checks import check_features
+
+ROUNDING = 1e-24  # a variance that equal unit vectors may show, because their mean is rounded
 
 
 def principal_variances(features: Tensor) -> Tensor:
-    """Variances along the principal components of unit features, descending: float [N, D] → [min(N, D)]."""
+    """Compute the variances along the principal components of unit features, in descending order.
+
+    Args:
+        features: float [N, D].
+
+    Returns:
+        float64 [min(N, D)].
+
+    Raises:
+        SimCLRError: the features are not [N, D], or not finite.
+    """
+    check_features(features, "features")
     unit = F.normalize(features.double(), dim=1)
     return torch.linalg.svdvals(unit - unit.mean(dim=0)).square() / len(features)
 
 
 def effective_rank(features: Tensor) -> float:
-    """exp of the entropy of the principal variances (Roy & Vetterli 2007): how many directions are really used.
+    """Compute the exponential of the entropy of the principal variances (Roy & Vetterli 2007).
 
-    From 1 (all on a line) to min(N, D) (the same variance in each direction).
+    It is the number of directions that share the variance: from 1 (all features on a line) to min(N, D) (the same
+    variance in each direction). Features that coincide have no variance, and count as 1.
+
+    The unit features are centred, and only shares of the variance count. So the effective rank does not see that an
+    embedding has collapsed to one point with a little noise around it: the noise alone decides. `uniformity` sees that.
+
+    Args:
+        features: float [N, D].
+
+    Raises:
+        SimCLRError: the features are not [N, D], or not finite.
     """
     variances = principal_variances(features)
-    share = variances / variances.sum()
-    return float(torch.special.entr(share).sum().exp())
+    if variances.sum() <= ROUNDING:
+        return 1.0
+    return float(torch.special.entr(variances / variances.sum()).sum().exp())
 
 
 def alignment(a: Tensor, b: Tensor) -> float:
-    """Mean squared distance of partners on the unit sphere (Wang & Isola 2020, with α = 2): 0 … 4, small is good.
+    """Compute the mean squared distance of partners on the unit sphere (Wang & Isola 2020, arXiv 2005.10242, α = 2).
+
+    It is between 0 and 4, and small where partners are close.
 
     Args:
-        a, b: float [N, D], row i of one belongs to row i of the other.
+        a: float [N, D].
+        b: float [N, D]; row i belongs to row i of ``a``.
+
+    Raises:
+        SimCLRError: the features are not [N, D] of one shape, or not finite.
     """
-    if a.shape != b.shape or a.ndim != 2:
-        raise SimCLRError(f"alignment takes two [N, D] tensors of one shape, not {list(a.shape)} and {list(b.shape)}.")
+    check_features(a, "a")
+    check_features(b, "b", width=a.shape[1])
+    if len(a) != len(b):
+        raise SimCLRError(f"a and b must be of one shape, not {list(a.shape)} and {list(b.shape)}.")
     return (F.normalize(a.double(), dim=1) - F.normalize(b.double(), dim=1)).square().sum(dim=1).mean().item()
 
 
 def uniformity(features: Tensor) -> float:
-    """log of the mean of exp(−2 d²) over all pairs on the unit sphere (Wang & Isola 2020, with t = 2).
+    """Compute log mean exp(−2 d²) over all pairs on the unit sphere (Wang & Isola 2020, arXiv 2005.10242, t = 2).
 
-    0 if all features coincide, at least −8; the lower, the more evenly they are spread.
+    It is 0 if all features coincide, and at least −8. The lower it is, the more evenly the features are spread.
 
     Args:
-        features: float [N, D], N ≥ 2; of more than 5,000, compare a sample: the pairs grow with the square.
+        features: float [N, D], N ≥ 2. Take a sample of more than 5,000: the number of pairs grows with the square.
+
+    Raises:
+        SimCLRError: there are fewer than two features, or they are not [N, D], or not finite.
     """
-    if len(features) < 2:
-        raise SimCLRError(f"uniformity compares pairs: it needs at least two features, not {len(features)}.")
+    check_features(features, "features", at_least=2)
     return torch.pdist(F.normalize(features.double(), dim=1)).square().mul(-2).exp().mean().log().item()

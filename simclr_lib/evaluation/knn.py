@@ -1,4 +1,4 @@
-"""k nearest neighbours on frozen features (Wu et al. 2018, section 3.4): no training, nothing to tune."""
+"""Classification by the k nearest neighbours of frozen features (Wu et al. 2018, arXiv 1805.01978, section 3.4)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from simclr_lib.errors import SimCLRError
+from simclr_lib.evaluation.checks import check_features, check_labels
 
 
 def knn_predict(
@@ -17,33 +18,38 @@ def knn_predict(
     temperature: float = 0.1,
     chunk_size: int = 1024,
 ) -> Tensor:
-    """Vote of the k most similar features, each with weight exp(cosine similarity / temperature).
+    """Let the k most similar features of the bank vote, each with weight exp(cosine similarity / temperature).
 
     Args:
         bank: float [N, D], features with known labels.
-        bank_labels: int64 [N].
+        bank_labels: int64 [N], 0 or more.
         queries: float [M, D].
         k: number of neighbours; at most N are used.
-        temperature: of the votes.
-        chunk_size: queries at a time; does not change the result.
+        temperature: the lower it is, the more the nearest neighbours count.
+        chunk_size: number of queries that are compared at one time; it does not change the result.
 
     Returns:
-        int64 [M]: predicted labels, on the bank's device.
+        int64 [M]: predicted labels, on the device of the bank.
+
+    Raises:
+        SimCLRError: features or labels have another shape or type, features are not finite, labels are negative, or a
+            setting is out of its range.
     """
-    if len(bank) == 0 or bank.shape[1:] != queries.shape[1:]:
+    check_features(bank, "bank")
+    check_labels(bank_labels, "bank_labels", len(bank))
+    check_features(queries, "queries", width=bank.shape[1], at_least=0)
+    if k < 1 or chunk_size < 1 or not temperature > 0:
         raise SimCLRError(
-            f"the bank must be [N, D] with N ≥ 1 and the queries' D, not {list(bank.shape)} "
-            f"for queries {list(queries.shape)}."
+            "kNN needs k and chunk_size of at least 1 and a temperature above 0, "
+            f"not k={k}, chunk_size={chunk_size}, temperature={temperature}."
         )
-    if k < 1 or not temperature > 0:
-        raise SimCLRError(f"kNN needs k of at least 1 and a temperature above 0, not k={k}, temperature={temperature}.")
     bank = F.normalize(bank.float(), dim=1)
     bank_labels, queries = bank_labels.to(bank.device), F.normalize(queries.to(bank.device).float(), dim=1)
     num_classes = int(bank_labels.max()) + 1
     predictions = []
     for chunk in queries.split(chunk_size):
         similarity, neighbor = (chunk @ bank.T).topk(min(k, len(bank)), dim=1)  # [m, k]
-        # Weights relative to the nearest neighbour: exp(1 / temperature) would overflow for small ones.
+        # The weights are relative to that of the nearest neighbour: exp(1 / temperature) may overflow.
         weight = ((similarity - similarity[:, :1]) / temperature).exp()
         votes = weight.new_zeros(len(chunk), num_classes)
         votes.scatter_add_(1, bank_labels[neighbor], weight)
@@ -59,6 +65,16 @@ def knn_accuracy(
     k: int = 20,
     temperature: float = 0.1,
 ) -> float:
-    """Share of queries whose label `knn_predict` finds, 0…1."""
+    """Compute the share of queries whose label `knn_predict` finds, 0…1.
+
+    Args:
+        bank, bank_labels, queries, k, temperature: as in `knn_predict`.
+        query_labels: int64 [M], M ≥ 1, 0 or more.
+
+    Raises:
+        SimCLRError: as in `knn_predict`; also for ``query_labels``, and without any query.
+    """
+    check_features(queries, "queries")
+    check_labels(query_labels, "query_labels", len(queries))
     predicted = knn_predict(bank, bank_labels, queries, k, temperature)
     return (predicted == query_labels.to(predicted.device)).float().mean().item()

@@ -1,4 +1,4 @@
-"""The linear probe: how much a linear output head reads from frozen features (paper, section 2.3 and B.6)."""
+"""The linear probe: the accuracy of a linear output head on frozen features (arXiv 2002.05709, section 2.3 and B.6)."""
 
 from __future__ import annotations
 
@@ -11,19 +11,21 @@ from torch.nn import functional as F
 
 from simclr_lib.data import split_indices
 from simclr_lib.errors import SimCLRError, unknown_name
+from simclr_lib.evaluation.checks import check_features, check_labels
 from simclr_lib.loop import LoopConfig, fit
 from simclr_lib.models import OutputHead
+from simclr_lib.seeding import check_seed
 
-L2_GRID = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)  # on standardised features, from strong to weak
-SMALL = 2_000  # with fewer labels than this, one validation split is too noisy: take five
+L2_GRID = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)  # for standardised features, from strong to weak
+SMALL = 2_000  # with fewer labels than this, one validation split is too noisy: five are taken
 
 
 @dataclass(frozen=True)
 class ProbeResult:
-    """What a probe found.
+    """The result of a linear probe.
 
     Attributes:
-        accuracy: share of test images classified correctly, 0…1.
+        accuracy: share of test images that are classified correctly, 0…1.
         head: the trained output head, for features as they come from the encoder.
         l2: the chosen L2 strength (L-BFGS only).
         validation: validation accuracy of each L2 strength tried.
@@ -48,28 +50,39 @@ def linear_probe(
     """Train a linear output head on frozen features and test it once.
 
     "lbfgs" solves multinomial logistic regression to convergence, with the L2 strength that does best on validation
-    splits of the training features. "sgd" is the paper's protocol (B.6): Nesterov momentum 0.9, learning rate
-    0.1 · B / 256, 90 epochs, B = 256, no weight decay. Both standardise the features with the training set's mean
-    and deviation. The test features are used once, for the accuracy.
+    splits of the training features. "sgd" is the protocol of the paper (B.6) without its crops and flips, because the
+    features are frozen: Nesterov momentum 0.9, learning rate 0.1 · B / 256, 90 epochs, B = 256, no weight decay. Both
+    standardise the features with the mean and the deviation of the training set. The test features are used once, for
+    the accuracy.
 
     Args:
         train_features: float [N, D].
         train_labels: int64 [N], 0 … C − 1; classes may be missing.
         test_features: float [M, D].
-        test_labels: int64 [M].
+        test_labels: int64 [M], 0 … C − 1.
         method: "lbfgs" or "sgd".
         l2: strength of the penalty l2 / 2 · ‖W‖²; None chooses it on validation splits.
-        seed: of the validation splits (lbfgs) or of the batches (sgd).
+        seed: random seed of the validation splits (lbfgs) or of the batches (sgd).
         num_classes: C; None takes it from the labels of both parts.
+
+    Raises:
+        SimCLRError: features or labels have another shape or type, features are not finite, labels are not in
+            0 … C − 1, the method is unknown, or ``l2`` or ``seed`` is out of its range.
     """
-    if len(train_features) == 0 or len(train_features) != len(train_labels):
-        raise SimCLRError(f"a probe needs one label a feature, not {len(train_labels)} for {len(train_features)}.")
+    check_features(train_features, "train_features")
+    check_features(test_features, "test_features", width=train_features.shape[1])
+    check_labels(train_labels, "train_labels", len(train_features), num_classes)
+    check_labels(test_labels, "test_labels", len(test_features), num_classes)
+    check_seed(seed)
+    if l2 is not None and not 0 <= l2 < float("inf"):
+        raise SimCLRError(f"l2 must be a number of at least 0, not {l2}.")
     device = train_features.device
-    train_labels, test_features, test_labels = (t.to(device) for t in (train_labels, test_features, test_labels))
+    train_features, test_features = train_features.float(), test_features.to(device).float()
+    train_labels, test_labels = train_labels.to(device), test_labels.to(device)
     if num_classes is None:
         num_classes = int(torch.cat([train_labels, test_labels]).max()) + 1
     mean, std = train_features.mean(dim=0), train_features.std(dim=0, correction=0)
-    std = torch.where(std > 1e-6, std, 1.0)  # a constant feature says nothing: leave its scale
+    std = torch.where(std > 1e-6, std, 1.0)  # a constant feature keeps its scale
     standardised = (train_features - mean) / std
 
     validation = start = None
@@ -87,18 +100,18 @@ def linear_probe(
         raise unknown_name("probe method", method, ("lbfgs", "sgd"))
 
     head = OutputHead(train_features.shape[1], num_classes).to(device)
-    with torch.no_grad():  # fold the standardisation into the head
+    with torch.no_grad():  # the head takes over the standardisation
         head.weight.copy_(weight / std)
         head.bias.copy_(bias - (weight / std) @ mean)
-        predicted = head(test_features.float()).argmax(dim=1)
+        predicted = head(test_features).argmax(dim=1)
     return ProbeResult((predicted == test_labels).float().mean().item(), head, l2, validation)
 
 
 def _within_their_span(features: Tensor) -> tuple[Tensor, Tensor]:
-    """Coordinates [N, K] of features [N, D] along orthonormal directions [D, K], K = min(N, D).
+    """Compute coordinates [N, K] of features [N, D] along orthonormal directions [D, K], K = min(N, D).
 
-    An L2 penalty keeps a linear head's weights within the span of its training features. So with fewer of those than
-    numbers in each, the coordinates give the same head as the features, and faster.
+    An L2 penalty keeps the weights of a linear head within the span of its training features. So with N < D the
+    coordinates give the same head as the features do, and give it faster.
     """
     if len(features) >= features.shape[1]:
         return features, torch.eye(features.shape[1]).to(features)
@@ -109,10 +122,11 @@ def _within_their_span(features: Tensor) -> tuple[Tensor, Tensor]:
 def _validate_l2(
     features: Tensor, labels: Tensor, num_classes: int, seed: int
 ) -> tuple[dict[float, float], dict[float, tuple[Tensor, Tensor]]]:
-    """Mean validation accuracy of the strengths in `L2_GRID`, as far as it is worth going.
+    """Try the strengths in `L2_GRID` on validation splits, from strong to weak, until the head overfits.
 
     Returns:
-        It, and each strength's (weight, bias) on the first split: where to start on all features.
+        ({strength: mean validation accuracy}, {strength: (weight, bias) on the first split}). The second is a good
+        start for the solution on all features.
     """
     num_splits = 1 if len(features) >= SMALL else 5
     splits = [split_indices(labels, 0.2, seed=seed * num_splits + i) for i in range(num_splits)]
@@ -130,7 +144,7 @@ def _validate_l2(
         validation[l2] = sum(correct) / max(1, len(correct))
         solutions[l2] = starts[0]  # type: ignore[assignment]
         if validation[l2] < max(validation.values()) - 0.02:
-            break  # still weaker penalties overfit still more, and take the longest to solve
+            break  # weaker penalties overfit even more, and take the longest to solve
     return validation, solutions
 
 
@@ -141,7 +155,7 @@ def _logistic_regression(
     l2: float,
     start: tuple[Tensor, Tensor] | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Minimise mean cross-entropy + l2 / 2 · ‖W‖². Returns (weight [C, D], bias [C])."""
+    """Minimise mean cross-entropy + l2 / 2 · ‖W‖², and return (weight [C, D], bias [C])."""
     if start is None:
         start = (features.new_zeros(num_classes, features.shape[1]), features.new_zeros(num_classes))
     weight, bias = (p.clone().requires_grad_() for p in start)
@@ -160,7 +174,7 @@ def _logistic_regression(
 
 
 def _sgd(features: Tensor, labels: Tensor, num_classes: int, seed: int) -> tuple[Tensor, Tensor]:
-    """The paper's protocol. Returns (weight [C, D], bias [C])."""
+    """Train by the protocol of the paper, and return (weight [C, D], bias [C])."""
     head = OutputHead(features.shape[1], num_classes).to(features.device)
     torch.nn.init.zeros_(head.weight)
     torch.nn.init.zeros_(head.bias)

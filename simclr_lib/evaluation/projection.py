@@ -1,10 +1,10 @@
-"""Two dimensions to look at: a picture of the embedding, and how far to trust it."""
+"""Two-dimensional pictures of an embedding, and a measure of how far to trust them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -13,9 +13,11 @@ from torch.nn import functional as F
 
 from simclr_lib.choices import ProjectionMethod
 from simclr_lib.errors import SimCLRError, unknown_name
+from simclr_lib.evaluation.checks import check_features
+from simclr_lib.seeding import check_seed
 
-MAX_COMPARED = 5_000  # points of which all pairs are compared
-STEPS_FROM_START = 100  # of UMAP, where it begins at an embedding; by itself it takes 500 for few points
+MAX_COMPARED = 5_000  # the largest number of points of which all pairs are compared
+STEPS_FROM_START = 100  # epochs of UMAP from a given start; without one it takes 500 for few points
 
 
 def project(
@@ -29,22 +31,30 @@ def project(
 
     Args:
         features: float [N, D], N ≥ 4.
-        method: "umap" (McInnes et al. 2018), "tsne" or "pca".
-        seed: same seed, same picture.
-        neighbors: UMAP's n_neighbors, t-SNE's perplexity; at most N − 1.
-        start: float [N, 2], an embedding where UMAP and t-SNE begin; None is the principal components.
+        method: "umap" (McInnes et al. 2018, arXiv 1802.03426), "tsne" or "pca".
+        seed: the same seed gives the same picture.
+        neighbors: n_neighbors of UMAP, perplexity of t-SNE: from 2 on; more than N − 1 counts as N − 1.
+        start: float [N, 2], an embedding where UMAP and t-SNE begin; None begins at the principal components.
 
     Returns:
         float32 [N, 2].
 
     Raises:
-        SimCLRError: fewer than four features, or no such method.
+        SimCLRError: there are fewer than four features, features or start have another shape or are not finite, the
+            method is unknown, or ``neighbors`` or ``seed`` is out of its range.
     """
-    if len(features) < 4:
-        raise SimCLRError(f"a picture of an embedding needs at least 4 images, not {len(features)}.")
+    check_features(features, "features", at_least=4)
+    if neighbors < 2:
+        raise SimCLRError(f"neighbors must be at least 2, not {neighbors}.")
+    if method not in get_args(ProjectionMethod):
+        raise unknown_name("projection", method, get_args(ProjectionMethod))
+    if start is not None:
+        check_picture(start, "start", len(features))
+    check_seed(seed)
+    seed %= 2**32  # the range of NumPy's seeds
     points = F.normalize(features.float(), dim=1).cpu().numpy()
     neighbors = min(neighbors, len(points) - 1)
-    if np.ptp(points, axis=0).max() < 1e-6:  # all alike: one point, where PCA would divide by zero
+    if np.ptp(points, axis=0).max() < 1e-6:  # PCA divides by the extent, which is 0 if all features coincide
         return torch.zeros(len(points), 2)
     if method == "pca":
         from sklearn.decomposition import PCA
@@ -54,31 +64,36 @@ def project(
         from sklearn.manifold import TSNE
 
         picture = TSNE(2, perplexity=neighbors, random_state=seed, init=_start(start)).fit_transform(points)
-    elif method == "umap":
+    else:
         from umap import UMAP
 
-        # n_jobs=1 is what a fixed seed forces anyway; saying so keeps UMAP from warning. From the principal components
-        # it starts with clusters where they belong; its spectral default throws separate ones far apart.
+        # A fixed seed forces n_jobs=1 anyway; without the argument UMAP warns of it. UMAP begins at the principal
+        # components because they keep clusters near each other; its spectral start throws separate ones far apart.
         steps = None if start is None else STEPS_FROM_START
         umap = UMAP(n_neighbors=neighbors, init=_start(start), n_epochs=steps, random_state=seed, n_jobs=1)
         picture = umap.fit_transform(points)
-    else:
-        raise unknown_name("projection", method, ("umap", "pca", "tsne"))
     return torch.from_numpy(picture).float()
 
 
 def _start(points: Tensor | None) -> Any:
-    return "pca" if points is None else points.cpu().numpy()
+    return "pca" if points is None else points.float().cpu().numpy()
+
+
+def check_picture(picture: Tensor, name: str, count: int) -> None:
+    """Raise `SimCLRError` unless the picture is a finite tensor [count, 2]."""
+    check_features(picture, name, width=2)
+    if len(picture) != count:
+        raise SimCLRError(f"{name} must be [{count}, 2], one point for each feature, not {list(picture.shape)}.")
 
 
 @dataclass(frozen=True)
 class Film:
-    """How an embedding came about.
+    """Pictures of an embedding at several moments of its training.
 
     Attributes:
-        name: which features it shows.
-        captions: of each frame, such as "epoch 3".
-        points: float [frames, N, 2]; each frame is turned to lie on the next as well as it can.
+        name: the name of the features that it shows.
+        captions: one for each frame, such as "epoch 3".
+        points: float [frames, N, 2]; each frame is turned to lie on the next one as well as it can.
     """
 
     name: str
@@ -92,39 +107,61 @@ def make_film(
     """Project the features of several moments so that they can be watched one after the other.
 
     From the last frame backwards, each begins where the next one lies, and is then turned or mirrored onto it
-    (orthogonal Procrustes problem): what moves from frame to frame is what the features changed.
+    (orthogonal Procrustes problem): only what the features changed moves from frame to frame.
 
     Args:
-        name: of the features.
+        name: the name of the features.
         frames: caption → float [N, D], in order of time, of the same N ≥ 4 images.
-        last: the last frame's picture, float [N, 2], where there is one already.
+        last: the picture of the last frame, float [N, 2], where there is one already.
         method: as in `project`.
+
+    Raises:
+        SimCLRError: there are no frames, their numbers of images differ, or as in `project`.
     """
     from scipy.linalg import orthogonal_procrustes
 
+    counts = {len(features) for features in frames.values()}
+    if len(counts) != 1:
+        raise SimCLRError(f"a film needs frames of the same number of images, not {sorted(counts) or 'no frames'}.")
+    if last is not None:
+        check_picture(last, "last", counts.pop())
     points: list[Tensor] = []
     for features in reversed(list(frames.values())):
         if not points:
             points.append(project(features, method) if last is None else last)
             continue
-        to = points[-1] - points[-1].mean(dim=0)
-        start = points[-1] if to.abs().max() > 0 else None  # UMAP divides by its extent
-        own = project(features, method, start=start)
-        own = own - own.mean(dim=0)
-        turn, _ = orthogonal_procrustes(own.double().numpy(), to.double().numpy())
-        points.append((own.double() @ torch.from_numpy(turn)).float() + points[-1].mean(dim=0))
+        center = points[-1].mean(dim=0)
+        target = points[-1] - center
+        start = points[-1] if target.abs().max() > 0 else None  # UMAP divides by the extent of its start
+        picture = project(features, method, start=start)
+        picture = picture - picture.mean(dim=0)
+        turn, _ = orthogonal_procrustes(picture.double().numpy(), target.double().numpy())
+        points.append((picture.double() @ torch.from_numpy(turn)).float() + center)
     return Film(name, list(frames), torch.stack(points[::-1]))
 
 
 def trustworthiness(features: Tensor, picture: Tensor, neighbors: int = 15) -> float:
-    """How far neighbours in the picture are neighbours in the feature space, 0…1 (Venna & Kaski 2001).
+    """Measure how far neighbours in the picture are neighbours in the feature space, 0…1 (Venna & Kaski 2001).
 
-    It compares all pairs, so of more than 5,000 points it takes 5,000, evenly spaced: memory grows with the square.
+    It compares all pairs, and memory grows with their number. So it takes 5,000 evenly spaced points of a larger set.
+
+    Args:
+        features: float [N, D], N ≥ 3.
+        picture: float [N, 2].
+        neighbors: number of neighbours that are compared; more than (N − 1) / 2 counts as that.
+
+    Raises:
+        SimCLRError: there are fewer than three features, features or picture have another shape or are not finite, or
+            ``neighbors`` is below 1.
     """
+    check_features(features, "features", at_least=3)
+    check_picture(picture, "picture", len(features))
+    if neighbors < 1:
+        raise SimCLRError(f"neighbors must be at least 1, not {neighbors}.")
     rows = torch.linspace(0, len(features) - 1, min(len(features), MAX_COMPARED)).long()
     features, picture = features[rows], picture[rows]
     from sklearn.manifold import trustworthiness as sklearn_trustworthiness
 
     points = F.normalize(features.float(), dim=1).cpu().numpy()
     neighbors = min(neighbors, (len(points) - 1) // 2)
-    return float(sklearn_trustworthiness(points, picture.numpy(), n_neighbors=neighbors))
+    return float(sklearn_trustworthiness(points, picture.float().cpu().numpy(), n_neighbors=neighbors))

@@ -1,4 +1,4 @@
-"""The table that every comparison here uses: kNN and linear probe, with all labels and with few."""
+"""The measurements of every comparison: kNN and linear probe, with all labels and with few."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from itertools import pairwise
 from torch import Tensor
 
 from simclr_lib.data import few_labels
+from simclr_lib.errors import SimCLRError
+from simclr_lib.evaluation.checks import check_features, check_labels
 from simclr_lib.evaluation.knn import knn_accuracy
 from simclr_lib.evaluation.linear import linear_probe
 from simclr_lib.results import Accuracy, summary
@@ -23,21 +25,31 @@ def evaluate_features(
     draws: int = 3,
     seed: int = 0,
 ) -> dict[str, Accuracy]:
-    """kNN (k = 20 and 200) and L-BFGS probe with all labels, and the probe with few labels a class.
+    """Measure kNN (k = 20 and 200) and the L-BFGS probe with all labels, and the probe with few labels for each class.
 
     Args:
         train_features: float [N, D].
-        train_labels: int64 [N].
+        train_labels: int64 [N], 0 … C − 1.
         test_features: float [M, D].
-        test_labels: int64 [M].
-        budgets: labels per class; those that the training set does not have are left out.
-        draws: random choices of the labelled images at each budget.
-        seed: of those choices.
+        test_labels: int64 [M], 0 … C − 1.
+        budgets: numbers of labels for each class; a budget that the smallest class does not have is left out.
+        draws: number of random choices of the labelled images at each budget.
+        seed: random seed of those choices.
 
     Returns:
         {"knn": …, "knn_200": …, "labels_all": …, "labels_10": …, …}: accuracies, 0…1, as `summary` gives them.
+
+    Raises:
+        SimCLRError: features or labels have another shape or type, features are not finite, labels are negative, or a
+            budget or ``draws`` is below 1.
     """
-    num_classes = int(max(train_labels.max(), test_labels.max())) + 1
+    check_features(train_features, "train_features")
+    check_features(test_features, "test_features", width=train_features.shape[1])
+    check_labels(train_labels, "train_labels", len(train_features))
+    check_labels(test_labels, "test_labels", len(test_features))
+    if min(draws, *budgets) < 1:
+        raise SimCLRError(f"budgets and draws must be at least 1, not budgets={tuple(budgets)}, draws={draws}.")
+    num_classes = max(int(train_labels.max()), int(test_labels.max())) + 1
 
     def nearest(k: int) -> float:
         return knn_accuracy(train_features, train_labels, test_features, test_labels, k)
@@ -66,15 +78,20 @@ def evaluate_features(
 
 
 def labels_needed(accuracy: Mapping[float, float], target: float) -> float | None:
-    """Labels per class at which an accuracy is reached, on straight lines over the logarithm of the labels.
+    """Find the labels per class that reach an accuracy, on straight lines over the logarithm of the labels.
 
     Args:
         accuracy: labels per class → accuracy, at least one.
         target: the accuracy to reach.
 
     Returns:
-        The first such number, the smallest budget if that is enough already, None if no budget is.
+        The smallest such number: the smallest budget if that is enough already, None if no budget is.
+
+    Raises:
+        SimCLRError: there are no budgets, or one is not above 0.
     """
+    if not accuracy or not min(accuracy) > 0:
+        raise SimCLRError(f"labels_needed needs budgets above 0, not {sorted(accuracy)}.")
     points = sorted(accuracy.items())
     if points[0][1] >= target:
         return points[0][0]

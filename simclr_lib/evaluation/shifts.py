@@ -1,4 +1,4 @@
-"""Test images as no training image was: in other colours, or damaged (after Hendrycks & Dietterich 2019)."""
+"""Test images in other colours, or damaged, unlike any training image (after Hendrycks & Dietterich 2019)."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as TF
 
 from simclr_lib.data import ImageDataset
-from simclr_lib.errors import unknown_name
+from simclr_lib.errors import SimCLRError, unknown_name
 
-SHARE_OF_NOISE = 0.1  # its standard deviation, of the range of values
-SHARE_HIDDEN = 0.4  # of an image's side
+NOISE_DEVIATION = 0.1  # standard deviation of the noise, as a share of the range of values
+HIDDEN_SIDE = 0.4  # side of the hidden square, as a share of the side of the image
 
 
 def _opposite_hue(images: Tensor) -> Tensor:
@@ -35,13 +35,13 @@ def _blurred(images: Tensor) -> Tensor:
 
 def _noisy(images: Tensor) -> Tensor:
     noise = torch.randn(images.shape, generator=torch.Generator().manual_seed(0)).to(images.device)
-    return (images + 255 * SHARE_OF_NOISE * noise).round().clamp(0, 255).to(torch.uint8)
+    return (images + 255 * NOISE_DEVIATION * noise).round().clamp(0, 255).to(torch.uint8)
 
 
 def _hidden(images: Tensor) -> Tensor:
-    """A grey square somewhere on each image."""
+    """Hide a part of each image under a grey square at a random place."""
     side = images.shape[-1]
-    hidden = round(SHARE_HIDDEN * side)
+    hidden = round(HIDDEN_SIDE * side)
     left, top = torch.randint(side - hidden + 1, (2, len(images), 1), generator=torch.Generator().manual_seed(0))
     along = torch.arange(side)
     columns, rows = ((along >= start) & (along < start + hidden) for start in (left, top))  # each [N, side]
@@ -58,21 +58,27 @@ SHIFTS: dict[str, Callable[[Tensor], Tensor]] = {
     "noisy": _noisy,
     "hidden": _hidden,
 }
-"""Name → function of images, uint8 [N, 3, H, H] → the same; four change colours, three destroy detail."""
+"""Name → function of uint8 images [N, 3, H, H] that returns such images. Four change colours, three destroy detail."""
 
 
 def shifted(dataset: ImageDataset, shift: str) -> ImageDataset:
-    """The same set with its images changed, reproducibly: a test of what a network's accuracy hangs on.
+    """Change the images of a set, reproducibly, to test what the accuracy of a network depends on.
 
     Args:
         dataset: square images.
-        shift: a name in `SHIFTS`: "opposite_hue" turns every hue by half a circle, "grey" takes the colour,
+        shift: a name in `SHIFTS`: "opposite_hue" turns every hue by half a circle, "grey" takes away the colour,
             "negative" inverts, "dark" leaves 30 % of the brightness, "blurred" blurs with σ = H / 24, "noisy" adds
             Gaussian noise with σ = 10 % of the range, "hidden" covers a square of 40 % of the side.
 
+    Returns:
+        The set with changed images and the same labels.
+
     Raises:
-        SimCLRError: for an unknown name.
+        SimCLRError: the name is unknown, or the images are not square.
     """
     if shift not in SHIFTS:
         raise unknown_name("shift", shift, SHIFTS)
+    height, width = dataset.images.shape[-2:]
+    if height != width:
+        raise SimCLRError(f"shifted needs square images, not {height} × {width} pixels.")
     return replace(dataset, images=SHIFTS[shift](dataset.images), name=f"{dataset.name}, {shift.replace('_', ' ')}")

@@ -1,6 +1,7 @@
-"""ResNet encoders (He et al. 2015) for images of any size: torchvision's blocks with a choice of stem and width.
+"""ResNet encoders (He et al. 2015, arXiv 1512.03385): torchvision's blocks with a choice of stem and width.
 
-Parameters have torchvision's names, so that state dicts travel both ways.
+They take images of any size. Their parameters have the names that torchvision gives them, so that each can load the
+state dict of the other.
 """
 
 from __future__ import annotations
@@ -20,29 +21,32 @@ STEMS = {
 
 
 class SubsampledConv2d(nn.Conv2d):
-    """A 1×1 convolution that takes every ``stride``-th pixel first: the same result by another way.
+    """A strided 1×1 convolution without padding or bias that first takes every ``stride``-th pixel.
 
-    PyTorch's own way writes beyond its memory when it takes the gradient of a strided 1×1 convolution with fewer than
-    8 input channels (torch 2.14.1, oneDNN, on CPUs with AVX2 and without AVX512).
+    The result is that of ``nn.Conv2d``. But the gradient of a strided 1×1 convolution with fewer than 8 input channels
+    makes PyTorch write beyond its memory (torch 2.14.1, oneDNN, on CPUs with AVX2 and without AVX512).
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """float [N, C, H, W] → float [N, C', H / stride, W / stride], rounded up."""
+        """Map float [N, C, H, W] to float [N, C', H / stride, W / stride], with sides rounded up."""
         rows, columns = self.stride
         return nn.functional.conv2d(x[:, :, ::rows, ::columns], self.weight)
 
 
 class ResNet(nn.Module):
-    """A ResNet without its classifier: images → features h.
+    """A ResNet without its classifier, which maps images to features h.
 
     Args:
         block: torchvision's ``BasicBlock`` or ``Bottleneck``.
         depths: number of blocks in each of the four stages.
-        stem: see `STEMS`.
-        width: channels of the first stage; 64 is the original.
+        stem: a name in `STEMS`.
+        width: channels of the first stage (64 in the original).
 
     Attributes:
         feature_dim: length of h: 8 · width (basic blocks) or 32 · width (bottlenecks).
+
+    Raises:
+        SimCLRError: the stem is unknown, or the width is below 1.
     """
 
     def __init__(
@@ -91,22 +95,22 @@ class ResNet(nn.Module):
         return nn.Sequential(*blocks)
 
     def forward(self, images: Tensor) -> Tensor:
-        """float [N, 3, H, W] → h [N, feature_dim]."""
+        """Map images, float [N, 3, H, W], to features h, float [N, feature_dim]."""
         x = self.maxpool(self.relu(self.bn1(self.conv1(images))))
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
-        return torch.flatten(nn.functional.adaptive_avg_pool2d(x, 1), 1)  # mean over the picture
+        return torch.flatten(nn.functional.adaptive_avg_pool2d(x, 1), 1)  # mean over all pixels
 
 
 def resnet18(stem: Stem = "cifar", width: int = 64) -> ResNet:
-    """ResNet-18: h has 8 · width numbers (512)."""
+    """Make a ResNet-18, whose h has 8 · width numbers (512)."""
     return ResNet(BasicBlock, (2, 2, 2, 2), stem, width)
 
 
 def resnet34(stem: Stem = "cifar", width: int = 64) -> ResNet:
-    """ResNet-34: h has 8 · width numbers (512)."""
+    """Make a ResNet-34, whose h has 8 · width numbers (512)."""
     return ResNet(BasicBlock, (3, 4, 6, 3), stem, width)
 
 
 def resnet50(stem: Stem = "cifar", width: int = 64) -> ResNet:
-    """ResNet-50: h has 32 · width numbers (2,048)."""
+    """Make a ResNet-50, whose h has 32 · width numbers (2,048)."""
     return ResNet(Bottleneck, (3, 4, 6, 3), stem, width)

@@ -1,7 +1,7 @@
 """Pretraining and supervised training, with run folders and checkpoints."""
 
 from simclr_lib.training.checkpoint import load_checkpoint, save_checkpoint
-from simclr_lib.training.fine_tuning import fine_tune
+from simclr_lib.training.fine_tuning import FineTuned, fine_tune
 from simclr_lib.training.interrupt import Interrupted
 from simclr_lib.training.metrics import read_metrics
 from simclr_lib.training.pretrained import load_pretrained, load_run
@@ -11,6 +11,7 @@ from simclr_lib.training.run_folder import RunFolder, new_folder, read_film
 from simclr_lib.training.supervised import train_supervised
 
 __all__ = [
+    "FineTuned",
     "Interrupted",
     "Run",
     "RunFolder",

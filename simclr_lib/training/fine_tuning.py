@@ -1,8 +1,9 @@
-"""Fine-tuning: the pretrained encoder goes on learning, with labels (paper, section 5 and B.5)."""
+"""Fine-tuning: the pretrained encoder goes on learning, with labels (arXiv 2002.05709, section 5 and B.5)."""
 
 from __future__ import annotations
 
 import copy
+from typing import NamedTuple
 
 from torch import nn
 
@@ -10,11 +11,24 @@ from simclr_lib.augment import SimCLRAugment
 from simclr_lib.choices import Precision
 from simclr_lib.data import ImageDataset
 from simclr_lib.device import place
-from simclr_lib.evaluation import accuracy
+from simclr_lib.errors import SimCLRError
+from simclr_lib.evaluation import accuracy, feature_dim
 from simclr_lib.loop import LoopConfig, fit
 from simclr_lib.models import Classifier, OutputHead
 from simclr_lib.objectives import classification_objective
 from simclr_lib.seeding import initial_weights
+
+
+class FineTuned(NamedTuple):
+    """The result of `fine_tune`.
+
+    Attributes:
+        classifier: the trained copy of the encoder with its output head, in evaluation mode.
+        accuracy: share of test images that it classifies correctly, 0…1.
+    """
+
+    classifier: Classifier
+    accuracy: float
 
 
 def fine_tune(
@@ -27,31 +41,44 @@ def fine_tune(
     seed: int = 0,
     precision: Precision = "auto",
     crop_scale: tuple[float, float] = (0.08, 1.0),
-) -> tuple[Classifier, float]:
+) -> FineTuned:
     """Train a copy of the encoder and a new output head on labelled images, then test once, after the last epoch.
 
     As in the paper (B.5): SGD with Nesterov momentum 0.9, learning rate 0.05 · B / 256, no weight decay, and no
-    augmentation but random crops and flips. Unlike it, a short warm-up: batches here are smaller.
+    augmentation but random crops and flips. Unlike the paper, there is a short warm-up, because batches are smaller
+    here.
 
     Args:
-        encoder: images → h, with ``feature_dim``; left as it is.
+        encoder: images [N, 3, H, W] → features h [N, D], such as `resnet18`, or torchvision's and timm's networks. It
+            stays as it was.
         train: labelled training images.
         test: labelled test images.
         epochs: passes over ``train``.
-        batch_size: at most; with fewer images than that, all of them.
+        batch_size: images in a step; more than there are in ``train`` counts as all of them.
         lr: peak learning rate; None follows the rule above.
-        seed: of the head, the order and the views.
+        seed: random seed of the head, the order of the images and their views.
         precision: "auto" uses bfloat16 where that is faster.
         crop_scale: smallest and largest share of the image's area that a crop keeps.
 
     Returns:
-        (classifier, accuracy on ``test``, 0…1).
+        (classifier, accuracy on ``test``).
+
+    Raises:
+        SimCLRError: the encoder has no parameters or does not return features [N, D], an image has no label, a set is
+            empty, or a setting is out of its range.
     """
-    device = next(encoder.parameters()).device
+    parameter = next(encoder.parameters(), None)
+    if parameter is None:
+        raise SimCLRError("fine_tune needs an encoder with parameters to train, and this one has none.")
+    for part, name in ((train, "train"), (test, "test")):
+        if len(part) == 0:
+            raise SimCLRError(f"fine_tune needs at least one image in {name}.")
+    encoder = copy.deepcopy(encoder)
     batch_size = min(batch_size, len(train))
+    length = feature_dim(encoder, train.image_size)
     with initial_weights(seed):
-        head = OutputHead(encoder.feature_dim, len(train.classes))  # type: ignore[arg-type]
-    model = place(Classifier(copy.deepcopy(encoder), head), device)
+        head = OutputHead(length, len(train.classes))
+    model = place(Classifier(encoder, head), parameter.device)
     augment = SimCLRAugment(train.image_size, crop_scale=crop_scale, color_prob=0.0, gray_prob=0.0, blur_prob=0.0)
     config = LoopConfig(
         epochs=epochs,
@@ -62,6 +89,6 @@ def fine_tune(
         seed=seed,
         precision=precision,
     )
-    objective = classification_objective(model, train.to(device), augment)
+    objective = classification_objective(model, train.to(parameter.device), augment)
     fit(model, objective, len(train), config, description="fine-tuning")
-    return model.eval(), accuracy(model, test, precision)
+    return FineTuned(model.eval(), accuracy(model, test, precision))
