@@ -95,6 +95,12 @@ def test_negative_limit() -> None:
         draw_emblems(limit=-1)
 
 
+@pytest.mark.parametrize("limit", [2**50, 2**70])
+def test_more_emblems_than_any_memory_holds_are_refused(limit: int) -> None:
+    with pytest.raises(SimCLRError, match="more memory than there is"):
+        draw_emblems(limit=limit)
+
+
 # ---- The colour trap ---------------------------------------------------------------------------------------
 
 

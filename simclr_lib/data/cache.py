@@ -67,14 +67,15 @@ def _temporary_cache_dir(unwritable: Path) -> Path:
 
 
 def open_cache(folder: Path) -> tuple[Tensor, Tensor] | None:
-    """What `write_cache` wrote to ``folder``, or None where there is nothing or it is damaged, which is said.
+    """Open a cache that `write_cache` wrote, after all of it has been compared with its checksums.
 
-    All of it is read and compared with its checksums, on all cores, at the speed of the disk: images that are already
-    in memory as a memory map cannot be checked when they are used. The training that follows finds them in the
-    operating system's cache.
+    Reading a memory map is nothing that a program can watch, so the checks cannot wait until an image is used. They run
+    on all cores, at the speed of the disk (a second or less for a gigabyte), and leave the images in the operating
+    system's memory, where the training that follows finds them.
 
     Returns:
-        (images, kept): uint8 [n, 3, S, S] and int64 [n].
+        (images, kept): uint8 [n, 3, S, S] and int64 [n]; or None if there is no cache, or a damaged one, which a
+        warning names.
     """
     if not folder.exists():
         return None

@@ -72,7 +72,7 @@ def empty_images(n: int, side: int) -> Tensor:
     """
     try:
         return torch.empty(n, 3, side, side, dtype=torch.uint8)
-    except RuntimeError as error:  # PyTorch's word for no memory
+    except (RuntimeError, TypeError) as error:  # no memory; a size that no memory could have
         raise SimCLRError(
             f"{n:,} images of {side} pixels need {n * 3 * side**2 / 1e9:,.1f} GB, more memory than there is: "
             "load fewer (limit) or smaller (image_size) images."

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import operator
 import os
 from dataclasses import replace
-from numbers import Integral
 from pathlib import Path
+from typing import SupportsIndex
 
 from torchvision.transforms.v2.functional import resize
 
@@ -69,16 +70,18 @@ def load_dataset(
     return dataset
 
 
-def _check_count(name: str, value: object, most: int) -> None:
+def _check_count(name: str, value: SupportsIndex | None, most: int) -> None:
     """Raise SimCLRError unless ``value`` is None or a whole number from 1 to ``most``."""
     if value is None:
         return
-    if not isinstance(value, Integral):
-        raise SimCLRError(f"{name} must be a whole number, not {value!r}.")
-    if int(value) < 1:
-        raise SimCLRError(f"{name} must be at least 1, not {value}.")
-    if int(value) > most:
-        raise SimCLRError(f"{name} must be at most {most:,}, not {value}.")
+    try:
+        count = operator.index(value)  # takes NumPy's whole numbers too
+    except TypeError:
+        raise SimCLRError(f"{name} must be a whole number, not {value!r}.") from None
+    if count < 1:
+        raise SimCLRError(f"{name} must be at least 1, not {count}.")
+    if count > most:
+        raise SimCLRError(f"{name} must be at most {most:,}, not {count}.")
 
 
 def _resized(dataset: ImageDataset, image_size: int) -> ImageDataset:

@@ -124,7 +124,7 @@ def _digest(state: object) -> str:
 def _add(value: object, digest: hashlib.blake2b) -> None:
     if isinstance(value, Tensor):
         digest.update(f"tensor {value.dtype} {list(value.shape)} ".encode())
-        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     elif isinstance(value, Mapping):
         digest.update(f"mapping {len(value)} ".encode())
         for key, entry in value.items():
