@@ -323,7 +323,7 @@ def lose_one(folder: Path, timeout: float, seconds_to_notice: float) -> None:
 
 @pytest.mark.parametrize(
     ("processes", "seconds_to_notice"),
-    [(2, 0.5), pytest.param(4, distributed.SECONDS_TO_NOTICE, marks=pytest.mark.slow)],
+    [(2, 0.5), pytest.param(3, distributed.SECONDS_TO_NOTICE, marks=pytest.mark.slow)],
 )
 def test_a_process_that_does_not_answer_is_named(processes, seconds_to_notice, tmp_path):
     on_this_machine(lose_one, processes, tmp_path, 3.0, seconds_to_notice)
