@@ -430,7 +430,7 @@ def plot_confusion(matrix: Tensor, classes: Sequence[str]) -> Figure:
     """
     share = 100 * matrix / matrix.sum(dim=1, keepdim=True).clamp(min=1)
     figure, (axes,) = new_figure(0.5 * len(classes) + 2.4, 0.5 * len(classes) + 1.6)
-    axes.imshow(share, cmap="Blues", vmin=0, vmax=100)
+    axes.imshow(share.numpy(), cmap="Blues", vmin=0, vmax=100)
     for i in range(len(classes)):
         for j in range(len(classes)):
             if share[i, j] >= 0.5:
