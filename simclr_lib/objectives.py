@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from simclr_lib.augment import SimCLRAugment
+from simclr_lib.augment import SimCLRAugment, to_unit_range
 from simclr_lib.data import ImageDataset
 from simclr_lib.distributed import world
 from simclr_lib.errors import SimCLRError
@@ -157,7 +157,7 @@ def classification_objective(network: nn.Module, dataset: ImageDataset, augment:
     def batch_loss(indices: Tensor, generator: torch.Generator) -> Tensor:
         own = indices[world().part(len(indices))].to(dataset.images.device, non_blocking=True)
         if augment is None:
-            views = dataset.images[own].float() / 255
+            views = to_unit_range(dataset.images[own])
         else:
             views = own_views(augment, dataset.images, indices, generator)
         logits = network(views.contiguous(memory_format=torch.channels_last))

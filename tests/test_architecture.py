@@ -105,12 +105,6 @@ def test_the_command_line_does_not_wait_for_pictures():
 # --- sizes and places
 
 LONGEST_FUNCTION = 60  # lines
-LONGER_TODAY = {  # functions that are to become shorter; nothing may join them
-    "loop.py": {"fit"},
-    "training/pretraining.py": {"pretrain"},
-    "teaching/panels.py": {"augmentation_panel", "temperature_panel"},
-    "teaching/explorer.py": {"make_scene"},
-}
 
 
 def long_functions(path):
@@ -125,13 +119,7 @@ def long_functions(path):
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_a_function_can_be_read_at_a_glance(path):
-    excused = LONGER_TODAY.get(path.relative_to(PACKAGE).as_posix(), set())
-    assert long_functions(path) <= excused
-
-
-@pytest.mark.xfail(reason="some functions are still too long", strict=False)
-def test_no_function_is_excused_from_being_short():
-    assert not LONGER_TODAY
+    assert not long_functions(path)
 
 
 def test_commands_only_set_check_call_print_and_write():

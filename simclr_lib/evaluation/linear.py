@@ -69,10 +69,7 @@ def linear_probe(
         SimCLRError: features or labels have another shape or type, features are not finite, labels are not in
             0 … C − 1, the method is unknown, or ``l2`` or ``seed`` is out of its range.
     """
-    check_features(train_features, "train_features")
-    check_features(test_features, "test_features", width=train_features.shape[1])
-    check_labels(train_labels, "train_labels", len(train_features), num_classes)
-    check_labels(test_labels, "test_labels", len(test_features), num_classes)
+    _check_parts(train_features, train_labels, test_features, test_labels, num_classes)
     check_seed(seed)
     if l2 is not None and not 0 <= l2 < float("inf"):
         raise SimCLRError(f"l2 must be a number of at least 0, not {l2}.")
@@ -81,8 +78,7 @@ def linear_probe(
     train_labels, test_labels = train_labels.to(device), test_labels.to(device)
     if num_classes is None:
         num_classes = int(torch.cat([train_labels, test_labels]).max()) + 1
-    mean, std = train_features.mean(dim=0), train_features.std(dim=0, correction=0)
-    std = torch.where(std > 1e-6, std, 1.0)  # a constant feature keeps its scale
+    mean, std = _mean_and_std(train_features)
     standardised = (train_features - mean) / std
 
     validation = start = None
@@ -105,6 +101,22 @@ def linear_probe(
         head.bias.copy_(bias - (weight / std) @ mean)
         predicted = head(test_features).argmax(dim=1)
     return ProbeResult((predicted == test_labels).float().mean().item(), head, l2, validation)
+
+
+def _check_parts(
+    train_features: Tensor, train_labels: Tensor, test_features: Tensor, test_labels: Tensor, num_classes: int | None
+) -> None:
+    """Raise `SimCLRError` unless features and labels of both parts fit together."""
+    check_features(train_features, "train_features")
+    check_features(test_features, "test_features", width=train_features.shape[1])
+    check_labels(train_labels, "train_labels", len(train_features), num_classes)
+    check_labels(test_labels, "test_labels", len(test_features), num_classes)
+
+
+def _mean_and_std(features: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean and standard deviation of each feature, [D] each; a constant feature keeps its scale."""
+    std = features.std(dim=0, correction=0)
+    return features.mean(dim=0), torch.where(std > 1e-6, std, 1.0)
 
 
 def _within_their_span(features: Tensor) -> tuple[Tensor, Tensor]:

@@ -16,10 +16,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, RandomSampler
 from torchvision.transforms import v2
 
-from simclr_lib.augment import SimCLRAugment
+from simclr_lib.augment import SimCLRAugment, to_unit_range
 from simclr_lib.device import autocast, place
 from simclr_lib.distributed import distribute_and_compile
-from simclr_lib.evaluation.features import to_float
 from simclr_lib.loop import BatchLoss, train_step
 from simclr_lib.losses import nt_xent
 from simclr_lib.models import ProjectionHead, ResNet, SimCLR, resnet18
@@ -46,7 +45,7 @@ def kornia_views(images: Tensor) -> Iterator[int]:
     """One view of each image of a batch, uint8 [N, 3, H, W], at a time."""
     transform = kornia_transform(images.shape[-1])
     while True:
-        yield len(transform(to_float(images)))
+        yield len(transform(to_unit_range(images)))
 
 
 def kornia_transform(size: int) -> Callable[[Tensor], Tensor]:
@@ -115,7 +114,7 @@ def kornia_training(encoder: ResNet, images: Tensor, batch_size: int) -> Iterato
     transform = kornia_transform(images.shape[-1])
 
     def objective(indices: Tensor, generator: torch.Generator) -> Tensor:
-        batch = to_float(images[indices.to(images.device, non_blocking=True)])
+        batch = to_unit_range(images[indices.to(images.device, non_blocking=True)])
         with torch.autocast(images.device.type, enabled=False):
             views = torch.cat([transform(batch), transform(batch)])
         _, z = model(views.contiguous(memory_format=torch.channels_last))

@@ -11,7 +11,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from simclr_lib.augment import SimCLRAugment
+from simclr_lib.augment import SimCLRAugment, to_unit_range
 from simclr_lib.data import ImageDataset
 from simclr_lib.data.emblems import CLASSES
 from simclr_lib.evaluation import labels_needed
@@ -82,7 +82,7 @@ def augmentation_panel(dataset: ImageDataset) -> Panel:
 def _draw_views(original: Tensor, name: str, views: Tensor) -> Figure:
     """An image, uint8 [1, 3, H, W], with the name of its class, beside its views, float [V, 3, S, S] in [0, 1]."""
     figure, (left, right) = new_figure(9, 3.1, 1, 2, width_ratios=[1, 2.75])
-    tile(left, original.float() / 255, columns=1)
+    tile(left, to_unit_range(original), columns=1)
     left.set_title(drawn(name), fontsize=10, color=INK)
     tile(right, views, columns=VIEWS_PER_ROW)
     right.set_title(f"{len(views)} views", fontsize=10, color=INK)

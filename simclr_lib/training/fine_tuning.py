@@ -75,9 +75,8 @@ def fine_tune(
             raise SimCLRError(f"fine_tune needs at least one image in {name}.")
     encoder = copy.deepcopy(encoder)
     batch_size = min(batch_size, len(train))
-    length = feature_dim(encoder, train.image_size)
     with initial_weights(seed):
-        head = OutputHead(length, len(train.classes))
+        head = OutputHead(feature_dim(encoder, train.image_size), len(train.classes))
     model = place(Classifier(encoder, head), parameter.device)
     augment = SimCLRAugment(train.image_size, crop_scale=crop_scale, color_prob=0.0, gray_prob=0.0, blur_prob=0.0)
     config = LoopConfig(
