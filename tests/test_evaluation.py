@@ -575,9 +575,11 @@ def test_three_images_are_too_few_for_a_picture():
         (torch.randn(30, 3), r"start must be \[N, 2\], not \[30, 3\]"),
         (torch.randn(60), r"start must be \[N, 2\], not \[60\]"),
         (torch.full((30, 2), float("nan")), "start must be finite: 30 of 30 rows"),
+        (torch.full((30, 2), 1e300, dtype=torch.float64), "start must be finite: 30 of 30 rows"),
+        (torch.zeros(30, 2), "start must have some extent"),
         (np.zeros((30, 2)), r"start must be a tensor, not numpy\.ndarray"),
     ],
-    ids=["too few", "too many", "3-D points", "flat", "NaN", "NumPy"],
+    ids=["too few", "too many", "3-D points", "flat", "NaN", "beyond float32", "one point", "NumPy"],
 )
 def test_a_picture_that_starts_nowhere_is_refused_rather_than_crashing(method, start, message):
     with pytest.raises(SimCLRError, match=message):
@@ -608,6 +610,11 @@ def test_pictures_of_features_that_are_not_finite_are_refused():
         trustworthiness(features, damaged(picture, float("nan")))
     with pytest.raises(SimCLRError, match=r"picture must be \[30, 2\], .*not \[29, 2\]"):
         trustworthiness(features, picture[:29])
+
+
+def test_features_of_one_number_have_no_picture():
+    with pytest.raises(SimCLRError, match="one number each"):
+        project(torch.rand(12, 1))
 
 
 def test_a_seed_beyond_numpys_range_still_makes_a_picture():

@@ -1,4 +1,4 @@
-"""What every function of this folder asks of its features and labels: an error names what was found instead."""
+"""Checks of features and labels for all of this folder: an error names what was found."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def check_features(features: Tensor, name: str, width: int | None = None, at_lea
     """Raise `SimCLRError` unless the features are a finite real tensor [N, D].
 
     Args:
-        features: what the caller was given.
+        features: the argument of the caller.
         name: the argument's name, for the message.
         width: D, where it is known.
         at_least: the smallest N.
@@ -25,7 +25,7 @@ def check_features(features: Tensor, name: str, width: int | None = None, at_lea
         raise SimCLRError(f"{name} must have at least {at_least} rows, not {len(features)}.")
     if features.is_complex():
         raise SimCLRError(f"{name} must be real numbers, not {features.dtype}.")
-    unusable = (~features.isfinite()).any(dim=1)
+    unusable = (~features.float().isfinite()).any(dim=1)
     if unusable.any():
         raise SimCLRError(f"{name} must be finite: {int(unusable.sum())} of {len(features)} rows have NaN or infinity.")
 
@@ -34,7 +34,7 @@ def check_labels(labels: Tensor, name: str, count: int, num_classes: int | None 
     """Raise `SimCLRError` unless the labels are int64 [count], from 0 to ``num_classes`` − 1.
 
     Args:
-        labels: what the caller was given.
+        labels: the argument of the caller.
         name: the argument's name, for the message.
         count: the number of features that they belong to.
         num_classes: the number of classes, where it is known.

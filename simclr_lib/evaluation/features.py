@@ -63,7 +63,8 @@ def extract_features(
         raise SimCLRError("extract_features needs at least one image.")
     if batch_size < 1:
         raise SimCLRError(f"batch_size must be at least 1, not {batch_size}.")
-    device = device_of(encoder, default=images.device)
+    parameter = next(encoder.parameters(), None)
+    device = images.device if parameter is None else parameter.device
     features = []
     with evaluating(encoder), autocast(device, precision):
         starts = range(0, len(images), batch_size)
@@ -87,12 +88,6 @@ def feature_dim(encoder: nn.Module, image_size: int) -> int:
     """
     black = torch.zeros(1, 3, image_size, image_size, dtype=torch.uint8)
     return extract_features(encoder, black, precision="fp32", progress=False).shape[1]
-
-
-def device_of(model: nn.Module, default: torch.device) -> torch.device:
-    """The device of the model's parameters; ``default`` if it has none."""
-    parameter = next(model.parameters(), None)
-    return default if parameter is None else parameter.device
 
 
 def pixel_features(dataset: ImageDataset | Tensor) -> Tensor:

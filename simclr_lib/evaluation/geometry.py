@@ -75,7 +75,7 @@ def uniformity(features: Tensor) -> float:
     It is 0 if all features coincide, and at least −8. The lower it is, the more evenly the features are spread.
 
     Args:
-        features: float [N, D], N ≥ 2. Take a sample of more than 5,000: the number of pairs grows with the square.
+        features: float [N, D], N ≥ 2. With more than 5,000, take a sample: the number of pairs grows with the square.
 
     Raises:
         SimCLRError: there are fewer than two features, or they are not [N, D], or not finite.

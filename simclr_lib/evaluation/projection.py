@@ -30,11 +30,12 @@ def project(
     """Project features to two dimensions; features are compared by cosine similarity.
 
     Args:
-        features: float [N, D], N ≥ 4.
+        features: float [N, D], N ≥ 4, D ≥ 2.
         method: "umap" (McInnes et al. 2018, arXiv 1802.03426), "tsne" or "pca".
         seed: the same seed gives the same picture.
         neighbors: n_neighbors of UMAP, perplexity of t-SNE: from 2 on; more than N − 1 counts as N − 1.
-        start: float [N, 2], an embedding where UMAP and t-SNE begin; None begins at the principal components.
+        start: float [N, 2], an embedding where UMAP and t-SNE begin, not all of it one point; None begins at the
+            principal components.
 
     Returns:
         float32 [N, 2].
@@ -48,8 +49,12 @@ def project(
         raise SimCLRError(f"neighbors must be at least 2, not {neighbors}.")
     if method not in get_args(ProjectionMethod):
         raise unknown_name("projection", method, get_args(ProjectionMethod))
+    if features.shape[1] < 2:
+        raise SimCLRError("features of one number each have no picture in two dimensions.")
     if start is not None:
         check_picture(start, "start", len(features))
+        if bool((start == start[0]).all()):
+            raise SimCLRError("start must have some extent: all of its points are the same.")
     check_seed(seed)
     seed %= 2**32  # the range of NumPy's seeds
     points = F.normalize(features.float(), dim=1).cpu().numpy()
