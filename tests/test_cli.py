@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import urllib.error
@@ -23,6 +24,7 @@ from simclr_lib.evaluation import SHIFTS
 from simclr_lib.experiments.sweeps import SWEEPS, Budget, overview
 from simclr_lib.recipes import SHORT
 from simclr_lib.results import Result
+from simclr_lib.teaching.demo_report import Drawn
 from simclr_lib.training import Interrupted, load_checkpoint, save_checkpoint
 
 TINY = [
@@ -147,9 +149,11 @@ def test_a_report_that_cannot_be_drawn_loses_no_result(tmp_path, monkeypatch):
             demo_of_seconds(out)
     measured = Result.read(out / "results.json").results
     assert not (out / "report.html").exists()
+    monkeypatch.setattr("simclr_lib.teaching.demo_report.draw", lambda exhibit: Drawn([], "", {"SimCLR h": 1.0}))
     demo_of_seconds(out)  # goes on where it was stopped
     assert (out / "report.html").exists()
     assert Result.read(out / "results.json").results == measured
+    assert Result.read(out / "results.json").extra["trustworthiness"] == {"SimCLR h": 1.0}
 
 
 def test_the_demo_needs_the_labels_that_it_compares(capsys):
@@ -241,7 +245,7 @@ def test_a_sweep_needs_a_batch_of_images(capsys):
 
 
 def test_every_sweep_is_named_in_the_help_and_asks_a_question(capsys):
-    with pytest.raises(SystemExit):
+    with contextlib.suppress(SystemExit):
         main(["sweep", "--help"])
     shown = capsys.readouterr().out
     for name, question in SWEEPS.items():

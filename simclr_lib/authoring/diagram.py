@@ -219,8 +219,8 @@ def _arrow(axes: Axes, start: Point, end: Point, color: str = INK, width: float 
     )
 
 
-def _label(axes: Axes, at: Point, text: str, color: str = QUIET, size: float = 12.5, ha: str = "center") -> None:
-    axes.text(*at, text, size=size, ha=ha, va="center", color=color)
+def _label(axes: Axes, position: Point, text: str, color: str = QUIET, size: float = 12.5, ha: str = "center") -> None:
+    axes.text(*position, text, size=size, ha=ha, va="center", color=color)
 
 
 def main() -> None:

@@ -32,7 +32,7 @@ LOOK_EVERY = 2  # epochs between two looks at the features: each costs a second,
 
 @dataclass(frozen=True)
 class DemoBudget:
-    """How much the demo spends besides pretraining.
+    """The work of the demo besides pretraining.
 
     Attributes:
         labels: labels per class that it compares.
@@ -129,7 +129,7 @@ class Images:
 
 @dataclass(frozen=True)
 class SeedRun:
-    """What one seed leaves: its model, its table, and the model's features of the training images, [N, D]."""
+    """The outcome of one seed: the model, its table, and its features of the training images, [N, D]."""
 
     model: SimCLR
     table: Table

@@ -1,4 +1,4 @@
-"""``simclr evaluate`` and ``simclr embed``: what a checkpoint's features are worth, and how they look."""
+"""``simclr evaluate`` and ``simclr embed``: the worth of a checkpoint's features, and pictures of them."""
 
 from __future__ import annotations
 

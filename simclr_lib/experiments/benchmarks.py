@@ -48,7 +48,7 @@ from simclr_lib.optim import LARS
 
 @dataclass(frozen=True)
 class Workload:
-    """How much of everything is measured.
+    """The amount of work that ``simclr bench`` measures.
 
     Attributes:
         repeats: how often each competitor is measured; the median counts.

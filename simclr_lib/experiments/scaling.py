@@ -64,7 +64,7 @@ class Link:
 
 @dataclass(frozen=True)
 class Calibration:
-    """What a few steps on this machine took.
+    """The cost of a step on this machine, as a few steps have shown it.
 
     Attributes:
         fixed: seconds of a step that do not depend on its images.

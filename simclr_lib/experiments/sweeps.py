@@ -44,7 +44,7 @@ Variants = dict[str, TrainConfig]
 
 @dataclass(frozen=True)
 class Budget:
-    """How much a sweep spends besides pretraining.
+    """The work of a sweep besides pretraining.
 
     Attributes:
         labels: labels per class that "labels" compares.

@@ -1,4 +1,4 @@
-"""How throughput is measured, and what this machine could do at best.
+"""Measurements of throughput, and of the peak that this machine could reach.
 
 Everybody who is measured is a `Competitor`: an endless iterator in which each item is one step and says how many units
 of work the step did. A competitor is started afresh, warms up for as long as it is then measured, and is dropped. All
@@ -35,7 +35,7 @@ INSTALL = "pip install 'simclr-lib[bench]'"
 
 @dataclass(frozen=True)
 class Peak:
-    """What this machine can do at best, as measured.
+    """The best that this machine can do, as measured.
 
     Attributes:
         training: floating-point operations per second of a large matrix product, at the training's precision.

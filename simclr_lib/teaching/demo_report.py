@@ -37,7 +37,7 @@ PAPER = (
 
 @dataclass(frozen=True)
 class Exhibit:
-    """What the report shows.
+    """The model, images and accuracies that the report shows.
 
     Attributes:
         model: the first seed's model.
