@@ -17,7 +17,7 @@ from simclr_lib.training import read_metrics
 
 settings.register_profile("repeatable", deadline=None, derandomize=True, max_examples=25)
 settings.load_profile("repeatable")
-torch.set_num_threads(2)
+torch.set_num_threads(min(2, torch.get_num_threads()))  # more would only wait for each other
 os.environ["CUDA_VISIBLE_DEVICES"] = ""  # for the processes that tests and notebooks start, too
 os.environ["MPLBACKEND"] = "agg"
 
