@@ -140,7 +140,7 @@ def run(words: Sequence[str]) -> None:
 
 
 def parser(options: Mapping[str, Sequence[Option]]) -> Any:
-    """What tyro reads: every command, and the options of those commands whose options matter."""
+    """Return the type that tyro reads: every command, and the options of those commands whose options matter."""
     commands = [
         Annotated[parser_of(name, options.get(name, ())), tyro.conf.subcommand(name, description=command.summary)]
         for name, command in COMMANDS.items()

@@ -84,7 +84,7 @@ class Option:
 
     @functools.cached_property
     def count(self) -> int | Literal["*"]:
-        """How many words the option takes: 0 for a boolean, "*" for any number."""
+        """The number of words that the option takes: 0 for a boolean, "*" for any number."""
         if self.kind is bool:
             return 0
         if typing.get_origin(self.hint) is not tuple:
@@ -256,7 +256,7 @@ def values_of(parsed: object) -> dict[str, object]:
 
 
 def tidy(words: Sequence[str], options: Sequence[Option]) -> list[str]:
-    """The same words in one spelling: ``--batch_size=8`` as ``--batch-size 8``, ``--flag False`` as ``--no-flag``."""
+    """Return the words in one spelling: ``--batch_size=8`` as ``--batch-size 8``, ``--flag False`` as ``--no-flag``."""
     switches = {option.flag for option in options if option.kind is bool}
     tidied: list[str] = []
     for word in words:
@@ -292,7 +292,7 @@ def _is_number(word: str) -> bool:
 
 
 def mistake(program: str, words: Sequence[str], options: Sequence[Option]) -> SimCLRError:
-    """What is wrong with words that tyro refused, in one line."""
+    """Return the error for words that tyro refused, in one line."""
     known = {option.flag: option for option in options if not option.positional}
     switches = {name for name, option in known.items() if option.kind is bool}
     switches |= {f"--no-{name[2:]}" for name in switches}

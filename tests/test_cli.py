@@ -40,6 +40,13 @@ def one_penalty(monkeypatch):
 
 
 @pytest.fixture(autouse=True)
+def no_timing(request, monkeypatch):
+    """The estimate of a training's time takes steps of its own; it is tested once."""
+    if "estimate" not in request.node.name:
+        monkeypatch.setattr("simclr_lib.commands.train.seconds_of_steps", lambda *_: (0.0, 0.01))
+
+
+@pytest.fixture(autouse=True)
 def folder_of_its_own(tmp_path, monkeypatch):
     """New folders below ``runs`` are made in a temporary folder."""
     monkeypatch.chdir(tmp_path)
@@ -63,6 +70,17 @@ def test_train_pretrains_and_reports_beside_the_baselines(tmp_path, capsys):
     assert "all labels" in capsys.readouterr().out
     head = load_checkpoint(tmp_path / "run" / "output_head.pt")
     assert head["head"]["weight"].shape == (10, 32)
+
+
+def test_a_run_says_what_it_will_use_and_an_estimate_before_it_trains(tmp_path, capsys, monkeypatch):
+    def stop(*_, **__):
+        raise Interrupted("stopped")
+
+    monkeypatch.setattr("simclr_lib.commands.train.pretrain", stop)
+    assert main(["train", "--dataset", "emblems", *TINY, "--device", "cpu", "--run-dir", str(tmp_path / "run")]) == 130
+    out = capsys.readouterr().out
+    assert "optimizer lars, lr 0.0625" in out  # nobody chose them
+    assert "estimated time: less than a minute" in out
 
 
 @pytest.mark.parametrize("flag", [["--no-contrastive"], ["--contrastive", "False"], ["--contrastive=false"]])

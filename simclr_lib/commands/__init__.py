@@ -1,1 +1,1 @@
-"""What the subcommands of ``simclr`` do, one file each."""
+"""The subcommands of ``simclr``, one file each: they check settings, call the library, write and print."""

@@ -11,9 +11,8 @@ from tyro.conf import Positional
 from simclr_lib.choices import ProjectionMethod
 from simclr_lib.config import TrainConfig
 from simclr_lib.errors import SimCLRError, require_range
-from simclr_lib.recipes import EMBLEMS, SHORT
+from simclr_lib.recipes import BUDGETS, EMBLEMS, SHORT
 
-BUDGETS = (10, 50, 100)  # labels per class
 MOST = 1_000_000_000  # images, epochs and other counts: more are a slip of the hand
 LARGEST_SEED = 2**32 - 1  # of NumPy's generators
 
@@ -53,7 +52,7 @@ class EvaluateConfig(CheckpointConfig):
         """Raise `SimCLRError` for a setting that is out of range."""
         super().check()
         if min(self.budgets, default=0) < 1:
-            raise SimCLRError("--budgets needs numbers of labels of at least 1, such as --budgets 10 100.")
+            raise SimCLRError("budgets must be numbers of labels of at least 1, such as 10 100.")
         for budget in self.budgets:
             require_range("budgets", budget, 1, MOST)
 

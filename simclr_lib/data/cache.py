@@ -48,7 +48,7 @@ def cache_dir() -> Path:
 
 
 def _is_writable(folder: Path) -> bool:
-    """Whether a folder can be written to, or else be made."""
+    """Return whether a folder can be written to, or be made."""
     existing = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
     return os.path.isdir(existing) and os.access(existing, os.W_OK | os.X_OK)
 

@@ -60,7 +60,7 @@ class ImageDataset:
         return replace(self, images=self.images[indices], labels=self.labels[indices])
 
     def to(self, device: torch.device | str) -> ImageDataset:
-        """The same set with its tensors on ``device``."""
+        """Return this data set with its tensors on ``device``."""
         return replace(self, images=self.images.to(device), labels=self.labels.to(device))
 
 

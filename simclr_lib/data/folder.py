@@ -82,7 +82,7 @@ def imagefolder(
 
 
 def _is_part(root: Path, name: str) -> bool:
-    """Whether ``root/name`` holds the class folders of a part, rather than being a class called train or test."""
+    """Return whether ``root/name`` holds the class folders of a part, and is not a class called train or test."""
     others = set(_folder_names(root)) - {"train", *TEST_FOLDERS}
     return (root / name).is_dir() and (not others or bool(_folder_names(root / name)))
 

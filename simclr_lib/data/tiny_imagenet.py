@@ -52,7 +52,7 @@ def tinyimagenet(
             fetch(URL, parent, MD5, FOLDER, extract_zip)
 
     try:
-        wnids = sorted((folder / "wnids.txt").read_text().split())
+        wnids = sorted((folder / "wnids.txt").read_text(encoding="utf-8").split())
         train = {wnid: sorted((folder / "train" / wnid / "images").glob("*.JPEG")) for wnid in wnids}
         train = {wnid: paths for wnid, paths in train.items() if paths}
         classes = _class_names(folder / "words.txt", list(train))
@@ -76,7 +76,7 @@ def tinyimagenet(
 
 def _class_names(words: Path, wnids: list[str]) -> list[str]:
     """Each WordNet id's first synonym; where two share it ("crane"), the id is added."""
-    synonyms = dict(line.split("\t", 1) for line in words.read_text().splitlines() if "\t" in line)
+    synonyms = dict(line.split("\t", 1) for line in words.read_text(encoding="utf-8").splitlines() if "\t" in line)
     names = [synonyms.get(wnid, wnid).split(",")[0].strip() for wnid in wnids]
     uses = Counter(names)
     return [name if uses[name] == 1 else f"{name} ({wnid})" for name, wnid in zip(names, wnids, strict=True)]
@@ -86,7 +86,7 @@ def _validation_images(folder: Path) -> list[tuple[Path, str]]:
     """(path, WordNet id) of every annotated validation image. Raises FileNotFoundError for a missing one."""
     present = {path.name: path for path in (folder / "images").iterdir()}
     pairs = []
-    for line in (folder / "val_annotations.txt").read_text().splitlines():
+    for line in (folder / "val_annotations.txt").read_text(encoding="utf-8").splitlines():
         name, wnid = line.split("\t")[:2]
         if name not in present:
             raise FileNotFoundError(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable
 from html import escape
@@ -49,11 +50,11 @@ def load_results(name: str) -> dict[str, Any]:
 
 
 def run_folder(name: str) -> Path:
-    """Make the folder ``runs/name`` beside the notebook.
+    """Make the folder ``runs/name`` beside the notebook, or below ``$SIMCLR_RUNS`` where that is set.
 
     Where nothing may be written, it is a temporary folder instead, and a printed line says so.
     """
-    folder = Path("runs") / name
+    folder = Path(os.environ.get("SIMCLR_RUNS", "runs")) / name
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):

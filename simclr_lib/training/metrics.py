@@ -42,7 +42,7 @@ class MetricsLog:
         """Append records, each with its "step"."""
         records = list(records)
         try:
-            with self.path.open("a") as file:
+            with self.path.open("a", encoding="utf-8") as file:
                 file.writelines(json.dumps(record) + "\n" for record in records)
         except OSError as error:
             raise SimCLRError(
