@@ -194,12 +194,14 @@ def with_flags(message: str, names: Iterable[str]) -> str:
     """A library's message with the names of settings replaced by options: ``batch_size`` by ``--batch-size``.
 
     A name with an underscore is replaced wherever it is a word of its own. A name that may be an English word, such
-    as ``limit``, is replaced only before "=", before " must be" and in backticks.
+    as ``limit``, is replaced only before "=", before " must be" and in backticks. ``resume=True`` becomes
+    ``--resume``, and ``dataset="emblems"`` becomes ``--dataset emblems``.
     """
     plain = "|".join(names)
     compound = "|".join(name for name in names if "_" in name)
-    pattern = rf"(?<![\w./\\-])(?:(?:{compound or '(?!)'})(?![\w/\\-]|\.\w)|(?:{plain or '(?!)'})(?==| must be|`))"
-    return re.sub(pattern, lambda found: flag(found[0]), message)
+    name = rf"(?:{compound or '(?!)'})(?![\w/\\-]|\.\w)|(?:{plain or '(?!)'})(?==| must be|`)"
+    pattern = rf"""(?<![\w./\\-])(?P<name>{name})(?:=True\b|="(?P<value>[^"]*)")?"""
+    return re.sub(pattern, lambda found: " ".join(filter(None, [flag(found["name"]), found["value"]])), message)
 
 
 def complain(message: str) -> None:

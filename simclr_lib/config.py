@@ -309,6 +309,8 @@ class TrainConfig(Recipe):
         Raises:
             SimCLRError: for an unknown setting, or a value of another type.
         """
+        if not isinstance(values, dict):
+            raise SimCLRError("the stored settings do not fit this package: the file is damaged. Use another copy.")
         try:
             return TrainConfig(**values)
         except TypeError as error:

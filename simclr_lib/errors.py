@@ -34,7 +34,7 @@ def require_range(name: str, value: float | None, low: float, high: float = math
     """
     if value is None or (low <= value <= high and value < math.inf):
         return
-    bounds = f"at least {low:,}" if high == math.inf else f"between {low:,} and {high:,}"
+    bounds = f"at least {low:,.10g}" if high == math.inf else f"between {low:,.10g} and {high:,.10g}"
     raise SimCLRError(f"{name} must be {bounds}, not {value}.")
 
 

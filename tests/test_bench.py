@@ -31,6 +31,7 @@ def alone(monkeypatch):
         monkeypatch.setitem(sys.modules, name, None)
 
 
+@pytest.mark.slow
 def test_quick_run_writes_ratios_that_agree_with_its_rows(tmp_path, capsys):
     out = tmp_path / "bench.json"
     bench(BenchConfig(out=out, repeats=1, quick=True, batch_size=8, device="cpu"), TINY)
@@ -50,6 +51,7 @@ def test_quick_run_writes_ratios_that_agree_with_its_rows(tmp_path, capsys):
     assert not any("ResNet-18, batch" in section["title"] for section in results["sections"])
 
 
+@pytest.mark.slow
 def test_libraries_that_are_not_installed_are_named_with_a_remedy(alone, tmp_path, capsys):
     out = tmp_path / "bench.json"
     bench(BenchConfig(out=out, repeats=1, quick=True, batch_size=8, device="cpu"), TINY)
@@ -178,6 +180,7 @@ def test_repeats_below_one_are_refused():
         bench(BenchConfig(repeats=0))
 
 
+@pytest.mark.slow
 def test_the_loss_of_many_pairs_is_measured_in_processes_of_their_own():
     section = loss_in_chunks(CPU, Peak(1e9, 1e9, 1e9), Workload(repeats=1, many_pairs=64, chunk=16))
     assert [row.name for row in section.rows] == ["chunks of 16", "in one piece"]

@@ -105,6 +105,7 @@ def test_train_without_options_is_simclr_on_cifar10_with_resnet18():
     assert TrainConfig(contrastive=False).loop().optimizer == "sgd"
 
 
+@pytest.mark.slow
 def test_evaluate_and_embed_read_the_checkpoint(tmp_path, capsys):
     run = tmp_path / "run"
     main(["train", "--dataset", "emblems", *TINY, "--run-dir", str(run)])
@@ -135,6 +136,7 @@ def demo_of_seconds(out, seeds=(0,)):
     demo(DemoConfig(images=200, epochs=1, seeds=seeds, out=out, device="cpu"), budget)
 
 
+@pytest.mark.slow
 def test_demo_leaves_a_self_contained_report(tmp_path, capsys):
     out = tmp_path / "demo"
     demo_of_seconds(out, seeds=(0, 1))
@@ -156,6 +158,7 @@ def test_demo_leaves_a_self_contained_report(tmp_path, capsys):
     assert fails(capsys, "demo", "--out", str(out)).endswith("choose another --out.")
 
 
+@pytest.mark.slow
 def test_a_report_that_cannot_be_drawn_loses_no_result(tmp_path, monkeypatch):
     def stop(*_, **__):
         raise KeyboardInterrupt
@@ -189,6 +192,7 @@ def swept(name, out, **settings):
     return json.loads((out / "results.json").read_text())
 
 
+@pytest.mark.slow
 def test_a_sweep_writes_every_variant_of_every_seed(tmp_path, capsys):
     out = tmp_path / "crop-color"
     results = swept("crop-color", out)
@@ -202,6 +206,7 @@ def test_a_sweep_writes_every_variant_of_every_seed(tmp_path, capsys):
     assert "choose another --out" in fails(capsys, "sweep", "crop-color", "--out", str(out))
 
 
+@pytest.mark.slow
 def test_the_label_sweep_compares_everything_at_every_budget(tmp_path):
     rows = swept("labels", tmp_path / "labels")["results"]
     assert {"SimCLR, linear head", "SimCLR, fine-tuned", "random encoder", "pixels"} <= set(rows)
@@ -210,6 +215,7 @@ def test_the_label_sweep_compares_everything_at_every_budget(tmp_path):
     assert set(rows["supervised, as many views"]) == {"labels_2", "labels_all"}
 
 
+@pytest.mark.slow
 def test_the_shift_sweep_tests_every_classifier_on_every_changed_image(tmp_path, capsys):
     file = swept("shifts", tmp_path / "shifts")
     assert "opposite hue" in capsys.readouterr().out
@@ -224,12 +230,14 @@ def test_the_shift_sweep_tests_every_classifier_on_every_changed_image(tmp_path,
     }
 
 
+@pytest.mark.slow
 def test_the_head_sweep_measures_z_too(tmp_path):
     rows = swept("head", tmp_path / "head", seeds=(0,))["results"]
     assert rows["SimCLR, no head"] == rows["SimCLR, no head, z"]  # the same thing
     assert rows["SimCLR, two layers"] != rows["SimCLR, two layers, z"]
 
 
+@pytest.mark.slow
 def test_a_part_of_the_batch_as_negatives_is_all_that_the_negatives_sweep_changes(tmp_path):
     rows = {}
     for name in ("negatives", "batch-size"):

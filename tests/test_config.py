@@ -147,7 +147,7 @@ def test_pretrain_takes_its_folder_from_the_settings_too(emblems, tmp_path):
 
 
 def test_resuming_without_a_folder_is_an_error(emblems):
-    with pytest.raises(SimCLRError, match="resume needs run_dir"):
+    with pytest.raises(SimCLRError, match="resume=True needs run_dir"):
         pretrain(emblems, dataclasses.replace(TINY, resume=True))
 
 

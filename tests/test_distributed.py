@@ -285,9 +285,9 @@ def test_a_batch_that_does_not_divide_is_refused_before_anything_is_written(toge
 
 def test_a_batch_must_divide():
     assert [World(rank, 3).part(6) for rank in range(3)] == [slice(0, 2), slice(2, 4), slice(4, 6)]
-    with pytest.raises(SimCLRError, match="use --batch-size 9 or 12"):
+    with pytest.raises(SimCLRError, match="use a batch_size of 9 or 12"):
         World(0, 3).part(10)
-    with pytest.raises(SimCLRError, match="use --batch-size 4"):
+    with pytest.raises(SimCLRError, match="use a batch_size of 4"):
         World(0, 4).part(2)
 
 
@@ -321,6 +321,7 @@ def lose_one(folder: Path, timeout: float, seconds_to_notice: float) -> None:
     (folder / f"{rank} noticed").touch()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("processes", "seconds_to_notice"),
     [(2, 0.5), pytest.param(3, distributed.SECONDS_TO_NOTICE, marks=pytest.mark.slow)],
@@ -474,5 +475,5 @@ def test_local_negatives_do_not_resume_with_another_number_of_processes(tmp_path
 def test_a_timeout_and_a_micro_batch_must_make_sense():
     with pytest.raises(SimCLRError, match="timeout must be above 0"):
         replace(TINY, timeout=0).check()
-    with pytest.raises(SimCLRError, match="a micro-batch of 32 is larger than the batch of 16"):
+    with pytest.raises(SimCLRError, match="a micro_batch of 32 is larger than the batch_size of 16"):
         replace(TINY, micro_batch=32).check()

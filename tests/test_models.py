@@ -243,7 +243,7 @@ def test_a_step_on_the_contrastive_objective_lowers_it(simclr):
 
 def test_contrastive_objective_refuses_a_temperature_of_0_before_training_starts(simclr):
     with pytest.raises(SimCLRError, match="temperature"):
-        contrastive_objective(simclr, torch.zeros(4, 3, 32, 32, dtype=torch.uint8), SimCLRAugment(32), 0.0)
+        contrastive_objective(simclr, torch.zeros(4, 3, 32, 32, dtype=torch.uint8), SimCLRAugment(32), temperature=0.0)
 
 
 def test_copies_of_an_encoder_do_not_share_weights():
@@ -318,7 +318,7 @@ def test_gradient_caching_works_at_the_precision_of_the_first_pass(simclr):
     simclr.encoder.conv1.register_forward_hook(lambda _, __, output: seen.append(output.dtype))
     with torch.autocast("cpu", dtype=torch.bfloat16):
         objective = contrastive_objective(
-            simclr, torch.zeros(4, 3, 16, 16, dtype=torch.uint8), SimCLRAugment(16), 0.5, micro_batch=2
+            simclr, torch.zeros(4, 3, 16, 16, dtype=torch.uint8), SimCLRAugment(16), temperature=0.5, micro_batch=2
         )
         loss = objective(torch.arange(4), seeded(0))
     loss.backward()
@@ -327,5 +327,5 @@ def test_gradient_caching_works_at_the_precision_of_the_first_pass(simclr):
 
 @pytest.mark.parametrize("micro_batch", [0, 9])
 def test_a_micro_batch_is_a_part_of_the_batch(simclr, micro_batch):
-    with pytest.raises(SimCLRError, match="between 1 and 8, the images"):
+    with pytest.raises(SimCLRError, match="between 1 and 8, the number of images"):
         gradients(simclr, torch.zeros(8, 3, 16, 16, dtype=torch.uint8), micro_batch=micro_batch)

@@ -170,6 +170,7 @@ def test_known_data_sets_need_not_be_there():
     assert size_of(TrainConfig(dataset="stl10", limit=1000, image_size=64)) == (1000, 64)  # those have no labels
 
 
+@pytest.mark.slow
 def test_the_plan_is_printed_and_measured_on_as_many_processes(tmp_path, capsys):
     out = tmp_path / "plan.json"
     options = ["--dataset", "emblems", "--stem", "fast", "--width", "4", "--projection-hidden", "16", "--epochs", "2"]
@@ -199,8 +200,8 @@ def test_the_plan_is_printed_and_measured_on_as_many_processes(tmp_path, capsys)
         (["--processes", "0"], "--processes needs numbers of at least 1"),
         (["--processes", "3"], "does not divide among 3 processes"),
         (["--no-contrastive"], "plan is for pretraining"),
-        (["--micro-batch", "64", "--processes", "2"], "between 1 and 32, the images of a process"),
-        (["--bandwidth", "0"], "--bandwidth must be above 0"),
+        (["--micro-batch", "64", "--processes", "2"], "between 1 and 32, the number of images of a process"),
+        (["--bandwidth", "0"], "--bandwidth must be between"),
         (["--dataset", "imagefolder", "--data-dir", "nowhere"], "nowhere"),
     ],
 )

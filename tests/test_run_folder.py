@@ -24,6 +24,7 @@ def emblems():
     return load_dataset("emblems", "train", limit=60)
 
 
+@pytest.mark.slow
 def test_runs_that_start_together_get_folders_of_their_own(tmp_path):
     program = "from simclr_lib.training import new_folder; print(new_folder('cifar10'))"
     starts = [

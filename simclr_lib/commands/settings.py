@@ -52,7 +52,7 @@ class EvaluateConfig(CheckpointConfig):
         """Raise `SimCLRError` for a setting that is out of range."""
         super().check()
         if min(self.budgets, default=0) < 1:
-            raise SimCLRError("budgets must be numbers of labels of at least 1, such as 10 100.")
+            raise SimCLRError("--budgets needs numbers of labels of at least 1, such as --budgets 10 100.")
         for budget in self.budgets:
             require_range("budgets", budget, 1, MOST)
 

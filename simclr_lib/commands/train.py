@@ -34,7 +34,7 @@ def train(config: TrainConfig) -> None:
     """
     config.check()
     if config.resume and config.run_dir is None:
-        raise SimCLRError("resume needs run_dir: name the folder of the run to continue.")
+        raise SimCLRError("resume=True needs run_dir: name the folder of the run to continue.")
     device = pick_device(config.device)
     clock = Stopwatch()
     with joined(device, config.timeout) as processes:

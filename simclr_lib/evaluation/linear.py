@@ -80,7 +80,6 @@ def linear_probe(
         num_classes = int(torch.cat([train_labels, test_labels]).max()) + 1
     mean, std = _mean_and_std(train_features)
     standardised = (train_features - mean) / std
-
     validation = start = None
     if method == "lbfgs":
         coordinates, span = _within_their_span(standardised)
@@ -95,11 +94,8 @@ def linear_probe(
     else:
         raise unknown_name("probe method", method, ("lbfgs", "sgd"))
 
-    head = OutputHead(train_features.shape[1], num_classes).to(device)
-    with torch.no_grad():  # the head takes over the standardisation
-        head.weight.copy_(weight / std)
-        head.bias.copy_(bias - (weight / std) @ mean)
-        predicted = head(test_features).argmax(dim=1)
+    head = _standardising_head(weight, bias, mean, std)
+    predicted = head(test_features).argmax(dim=1)
     return ProbeResult((predicted == test_labels).float().mean().item(), head, l2, validation)
 
 
@@ -117,6 +113,15 @@ def _mean_and_std(features: Tensor) -> tuple[Tensor, Tensor]:
     """Return mean and standard deviation of each feature, [D] each; a constant feature keeps its scale."""
     std = features.std(dim=0, correction=0)
     return features.mean(dim=0), torch.where(std > 1e-6, std, 1.0)
+
+
+def _standardising_head(weight: Tensor, bias: Tensor, mean: Tensor, std: Tensor) -> OutputHead:
+    """Make a head for raw features [N, D] of weight [C, D] and bias [C] for standardised ones."""
+    head = OutputHead(weight.shape[1], weight.shape[0]).to(weight.device)
+    with torch.no_grad():
+        head.weight.copy_(weight / std)
+        head.bias.copy_(bias - (weight / std) @ mean)
+    return head
 
 
 def _within_their_span(features: Tensor) -> tuple[Tensor, Tensor]:

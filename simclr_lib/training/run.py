@@ -50,7 +50,7 @@ def opened(task: str, dataset: ImageDataset, config: TrainConfig, run_dir: Path 
     config.check()
     run_dir = Path(run_dir).expanduser() if run_dir else config.run_dir
     if config.resume and run_dir is None:
-        raise SimCLRError("resume needs run_dir: name the folder of the run to continue.")
+        raise SimCLRError("resume=True needs run_dir: name the folder of the run to continue.")
     if config.limit is not None and len(dataset) > config.limit:
         raise SimCLRError(f"limit is {config.limit}, but there are {len(dataset)} images: load {config.limit} of them.")
     if config.image_size not in (None, dataset.image_size):

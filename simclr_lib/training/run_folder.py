@@ -181,10 +181,10 @@ def _check(path: Path, resume: bool) -> None:
     has_checkpoint = (path / "checkpoint.pt").exists()
     if resume:
         if not has_checkpoint:
-            raise SimCLRError(f"there is no checkpoint in {path} to resume: leave out resume to start a run there.")
+            raise SimCLRError(f"no checkpoint to resume is in {path}: leave out resume=True to start a run there.")
         return
     if has_checkpoint:
-        raise SimCLRError(f"{path} already holds a run: continue it (resume), or choose another folder.")
+        raise SimCLRError(f"{path} already holds a run: continue it (resume=True), or choose another folder.")
     for name in RESULTS:
         if (path / name).exists():
             raise SimCLRError(f"{path} has no checkpoint, but a {name} that would be lost: choose another folder.")
