@@ -8,15 +8,13 @@ import subprocess
 import sys
 
 import pytest
+import tiny
 
-from simclr_lib import SimCLRError, TrainConfig, load_dataset, pretrain
+from simclr_lib import SimCLRError, load_dataset, pretrain
 from simclr_lib.training import load_checkpoint, new_folder, read_metrics
 from simclr_lib.training.run_folder import claimed, locked
 
-TINY = TrainConfig(
-    dataset="emblems", limit=60, stem="fast", width=4, projection_hidden=16, projection_dim=8, batch_size=16,
-    epochs=2, validation=0.0, precision="fp32", device="cpu", checkpoint_seconds=0.0,
-)  # fmt: skip
+TINY = dataclasses.replace(tiny.TINY, limit=60, validation=0.0, checkpoint_seconds=0.0)
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import tiny
 import torch
 
 from simclr_lib import (
@@ -29,20 +30,7 @@ from simclr_lib.seeding import initial_weights
 from simclr_lib.training import Interrupted, load_checkpoint, pretraining, read_film, read_metrics, run, save_checkpoint
 from simclr_lib.training.run_folder import claimed
 
-TINY = TrainConfig(
-    dataset="emblems",
-    limit=120,
-    stem="fast",
-    width=4,
-    projection_hidden=16,
-    projection_dim=8,
-    batch_size=16,
-    epochs=3,
-    validation=0.1,
-    monitor_every=1,
-    checkpoint_seconds=0.0,  # after every step
-    precision="fp32",
-)
+TINY = dataclasses.replace(tiny.TINY, epochs=3, checkpoint_seconds=0.0)  # a checkpoint after every step
 
 
 @pytest.fixture
