@@ -84,7 +84,7 @@ def scene():
     h, noise = clusters(200), torch.randn(200, 16, generator=seeded(2))
     film = make_film("h", {"epoch 0": noise, "epoch 1": (h + noise) / 2, "epoch 2": h}, method="pca")
     pictures = {"h": film.points[-1]}
-    return make_scene(dataset, {"h": h, "noise": noise}, pictures, "pca", film, {"length": h.norm(dim=1)}, "Emblems")
+    return make_scene(dataset, {"h": h, "noise": noise}, pictures, "pca", film, ("length", h.norm(dim=1)), "Emblems")
 
 
 @pytest.fixture(scope="module")
