@@ -353,8 +353,8 @@ def test_thousands_of_points_are_one_picture_a_frame_however_fast_they_are_moved
     calls_of_a_frame = """(event) => new Promise((done) => {
         const canvas = document.querySelector('.stage > canvas'), box = canvas.getBoundingClientRect();
         const context = canvas.getContext('2d'), calls = {};
-        for (const name of Object.getOwnPropertyNames(CanvasRenderingContext2D.prototype)) {
-            const original = CanvasRenderingContext2D.prototype[name];
+        const methods = Object.getOwnPropertyDescriptors(CanvasRenderingContext2D.prototype);
+        for (const [name, { value: original }] of Object.entries(methods)) {
             if (typeof original !== 'function') continue;
             context[name] = (...values) => {
                 calls[name] = (calls[name] ?? 0) + 1;
