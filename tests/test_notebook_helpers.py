@@ -91,13 +91,13 @@ def test_a_live_picture_appears_when_there_is_something_to_see():
 
 
 def test_a_run_goes_below_the_notebook(tmp_path, monkeypatch):
-    monkeypatch.delenv("SIMCLR_RUNS")
+    monkeypatch.delenv("SIMCLR_RUNS", raising=False)
     monkeypatch.chdir(tmp_path)
     assert run_folder("03-quick").resolve() == tmp_path / "runs" / "03-quick"
 
 
 def test_where_nothing_may_be_written_a_run_goes_elsewhere_and_says_so(tmp_path, monkeypatch, capsys):
-    monkeypatch.delenv("SIMCLR_RUNS")
+    monkeypatch.delenv("SIMCLR_RUNS", raising=False)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "runs").write_text("a file where the folder should be")
     folder = run_folder("03-quick")
