@@ -14,7 +14,6 @@ import torch
 from PIL import Image
 
 from simclr_lib.cli import main
-from simclr_lib.commands.common import new_folder
 from simclr_lib.commands.demo import DemoBudget, demo
 from simclr_lib.commands.settings import DemoConfig, SweepConfig
 from simclr_lib.commands.sweep import sweep
@@ -25,7 +24,7 @@ from simclr_lib.experiments.sweeps import SWEEPS, Budget, overview
 from simclr_lib.recipes import SHORT
 from simclr_lib.results import Result
 from simclr_lib.teaching.demo_report import Drawn
-from simclr_lib.training import Interrupted, load_checkpoint, save_checkpoint
+from simclr_lib.training import Interrupted, load_checkpoint, new_folder, save_checkpoint
 
 TINY = [
     *("--stem", "fast", "--width", "4", "--projection-hidden", "16", "--projection-dim", "8"),

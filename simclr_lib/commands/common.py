@@ -2,25 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 import tempfile
 import time
 from pathlib import Path
 
 from simclr_lib.errors import SimCLRError
-
-
-def new_folder(name: str) -> Path:
-    """Make a folder below ``runs``: runs/name, runs/name-2, … Commands that start together get one each."""
-    for number in itertools.count(1):
-        path = Path("runs") / (name if number == 1 else f"{name}-{number}")
-        check_writable(path)
-        try:
-            path.mkdir(parents=True)
-            return path
-        except FileExistsError:
-            continue
-    raise AssertionError("unreachable")
 
 
 def check_writable(folder: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from simclr_lib.commands.common import Stopwatch, check_writable, new_folder
+from simclr_lib.commands.common import Stopwatch, check_writable
 from simclr_lib.commands.settings import DemoConfig
 from simclr_lib.data import ImageDataset, load_dataset
 from simclr_lib.data.emblems import CLASSES
@@ -25,7 +25,7 @@ from simclr_lib.experiments.comparison import (
 from simclr_lib.models import SimCLR
 from simclr_lib.recipes import EMBLEMS, EMBLEMS_SUPERVISED
 from simclr_lib.results import Result, Table, summary, text_table
-from simclr_lib.training import Interrupted, pretrain, train_supervised
+from simclr_lib.training import Interrupted, new_folder, pretrain, train_supervised
 
 LOOK_EVERY = 2  # epochs between two looks at the features: each costs a second, and another as a frame of the film
 
@@ -56,11 +56,10 @@ def demo(config: DemoConfig, budget: DemoBudget | None = None) -> None:
     """
     budget = budget or DemoBudget()
     needed = len(CLASSES) * max(budget.labels)
-    if not config.seeds:
-        raise SimCLRError("--seeds needs at least one number.")
+    config.check()
     if config.images < needed:
         raise SimCLRError(
-            f"the demo compares up to {max(budget.labels)} labels a class: --images must be at least {needed:,}, "
+            f"the demo compares up to {max(budget.labels)} labels per class: --images must be at least {needed:,}, "
             f"not {config.images}."
         )
     pick_device(config.device)  # an error is found before the folder is made

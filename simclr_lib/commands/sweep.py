@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from simclr_lib.commands.common import Stopwatch, check_writable, new_folder
+from simclr_lib.commands.common import Stopwatch, check_writable
 from simclr_lib.commands.settings import SweepConfig
 from simclr_lib.config import TrainConfig
 from simclr_lib.data import load_dataset
@@ -14,6 +14,7 @@ from simclr_lib.experiments.comparison import merge_seeds
 from simclr_lib.experiments.sweeps import SWEEPS, Budget, Sweep
 from simclr_lib.recipes import SHORT
 from simclr_lib.results import Result, text_table
+from simclr_lib.training import new_folder
 
 
 def sweep(config: SweepConfig, recipe: TrainConfig | None = None, budget: Budget | None = None) -> None:
@@ -75,8 +76,7 @@ def sweep(config: SweepConfig, recipe: TrainConfig | None = None, budget: Budget
 
 
 def _chosen_sweep(config: SweepConfig) -> Sweep:
-    if not config.seeds:
-        raise SimCLRError("--seeds needs at least one number.")
+    config.check()
     if config.name not in SWEEPS:
         raise unknown_name("sweep", config.name, SWEEPS)
     chosen = SWEEPS[config.name]

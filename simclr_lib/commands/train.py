@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from simclr_lib.commands.common import Stopwatch, check_writable, new_folder
+from simclr_lib.commands.common import Stopwatch, check_writable
 from simclr_lib.commands.describe import describe, format_minutes
 from simclr_lib.config import TrainConfig
 from simclr_lib.data import ImageDataset, load_dataset
@@ -21,7 +21,7 @@ from simclr_lib.experiments.scaling import seconds_of_steps
 from simclr_lib.models import Classifier, SimCLR
 from simclr_lib.objectives import check_micro_batch
 from simclr_lib.results import Result, Table, summary, text_table
-from simclr_lib.training import RunFolder, load_checkpoint, pretrain, save_checkpoint, train_supervised
+from simclr_lib.training import RunFolder, load_checkpoint, new_folder, pretrain, save_checkpoint, train_supervised
 
 Data = dict[str, ImageDataset]
 """Part of the data set → images: "train", "test", and perhaps "unlabeled"."""
