@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 from collections.abc import Iterable
 
 
@@ -12,6 +13,17 @@ class SimCLRError(ValueError):
 
     The command line prints the message without a traceback and exits with 2.
     """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(shown(message))
+
+
+def shown(text: str) -> str:
+    """Return valid text: bytes of a file name that could not be decoded become U+FFFD, the replacement character.
+
+    Python keeps such bytes as lone surrogates (PEP 383), which no page, log file or font accepts.
+    """
+    return re.sub("[\ud800-\udfff]", "\ufffd", text)
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

@@ -17,20 +17,34 @@ from simclr_lib.training import read_metrics
 
 settings.register_profile("repeatable", deadline=None, derandomize=True, max_examples=25)
 settings.load_profile("repeatable")
-torch.set_num_threads(min(2, torch.get_num_threads()))  # more would only wait for each other
-os.environ["CUDA_VISIBLE_DEVICES"] = ""  # for the processes that tests and notebooks start, too
+
+CORES = os.cpu_count() or 1
+WORKERS = min(4, CORES)  # of `pytest -n auto`; each process holds PyTorch and, in turn, the kernel of a notebook
+workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+torch.set_num_threads(min(2, torch.get_num_threads(), max(1, CORES // workers)))  # more would only wait for each other
+if workers > 1:
+    os.environ["OMP_NUM_THREADS"] = str(torch.get_num_threads())  # for the processes that tests and notebooks start
+os.environ["CUDA_VISIBLE_DEVICES"] = ""  # for those processes, too
 os.environ["MPLBACKEND"] = "agg"
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Return the number of processes that `pytest -n auto` starts."""
+    return WORKERS
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
-    """Mark the cells of notebooks, and keep them in their order, after the tests, however those are shuffled."""
+    """Mark the cells of notebooks, and keep them in their order, before the tests, however those are shuffled.
+
+    They come first because they take longest: several processes then end at about the same time.
+    """
     cells = [item for item in items if item.path.suffix == ".ipynb"]
     for cell in cells:
         cell.add_marker("notebook")
     yield
     chosen = set(items)
-    items[:] = [item for item in items if item.path.suffix != ".ipynb"] + [cell for cell in cells if cell in chosen]
+    items[:] = [cell for cell in cells if cell in chosen] + [item for item in items if item.path.suffix != ".ipynb"]
 
 
 @pytest.fixture(autouse=True, scope="session")

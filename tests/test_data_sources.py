@@ -623,6 +623,7 @@ def test_names_that_are_not_valid_text_are_names(tmp_path: Path, caplog: pytest.
         assert parts[0].classes == [name]
         assert parts[0].name == name
     assert "skipped 1 unreadable" in caplog.text
+    assert "caf\ufffd.png" in caplog.text  # a log file can hold it
 
 
 @pytest.mark.parametrize("name", ["train", "test", "val"])

@@ -11,6 +11,7 @@ from matplotlib.text import Text
 from PIL import Image
 
 from simclr_lib.data import ImageDataset
+from simclr_lib.errors import shown
 from simclr_lib.seeding import seeded
 from simclr_lib.teaching.panels import augmentation_panel
 from simclr_lib.teaching.plots import (
@@ -25,7 +26,7 @@ from simclr_lib.teaching.plots import (
     show_crops,
 )
 from simclr_lib.teaching.report import Picture, accuracy_table, html_report, png_bytes
-from simclr_lib.teaching.style import drawn, shown
+from simclr_lib.teaching.style import drawn
 
 NASTY = {  # name → the text that a figure in DejaVu Sans shows
     "$$": "$$",

@@ -16,7 +16,7 @@ from simclr_lib.data.dataset import ImageDataset
 from simclr_lib.data.images import load_files
 from simclr_lib.data.listing import files_below
 from simclr_lib.data.subsets import split_indices
-from simclr_lib.errors import SimCLRError
+from simclr_lib.errors import SimCLRError, shown
 
 EXTENSIONS = (".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 OTHER_PICTURES = (".heic", ".heif", ".avif", ".jxl", ".dng")  # not read, but counted
@@ -117,7 +117,7 @@ def _images_in(folder: Path, files: Sequence[Path]) -> list[Path]:
     """Those of a class folder's files that are images. Raises SimCLRError if there are none."""
     left_out = [path for path in files if path.suffix.lower() in OTHER_PICTURES]
     if left_out:
-        log.warning(f"{folder}: left out {len(left_out)} pictures such as {left_out[0].name}; {READABLE}.")
+        log.warning(shown(f"{folder}: left out {len(left_out)} pictures such as {left_out[0].name}; {READABLE}."))
     found = [path for path in files if path.suffix.lower() in EXTENSIONS]
     if not found:
         raise SimCLRError(f"{folder} has no images of its own: add some or remove the folder; {READABLE}.")

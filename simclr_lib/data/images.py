@@ -21,7 +21,7 @@ from tqdm import tqdm
 from simclr_lib.data.cache import cache_dir, open_cache, write_cache
 from simclr_lib.data.dataset import ImageDataset, empty_images
 from simclr_lib.data.subsets import balanced_subset
-from simclr_lib.errors import SimCLRError
+from simclr_lib.errors import SimCLRError, shown
 
 CACHE_FORMAT = 1  # raise it whenever the same files would decode to other pixels
 BLOCK = 512  # images decoded between two writes: bounds the memory, and the wait after Ctrl-C
@@ -121,7 +121,7 @@ def decode_images(paths: Sequence[Path], image_size: int) -> tuple[Tensor, Tenso
         readable = set(kept.tolist())
         skipped = [str(path) for i, path in enumerate(paths) if i not in readable]
         more = ", …" if len(skipped) > 3 else ""
-        log.warning(f"skipped {len(skipped)} unreadable images: {', '.join(skipped[:3])}{more}")
+        log.warning(shown(f"skipped {len(skipped)} unreadable images: {', '.join(skipped[:3])}{more}"))
     return images, kept
 
 

@@ -7,6 +7,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from simclr_lib.errors import shown
+
 log = logging.getLogger(__name__)
 
 
@@ -50,8 +52,10 @@ class _Listing:
             paths.sort(key=str)
         if self.left_out:
             log.warning(
-                f"left out {len(self.left_out)} links, such as {self.left_out[0]}, that lead nowhere or to images "
-                "that are in the set already."
+                shown(
+                    f"left out {len(self.left_out)} links, such as {self.left_out[0]}, that lead nowhere or to images "
+                    "that are in the set already."
+                )
             )
 
     def _claim(self, real: str) -> None:
@@ -66,7 +70,7 @@ class _Listing:
             try:
                 entries = list(os.scandir(folder))
             except OSError as error:
-                log.warning(f"{folder} cannot be read ({error.strerror}): its images are left out.")
+                log.warning(shown(f"{folder} cannot be read ({error.strerror}): its images are left out."))
                 continue
             for entry in entries:
                 if entry.name.startswith("."):

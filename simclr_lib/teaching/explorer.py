@@ -23,7 +23,7 @@ from simclr_lib.choices import ProjectionMethod
 from simclr_lib.config import TrainConfig
 from simclr_lib.data import ImageDataset
 from simclr_lib.device import place
-from simclr_lib.errors import SimCLRError
+from simclr_lib.errors import SimCLRError, shown
 from simclr_lib.evaluation import (
     Film,
     extract_features,
@@ -34,7 +34,7 @@ from simclr_lib.evaluation import (
 from simclr_lib.files import write_atomically
 from simclr_lib.models import SimCLR
 from simclr_lib.seeding import initial_weights
-from simclr_lib.teaching.style import OKABE_ITO, shown
+from simclr_lib.teaching.style import OKABE_ITO
 
 HERE = Path(__file__).parent
 NEIGHBORS = 10

@@ -13,10 +13,9 @@ import ipywidgets as widgets
 from IPython.display import Image, display
 from matplotlib.figure import Figure
 
-from simclr_lib.errors import SimCLRError
+from simclr_lib.errors import SimCLRError, shown
 from simclr_lib.results import Result
 from simclr_lib.teaching.report import png_bytes
-from simclr_lib.teaching.style import shown
 
 WIDTH = 860  # largest width of a picture on the page, in pixels
 

@@ -10,8 +10,8 @@ from html import escape
 
 from matplotlib.figure import Figure
 
+from simclr_lib.errors import shown
 from simclr_lib.results import Table, in_words
-from simclr_lib.teaching.style import shown
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1d2430; --soft: #5a6472; --page: #f6f7f9; --card: #fff;

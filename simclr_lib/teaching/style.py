@@ -1,12 +1,13 @@
-"""Colours and markers that everyone can tell apart, and names that every page and every figure can show."""
+"""Colours and markers that everyone can tell apart, and names that every figure can show."""
 
 from __future__ import annotations
 
-import re
 from functools import cache
 
 from matplotlib import rcParams
 from matplotlib.font_manager import FontProperties, findfont, fontManager, get_font
+
+from simclr_lib.errors import shown
 
 # Okabe & Ito 2008: eight colours that stay distinct with every common colour vision.
 OKABE_ITO: dict[str, str] = {
@@ -46,14 +47,6 @@ FALLBACK_FONTS: list[str] = [
 # A font that is not installed must stay out of the list: matplotlib would complain at every text.
 _installed = {font.name for font in fontManager.ttflist}
 rcParams["font.family"] = [*rcParams["font.family"], *(font for font in FALLBACK_FONTS if font in _installed)]
-
-
-def shown(name: str) -> str:
-    """A name as valid text: bytes of a file name that could not be decoded become U+FFFD, the replacement character.
-
-    Python keeps such bytes as lone surrogates (PEP 383), which no page, file or font accepts.
-    """
-    return re.sub("[\ud800-\udfff]", "\ufffd", name)
 
 
 def drawn(name: str) -> str:
