@@ -1,4 +1,7 @@
-"""The names that settings choose from. No torch is needed to know them, so the command line can show them at once."""
+"""The names that settings choose from, and the largest numbers that they take.
+
+No torch is needed to know them, so the command line can show them at once.
+"""
 
 from __future__ import annotations
 
@@ -10,3 +13,6 @@ OptimizerName = Literal["adam", "sgd", "lars"]
 Precision = Literal["auto", "bf16", "fp32"]
 ProjectionMethod = Literal["umap", "pca", "tsne"]
 Stem = Literal["cifar", "fast", "imagenet"]
+
+MAX_COUNT = 2**31 - 1  # images, epochs and other counts: a larger number is a slip of the hand
+MAX_SEED = 2**32 - 1  # the largest seed that NumPy takes, and with it UMAP and scikit-learn

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from simclr_lib.choices import OptimizerName, Precision, Stem
-from simclr_lib.errors import SimCLRError, unknown_name
+from simclr_lib.choices import MAX_COUNT, MAX_SEED, OptimizerName, Precision, Stem
+from simclr_lib.errors import ABOVE_0, SimCLRError, require_range, unknown_name
 
 if TYPE_CHECKING:
     import torch
@@ -131,8 +131,7 @@ class Recipe:
         """Raise `SimCLRError` for a value that makes no sense. Training calls this first."""
         for name, (low, high) in _RANGES.items():
             for value in _numbers(getattr(self, name, None)):
-                if not low <= value <= high:
-                    raise SimCLRError(f"{name} must be {_in_words(low, high)}, not {value}.")
+                require_range(name, value, low, high)
         for name, hint in _types(type(self)).items():
             choices = [c for kind in _kinds(hint) if typing.get_origin(kind) is Literal for c in typing.get_args(kind)]
             value = getattr(self, name)
@@ -324,44 +323,35 @@ _LEFT_OPEN = (
     *("monitor_every", "precision"),
 )  # None or "auto" until they are resolved
 
-_TINY = 5e-324  # the smallest number above 0
-_MOST = 2**31 - 1
 _RANGES: dict[str, tuple[float, float]] = {  # setting → smallest and largest value
-    "limit": (1, _MOST),
+    "limit": (1, MAX_COUNT),
     "image_size": (1, 2**14),
     "width": (1, 2**14),
     "projection_hidden": (1, 2**20),
     "projection_dim": (1, 2**20),
     "projection_layers": (0, 100),
-    "temperature": (_TINY, math.inf),
+    "temperature": (ABOVE_0, math.inf),
     "view_size": (1, 2**14),
-    "crop_min": (_TINY, 1),
-    "crop_max": (_TINY, 1),
+    "crop_min": (ABOVE_0, 1),
+    "crop_max": (ABOVE_0, 1),
     "color_strength": (0, 1e3),
     "color_prob": (0, 1),
     "gray_prob": (0, 1),
     "blur_prob": (0, 1),
-    "blur_sigma": (_TINY, 1e4),
-    "epochs": (1, _MOST),
-    "batch_size": (1, _MOST),
-    "micro_batch": (1, _MOST),
-    "loss_chunk": (1, _MOST),
-    "lr": (_TINY, 1e9),
+    "blur_sigma": (ABOVE_0, 1e4),
+    "epochs": (1, MAX_COUNT),
+    "batch_size": (1, MAX_COUNT),
+    "micro_batch": (1, MAX_COUNT),
+    "loss_chunk": (1, MAX_COUNT),
+    "lr": (ABOVE_0, 1e9),
     "weight_decay": (0, 1e9),
-    "warmup_epochs": (0, _MOST),
-    "seed": (0, 2**63 - 1),
+    "warmup_epochs": (0, MAX_COUNT),
+    "seed": (0, MAX_SEED),
     "validation": (0, 0.5),
-    "monitor_every": (1, _MOST),
+    "monitor_every": (1, MAX_COUNT),
     "checkpoint_seconds": (0, math.inf),
-    "timeout": (_TINY, 1e9),
+    "timeout": (ABOVE_0, 1e9),
 }
-
-
-def _in_words(low: float, high: float) -> str:
-    """Return "at least 1", "above 0" or "between 0 and 0.5"."""
-    if high in (math.inf, _MOST):
-        return "above 0" if low == _TINY else f"at least {low:g}"
-    return f"above 0 and at most {high:,g}" if low == _TINY else f"between {low:,g} and {high:,}"
 
 
 def _numbers(value: object) -> tuple[float, ...]:

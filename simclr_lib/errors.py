@@ -7,6 +7,10 @@ import math
 import re
 from collections.abc import Iterable
 
+from simclr_lib.choices import MAX_COUNT
+
+ABOVE_0 = 5e-324  # the smallest number above 0
+
 
 class SimCLRError(ValueError):
     """Something that the user can mend: the message is one line that says what to do next.
@@ -39,14 +43,19 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> SimCLRError:
     return SimCLRError(f"unknown {kind} {name!r}: {hint}Choose one of {', '.join(known)}.")
 
 
-def require_range(name: str, value: float | None, low: float, high: float = math.inf) -> None:
-    """Raise `SimCLRError` unless ``value`` is a finite number with ``low`` ≤ ``value`` ≤ ``high``.
+def require_range(name: str, value: float | None, low: float, high: float) -> None:
+    """Raise `SimCLRError` unless ``low`` ≤ ``value`` ≤ ``high``.
 
-    None passes: it stands for a setting's default.
+    None passes, because it stands for a setting's default. `ABOVE_0` as ``low`` excludes 0.
     """
-    if value is None or (low <= value <= high and value < math.inf):
+    if value is None or low <= value <= high:
         return
-    bounds = f"at least {low:,.10g}" if high == math.inf else f"between {low:,.10g} and {high:,.10g}"
+    if high == math.inf or (high == MAX_COUNT and value < low):
+        bounds = "above 0" if low == ABOVE_0 else f"at least {low:g}"
+    elif low == ABOVE_0:
+        bounds = f"above 0 and at most {high:,.10g}"
+    else:
+        bounds = f"between {low:,.10g} and {high:,.10g}"
     raise SimCLRError(f"{name} must be {bounds}, not {value}.")
 
 

@@ -70,7 +70,7 @@ def _new_lock(parent: Path) -> tuple[int, Path]:
     while True:
         handle, name = tempfile.mkstemp(prefix=PREFIX, suffix=LOCK, dir=parent)
         try:
-            _lock(handle)
+            lock_file(handle)
             if os.path.exists(name):
                 return handle, Path(name)
         except (BlockingIOError, PermissionError):
@@ -80,8 +80,13 @@ def _new_lock(parent: Path) -> tuple[int, Path]:
         os.close(handle)  # another process took the file for abandoned before it was locked
 
 
-def _lock(handle: int) -> None:
-    """Lock an open file for this process. Raises OSError if another process holds the lock."""
+def lock_file(handle: int) -> None:
+    """Lock an open file for this process, until the file is closed or the process ends.
+
+    Raises:
+        BlockingIOError, PermissionError: another process holds the lock (the second one on Windows).
+        OSError: this disk knows no locks.
+    """
     if sys.platform == "win32":
         msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
     else:
@@ -93,6 +98,6 @@ def _remove_abandoned(parent: Path) -> None:
     for lock in parent.glob(f"{PREFIX}????????{LOCK}"):
         with contextlib.suppress(OSError):  # its process is alive, or another process removes the folder
             with open(lock, "rb+") as file:
-                _lock(file.fileno())
+                lock_file(file.fileno())
                 shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
             lock.unlink()

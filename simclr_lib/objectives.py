@@ -47,8 +47,7 @@ def contrastive_objective(
     check_temperature(temperature)
 
     def batch_loss(indices: Tensor, generator: torch.Generator) -> Tensor:
-        views = torch.cat([own_views(augment, images, indices, generator) for _ in range(2)])  # [2n, 3, S, S]
-        views = views.contiguous(memory_format=torch.channels_last)
+        views = two_views(augment, images, indices, generator)  # [2n, 3, S, S]
         if micro_batch is None:
             _, z = network(views)
         else:
@@ -57,6 +56,16 @@ def contrastive_objective(
         return nt_xent(z_a, z_b, temperature, loss_chunk, global_negatives)
 
     return batch_loss
+
+
+def two_views(augment: SimCLRAugment, images: Tensor, indices: Tensor, generator: torch.Generator) -> Tensor:
+    """Make two random views of each image that this process has of a batch, see `own_views`.
+
+    Returns:
+        float32 [2B / W, 3, S, S], in channels-last order: all first views, then all second views.
+    """
+    views = torch.cat([own_views(augment, images, indices, generator) for _ in range(2)])
+    return views.contiguous(memory_format=torch.channels_last)
 
 
 def own_views(augment: SimCLRAugment, images: Tensor, indices: Tensor, generator: torch.Generator) -> Tensor:

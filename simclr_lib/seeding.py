@@ -9,15 +9,8 @@ from contextlib import contextmanager
 
 import torch
 
-from simclr_lib.errors import SimCLRError
-
-MAX_SEED = 2**53 - 1  # the largest whole number that every reader of a JSON file keeps exactly
-
-
-def check_seed(seed: int) -> None:
-    """Raise `SimCLRError` unless the seed is between 0 and `MAX_SEED`."""
-    if not 0 <= seed <= MAX_SEED:
-        raise SimCLRError(f"seed must be a whole number between 0 and {MAX_SEED:,}, not {seed}.")
+from simclr_lib.choices import MAX_SEED
+from simclr_lib.errors import require_range
 
 
 def seeded(seed: int, *stream: int | str) -> torch.Generator:
@@ -37,7 +30,7 @@ def initial_weights(seed: int) -> Iterator[None]:
     Raises:
         SimCLRError: the seed is not between 0 and `MAX_SEED`.
     """
-    check_seed(seed)
+    require_range("seed", seed, 0, MAX_SEED)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         yield

@@ -22,9 +22,12 @@ CORES = os.cpu_count() or 1
 WORKERS = min(4, CORES)  # of `pytest -n auto`; each process holds PyTorch and, in turn, the kernel of a notebook
 workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 torch.set_num_threads(min(2, torch.get_num_threads(), max(1, CORES // workers)))  # more would only wait for each other
+# The processes that tests start, the workers among them, take these when they import PyTorch: threads that wait for
+# each other sleep, since spinning would slow down the processes beside them ten times.
+os.environ["OMP_WAIT_POLICY"] = "passive"
 if workers > 1:
-    os.environ["OMP_NUM_THREADS"] = str(torch.get_num_threads())  # for the processes that tests and notebooks start
-os.environ["CUDA_VISIBLE_DEVICES"] = ""  # for those processes, too
+    os.environ["OMP_NUM_THREADS"] = str(torch.get_num_threads())
+os.environ["CUDA_VISIBLE_DEVICES"] = ""  # no test takes the GPU
 os.environ["MPLBACKEND"] = "agg"
 
 

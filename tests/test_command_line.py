@@ -224,11 +224,11 @@ def test_a_plan_takes_presets_too(settings):
         ("evaluate a b", "unexpected word 'b': see simclr evaluate --help."),
         ("evaluate a --budgets", "--budgets needs numbers of labels"),
         ("evaluate a --budgets 10 x", "--budgets takes a whole number, not 'x'."),
-        ("evaluate a --budgets 0", "--budgets needs numbers of labels"),
+        ("evaluate a --budgets 0", "--budgets must be at least 1, not 0."),
         ("sweep", "simclr sweep needs NAME: "),
         ("plan --no-contrastive", "plan is for pretraining"),
-        ("plan --processes 0", "--processes needs numbers of at least 1"),
-        ("bench --batch-size 1", "--batch-size must be between 2 and 1,000,000,000, not 1."),
+        ("plan --processes 0", "--processes must be between 1 and 1,000,000, not 0."),
+        ("bench --batch-size 1", "--batch-size must be at least 2, not 1."),
         ("demo --seeds -1", "--seeds must be between 0 and 4,294,967,295, not -1."),
         ("--device cpu", "unknown command '--device'"),
     ],
@@ -259,7 +259,7 @@ def test_no_number_ends_in_a_traceback(capsys, settings, name, option, value):
 def test_settings_out_of_range_are_refused(field, value):
     command, name = field
     place = {option.name: Path("runs/a") for option in COMMANDS[command].options() if option.positional}
-    with pytest.raises(SimCLRError, match=f"{name} must be between 1 and"):
+    with pytest.raises(SimCLRError, match=f"{name} must be (at least 1|between 1 and 2,147,483,647), not {value}"):
         COMMANDS[command].settings(**place, **{name: value}).check()
 
 

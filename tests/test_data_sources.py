@@ -708,18 +708,18 @@ def test_an_unknown_split_names_the_known_ones(name: str) -> None:
 
 @pytest.mark.parametrize("option", ["limit", "image_size"])
 def test_counts_and_sizes_start_at_one(option: str) -> None:
-    with pytest.raises(SimCLRError, match=f"{option} must be at least 1, not 0"):
+    with pytest.raises(SimCLRError, match=f"{option} must be (at least 1|between 1 and 4,096), not 0"):
         load_dataset("emblems", **{option: 0})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("option", ["limit", "image_size"])
 @pytest.mark.parametrize(
     ("value", "message"),
-    [(2**32, "must be at most"), (2**70, "must be at most"), (-1, "at least 1"), (0.5, "whole"), ("8", "whole")],
+    [(2**32, "between"), (2**70, "between"), (-1, "at least|between"), (0.5, "whole"), ("8", "whole")],
 )
 @pytest.mark.parametrize("name", DATASETS)
 def test_counts_and_sizes_out_of_range_get_one_line(name: str, option: str, value: Any, message: str) -> None:
-    with pytest.raises(SimCLRError, match=f"{option} must be .*{message.removeprefix('must be ')}") as error:
+    with pytest.raises(SimCLRError, match=f"{option} must be .*({message}).*, not {value!r}") as error:
         load_dataset(name, **{option: value})
     assert "\n" not in str(error.value)
 

@@ -197,7 +197,7 @@ def test_the_plan_is_printed_and_measured_on_as_many_processes(tmp_path, capsys)
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--processes", "0"], "--processes needs numbers of at least 1"),
+        (["--processes", "0"], "--processes must be between 1 and 1,000,000, not 0"),
         (["--processes", "3"], "does not divide among 3 processes"),
         (["--no-contrastive"], "plan is for pretraining"),
         (["--micro-batch", "64", "--processes", "2"], "between 1 and 32, the number of images of a process"),

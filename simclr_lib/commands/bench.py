@@ -7,7 +7,6 @@ from dataclasses import replace
 from simclr_lib.commands.common import Stopwatch, check_writable
 from simclr_lib.commands.settings import BenchConfig
 from simclr_lib.device import pick_device
-from simclr_lib.errors import SimCLRError
 from simclr_lib.experiments.benchmarks import Workload, measured_sections
 from simclr_lib.experiments.throughput import OPTIONAL, Section, measure_peak, version
 from simclr_lib.results import Result
@@ -20,10 +19,7 @@ def bench(config: BenchConfig, load: Workload | None = None) -> None:
         config: settings of the command.
         load: how much is measured; repeats and batch size are the command's settings.
     """
-    if config.repeats < 1:
-        raise SimCLRError(f"--repeats must be at least 1, not {config.repeats}.")
-    if config.batch_size < 2:
-        raise SimCLRError(f"--batch-size must be at least 2, not {config.batch_size}.")
+    config.check()
     if config.out:
         check_writable(config.out.parent)
     device = pick_device(config.device)

@@ -13,7 +13,6 @@ from simclr_lib.commands.settings import CheckpointConfig, EmbedConfig, Evaluate
 from simclr_lib.config import TrainConfig
 from simclr_lib.data import ImageDataset, load_dataset
 from simclr_lib.device import pick_device
-from simclr_lib.errors import SimCLRError
 from simclr_lib.evaluation import extract_features, make_film, project, trustworthiness
 from simclr_lib.experiments.comparison import FILMED, compare_encoder, evenly, few_label_parts, fine_tuned_row
 from simclr_lib.files import write_atomically
@@ -46,6 +45,7 @@ class Loaded:
 
 
 def _load(config: CheckpointConfig) -> Loaded:
+    config.check()
     model, settings = load_run(config.checkpoint, pick_device(config.device))
     run_dir = config.checkpoint if config.checkpoint.is_dir() else config.checkpoint.parent
     out = config.out or run_dir
@@ -60,8 +60,6 @@ def _load(config: CheckpointConfig) -> Loaded:
 
 def evaluate(config: EvaluateConfig) -> None:
     """Run ``simclr evaluate``: writes evaluation.json and prints the table of kNN, linear probe and few labels."""
-    if min(config.budgets, default=0) < 1:
-        raise SimCLRError("--budgets needs numbers of labels of at least 1, such as --budgets 10 100.")
     run = _load(config)
     encoder, train, test = run.model.encoder, run.train, run.test
     table, *_ = compare_encoder(encoder, run.settings, train, test, budgets=config.budgets)

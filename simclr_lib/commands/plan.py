@@ -11,7 +11,6 @@ from simclr_lib.commands.settings import PlanConfig
 from simclr_lib.config import TrainConfig
 from simclr_lib.device import pick_device
 from simclr_lib.distributed import World
-from simclr_lib.errors import SimCLRError
 from simclr_lib.experiments.scaling import Estimate, Link, calibrate, estimate, measured_estimate, size_of
 from simclr_lib.objectives import check_micro_batch
 from simclr_lib.results import Result
@@ -50,12 +49,6 @@ def plan(config: PlanConfig) -> None:
 
 def _check(config: PlanConfig) -> None:
     config.check()
-    if not config.contrastive:
-        raise SimCLRError("plan is for pretraining: leave out --no-contrastive.")
-    if not config.processes or min(config.processes) < 1:
-        raise SimCLRError("--processes needs numbers of at least 1, such as --processes 1 2 4.")
-    if not config.bandwidth > 0 or not config.latency >= 0:
-        raise SimCLRError("--bandwidth must be above 0 GB/s and --latency at least 0 microseconds.")
     for processes in config.processes:
         check_micro_batch(config.micro_batch, World(0, processes).rows(config.batch_size))
     if config.out:

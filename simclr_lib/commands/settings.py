@@ -8,13 +8,10 @@ from typing import Annotated
 
 from tyro.conf import Positional
 
-from simclr_lib.choices import ProjectionMethod
+from simclr_lib.choices import MAX_COUNT, MAX_SEED, ProjectionMethod
 from simclr_lib.config import TrainConfig
 from simclr_lib.errors import SimCLRError, require_range
 from simclr_lib.recipes import BUDGETS, EMBLEMS, SHORT
-
-MOST = 1_000_000_000  # images, epochs and other counts: more are a slip of the hand
-LARGEST_SEED = 2**32 - 1  # of NumPy's generators
 
 
 @dataclass(frozen=True)
@@ -36,7 +33,7 @@ class CheckpointConfig:
 
     def check(self) -> None:
         """Raise `SimCLRError` for a setting that is out of range."""
-        require_range("limit", self.limit, 1, MOST)
+        require_range("limit", self.limit, 1, MAX_COUNT)
 
 
 @dataclass(frozen=True)
@@ -51,10 +48,10 @@ class EvaluateConfig(CheckpointConfig):
     def check(self) -> None:
         """Raise `SimCLRError` for a setting that is out of range."""
         super().check()
-        if min(self.budgets, default=0) < 1:
+        if not self.budgets:
             raise SimCLRError("--budgets needs numbers of labels of at least 1, such as --budgets 10 100.")
         for budget in self.budgets:
-            require_range("budgets", budget, 1, MOST)
+            require_range("budgets", budget, 1, MAX_COUNT)
 
 
 @dataclass(frozen=True)
@@ -69,7 +66,7 @@ class EmbedConfig(CheckpointConfig):
     def check(self) -> None:
         """Raise `SimCLRError` for a setting that is out of range."""
         super().check()
-        require_range("seed", self.seed, 0, LARGEST_SEED)
+        require_range("seed", self.seed, 0, MAX_SEED)
 
 
 @dataclass(frozen=True)
@@ -90,8 +87,8 @@ class DemoConfig:
     def check(self) -> None:
         """Raise `SimCLRError` for a setting that is out of range."""
         check_seeds(self.seeds)
-        require_range("epochs", self.epochs, 1, MOST)
-        require_range("images", self.images, 1, MOST)
+        require_range("epochs", self.epochs, 1, MAX_COUNT)
+        require_range("images", self.images, 1, MAX_COUNT)
 
 
 @dataclass(frozen=True)
@@ -118,8 +115,8 @@ class SweepConfig:
     def check(self) -> None:
         """Raise `SimCLRError` for a setting that is out of range."""
         check_seeds(self.seeds)
-        require_range("epochs", self.epochs, 1, MOST)
-        require_range("images", self.images, 1, MOST)
+        require_range("epochs", self.epochs, 1, MAX_COUNT)
+        require_range("images", self.images, 1, MAX_COUNT)
 
 
 @dataclass(frozen=True)
@@ -142,7 +139,7 @@ class PlanConfig(TrainConfig):
         super().check()
         if not self.contrastive:
             raise SimCLRError("plan is for pretraining: leave out --no-contrastive.")
-        if min(self.processes, default=0) < 1:
+        if not self.processes:
             raise SimCLRError("--processes needs numbers of at least 1, such as --processes 1 2 4.")
         for processes in self.processes:
             require_range("processes", processes, 1, 1_000_000)
@@ -169,8 +166,8 @@ class BenchConfig:
 
     def check(self) -> None:
         """Raise `SimCLRError` for a setting that is out of range."""
-        require_range("repeats", self.repeats, 1, MOST)
-        require_range("batch_size", self.batch_size, 2, MOST)
+        require_range("repeats", self.repeats, 1, MAX_COUNT)
+        require_range("batch_size", self.batch_size, 2, MAX_COUNT)
 
 
 def check_seeds(seeds: tuple[int, ...]) -> None:
@@ -178,4 +175,4 @@ def check_seeds(seeds: tuple[int, ...]) -> None:
     if not seeds:
         raise SimCLRError("--seeds needs at least one number.")
     for seed in seeds:
-        require_range("seeds", seed, 0, LARGEST_SEED)
+        require_range("seeds", seed, 0, MAX_SEED)

@@ -10,15 +10,14 @@ from typing import SupportsIndex
 
 from torchvision.transforms.v2.functional import resize
 
-from simclr_lib.choices import DATASETS
+from simclr_lib.choices import DATASETS, MAX_COUNT
 from simclr_lib.data.cifar import torchvision_images
 from simclr_lib.data.dataset import ImageDataset, empty_images
 from simclr_lib.data.emblems import draw_emblems
 from simclr_lib.data.folder import imagefolder
 from simclr_lib.data.tiny_imagenet import tinyimagenet
-from simclr_lib.errors import SimCLRError, unknown_name
+from simclr_lib.errors import SimCLRError, require_range, unknown_name
 
-MAX_LIMIT = 2**31 - 1
 MAX_IMAGE_SIZE = 4096  # pixels; no network here is trained on larger images
 
 
@@ -53,7 +52,7 @@ def load_dataset(
     splits = ("train", "test", "unlabeled") if name == "stl10" else ("train", "test")
     if split not in splits:
         raise unknown_name(f"{name} split", str(split), splits)
-    _check_count("limit", limit, MAX_LIMIT)
+    _check_count("limit", limit, MAX_COUNT)
     _check_count("image_size", image_size, MAX_IMAGE_SIZE)
     folder = Path(root or os.environ.get("SIMCLR_DATA") or "data").expanduser()
 
@@ -75,13 +74,9 @@ def _check_count(name: str, value: SupportsIndex | None, most: int) -> None:
     if value is None:
         return
     try:
-        count = operator.index(value)  # takes NumPy's whole numbers too
+        require_range(name, operator.index(value), 1, most)  # takes NumPy's whole numbers too
     except TypeError:
         raise SimCLRError(f"{name} must be a whole number, not {value!r}.") from None
-    if count < 1:
-        raise SimCLRError(f"{name} must be at least 1, not {count}.")
-    if count > most:
-        raise SimCLRError(f"{name} must be at most {most:,}, not {count}.")
 
 
 def _resized(dataset: ImageDataset, image_size: int) -> ImageDataset:

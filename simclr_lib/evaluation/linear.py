@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from simclr_lib.choices import MAX_SEED
 from simclr_lib.data import split_indices
-from simclr_lib.errors import SimCLRError, unknown_name
+from simclr_lib.errors import SimCLRError, require_range, unknown_name
 from simclr_lib.evaluation.checks import check_features, check_labels
 from simclr_lib.loop import LoopConfig, fit
 from simclr_lib.models import OutputHead
-from simclr_lib.seeding import check_seed
 
 L2_GRID = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)  # for standardised features, from strong to weak
 SMALL = 2_000  # with fewer labels than this, one validation split is too noisy: five are taken
@@ -70,7 +70,7 @@ def linear_probe(
             0 … C − 1, the method is unknown, or ``l2`` or ``seed`` is out of its range.
     """
     _check_parts(train_features, train_labels, test_features, test_labels, num_classes)
-    check_seed(seed)
+    require_range("seed", seed, 0, MAX_SEED)
     if l2 is not None and not 0 <= l2 < float("inf"):
         raise SimCLRError(f"l2 must be a number of at least 0, not {l2}.")
     device = train_features.device

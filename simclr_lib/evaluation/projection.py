@@ -11,10 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from simclr_lib.choices import ProjectionMethod
-from simclr_lib.errors import SimCLRError, unknown_name
+from simclr_lib.choices import MAX_SEED, ProjectionMethod
+from simclr_lib.errors import SimCLRError, require_range, unknown_name
 from simclr_lib.evaluation.checks import check_features
-from simclr_lib.seeding import check_seed
 
 MAX_COMPARED = 5_000  # the largest number of points of which all pairs are compared
 STEPS_FROM_START = 100  # epochs of UMAP from a given start; without one it takes 500 for few points
@@ -55,8 +54,7 @@ def project(
         check_picture(start, "start", len(features))
         if bool((start == start[0]).all()):
             raise SimCLRError("start must have some extent: all of its points are the same.")
-    check_seed(seed)
-    seed %= 2**32  # the range of NumPy's seeds
+    require_range("seed", seed, 0, MAX_SEED)
     points = F.normalize(features.float(), dim=1).cpu().numpy()
     neighbors = min(neighbors, len(points) - 1)
     if np.ptp(points, axis=0).max() < 1e-6:  # PCA divides by the extent, which is 0 if all features coincide

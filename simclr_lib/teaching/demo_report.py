@@ -26,7 +26,7 @@ from simclr_lib.teaching.plots import (
     plot_training,
     plot_views,
 )
-from simclr_lib.teaching.report import Picture, accuracy_table, html_report, png_bytes
+from simclr_lib.teaching.report import Picture, accuracy_table, html_report
 from simclr_lib.training import read_film, read_metrics
 
 PAPER = (
@@ -190,7 +190,7 @@ def write_report(out: Path, exhibit: Exhibit, drawn: Drawn, result: Result, devi
     """
     for number, picture in enumerate(drawn.pictures, 1):
         name = picture.title.lower().replace(" ", "-")
-        write_atomically(out / "figures" / f"{number}-{name}.png", png_bytes(picture.figure))
+        write_atomically(out / "figures" / f"{number}-{name}.png", picture.png)
     fewest = min(exhibit.budgets)
     ours, supervised = exhibit.table["SimCLR"], exhibit.table["supervised"]
     seeds = f", mean ± standard deviation over {len(result.seeds)} seeds" if len(result.seeds) > 1 else ""

@@ -6,6 +6,7 @@ import base64
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from html import escape
 
 from matplotlib.figure import Figure
@@ -59,6 +60,11 @@ class Picture:
     figure: Figure
     alt: str
 
+    @cached_property
+    def png(self) -> bytes:
+        """The content of a PNG file of the figure."""
+        return png_bytes(self.figure)
+
 
 def png_bytes(figure: Figure) -> bytes:
     """The content of a PNG file of the figure."""
@@ -92,7 +98,7 @@ def html_report(
     for heading, text, block in blocks:
         parts.append(f"<section><h2>{_html(heading)}</h2><p>{_html(text)}</p><div class=scroll>{block}</div></section>")
     for picture in pictures:
-        data = base64.b64encode(png_bytes(picture.figure)).decode()
+        data = base64.b64encode(picture.png).decode()
         parts.append(
             f"<section><h2>{_html(picture.title)}</h2><p>{_html(picture.text)}</p><figure>"
             f'<img alt="{_html(picture.alt)}" src="data:image/png;base64,{data}"></figure></section>'

@@ -16,12 +16,8 @@ from simclr_lib.config import TrainConfig
 from simclr_lib.data import ImageDataset
 from simclr_lib.distributed import world
 from simclr_lib.errors import SimCLRError
+from simclr_lib.files import lock_file
 from simclr_lib.training.checkpoint import load_checkpoint, save_checkpoint
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
 
 LOCK = ".lock"
 FILM = "film"  # folder of the filmed images' features, a file per moment
@@ -147,33 +143,22 @@ def _locked_file(path: Path) -> int:
         except OSError as error:
             raise _unwritable(path.parent, error) from error
         try:
-            _lock(file)
-        except OSError as error:
-            holder = os.read(file, 200).decode(errors="replace") if fcntl else ""
+            lock_file(file)
+        except (BlockingIOError, PermissionError) as error:
+            holder = b""
+            with contextlib.suppress(OSError):  # Windows does not let others read a locked file
+                holder = os.read(file, 200)
             os.close(file)
             raise SimCLRError(
-                f"{holder or 'another process'} writes to {path.parent}: wait until it has ended, "
-                "or choose another folder."
+                f"{holder.decode(errors='replace') or 'another process'} writes to {path.parent}: wait until it has "
+                "ended, or choose another folder."
             ) from error
+        except OSError:
+            pass  # some network disks know no locks
         with contextlib.suppress(OSError):
             if os.path.samestat(os.fstat(file), os.stat(path)):
                 return file
         os.close(file)  # its holder removed the file in between
-
-
-def _lock(file: int) -> None:
-    """Take the lock of an open file, or raise OSError where another process holds it."""
-    if fcntl is None:
-        import msvcrt
-
-        msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise
-    except OSError:
-        pass  # some network file systems know no locks
 
 
 def _check(path: Path, resume: bool) -> None:
