@@ -9,6 +9,7 @@ import contextlib
 import importlib
 import io
 import itertools
+import logging
 import os
 import re
 import sys
@@ -91,6 +92,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal's code page may lack τ or ±
+    logger = logging.getLogger("simclr_lib")
+    if not any(isinstance(handler, Notes) for handler in logger.handlers):
+        logger.addHandler(Notes())
+        logger.setLevel(logging.INFO)
     try:
         try:
             run(words)
@@ -170,7 +175,11 @@ def parse(name: str, words: Sequence[str]) -> Any:
     if command.presets:
         del values["preset"]
     settings: Any = command.settings(**values)
-    if isinstance(settings, TrainConfig) and settings.data_dir and not {"--dataset", "--preset"} & set(words):
+    if (
+        isinstance(settings, TrainConfig)
+        and settings.data_dir
+        and not {"--dataset", "--preset", "--images"} & set(words)
+    ):
         check_data_dir(settings.data_dir)
     return settings
 
@@ -182,8 +191,8 @@ def check_data_dir(folder: Path) -> None:
     names = itertools.islice(folder.rglob("*"), 2_000)  # enough to tell, and quick in any folder
     if sum(name.suffix.lower() in IMAGES for name in names) >= 10:
         raise SimCLRError(
-            f"{folder} holds images, but the data set is cifar10: add --dataset imagefolder to train on them, "
-            "or --dataset cifar10 to have CIFAR-10 in that folder."
+            f"{folder} holds images, but the data set is cifar10: write --images {folder} to train on them, "
+            "or add --dataset cifar10 to have CIFAR-10 in that folder."
         )
 
 
@@ -202,6 +211,14 @@ def with_flags(message: str, names: Iterable[str]) -> str:
     name = rf"(?:{compound or '(?!)'})(?![\w/\\-]|\.\w)|(?:{plain or '(?!)'})(?==| must be|`)"
     pattern = rf"""(?<![\w./\\-])(?P<name>{name})(?:=True\b|="(?P<value>[^"]*)")?"""
     return re.sub(pattern, lambda found: " ".join(filter(None, [flag(found["name"]), found["value"]])), message)
+
+
+class Notes(logging.Handler):
+    """Prints what the library reports, such as what it found in a folder of images."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one report, in the place where standard error is at this moment."""
+        print(f"simclr: {record.getMessage()}", file=sys.stderr)
 
 
 def complain(message: str) -> None:

@@ -253,6 +253,11 @@ class TrainConfig(Recipe):
 
     data_dir: Path | None = None
     """Folder that holds the data set, or to which it is downloaded; ./data by default."""
+    images: Path | None = None
+    """Folder of your own images. This is short for the data set imagefolder in this data_dir."""
+    labels: str | None = None
+    """Labels of your own images: folders, none, or a CSV file with lines "file,label". By default the folders are the
+    classes, unless there is only one or their names are dates."""
     download: bool = True
     """Download the data set if it is not there."""
     loss_chunk: int | None = None
@@ -273,6 +278,13 @@ class TrainConfig(Recipe):
     """Seconds to wait for the other processes (torchrun) before giving up."""
     tensorboard: bool = False
     """Also write TensorBoard event files to the run's folder. This needs the tensorboard package."""
+
+    def __post_init__(self) -> None:
+        """Make the values plain, and ``images`` a data set and its folder."""
+        super().__post_init__()
+        if self.images is not None:
+            for name, value in {"dataset": "imagefolder", "data_dir": self.images, "images": None}.items():
+                object.__setattr__(self, name, value)
 
     def objective(self, network: nn.Module, images: Tensor) -> BatchLoss:
         """Return the loss of a pretraining step on batches of these images, see `contrastive_objective`.

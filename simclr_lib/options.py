@@ -28,7 +28,10 @@ from simclr_lib.errors import SimCLRError, nearest, unknown_name
 
 # The named groups in which `simclr train --help` and `simclr plan --help` show the settings of training.
 GROUPS = {
-    "data": ("contrastive", "dataset", "data_dir", "download", "limit", "image_size", "validation"),
+    "data": (
+        *("contrastive", "images", "labels", "dataset", "data_dir"),
+        *("download", "limit", "image_size", "validation"),
+    ),
     "network": ("base_model", "width", "stem", "projection_hidden", "projection_dim", "projection_layers"),
     "views": (
         *("view_size", "crop_min", "crop_max", "color_strength", "color_prob"),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import json
 import re
 import urllib.error
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -104,6 +106,34 @@ def test_train_without_options_is_simclr_on_cifar10_with_resnet18():
     assert TrainConfig(contrastive=False).loop().optimizer == "sgd"
 
 
+def test_twelve_loose_photos_become_a_table_of_their_features(tmp_path, capsys):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for number, image in enumerate(load_dataset("emblems", limit=12).images):
+        size = (40 + number, 60)  # as photographs are: neither square nor of one size
+        Image.fromarray(image.permute(1, 2, 0).numpy()).resize(size).save(photos / f"IMG {number} é.jpg")
+    run, out = tmp_path / "run", tmp_path / "out"
+    options = [*TINY, "--batch-size", "4", "--limit", "None", "--run-dir", str(run)]
+    assert main(["train", "--images", str(photos), *options]) == 0
+    printed = capsys.readouterr()
+    assert "12 training images; no labels" in printed.err
+    assert "the images have no labels to test the features with" in printed.out
+    results = Result.read(run / "results.json")
+    assert (results.num_train, results.num_test, results.results) == (12, 0, {})
+    assert main(["embed", str(run), "--method", "pca", "--out", str(out)]) == 0
+    names = [f"IMG {number} é.jpg" for number in range(12)]
+    with open(out / "embeddings.csv", encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert sorted(row["file"] for row in rows) == sorted(names)
+    with np.load(out / "embeddings.npz") as saved:
+        assert saved["files"].tolist() == [row["file"] for row in rows]
+        assert np.allclose(saved["xy"], [(float(row["x"]), float(row["y"])) for row in rows], atol=1e-4)
+        assert saved["h"].shape == (12, 32)
+    page = (out / "explorer.html").read_text(encoding="utf-8")
+    assert all(name in page or name.encode("unicode_escape").decode() in page for name in names)
+    assert "no test part: no image has a label" in fails(capsys, "evaluate", str(run))
+
+
 @pytest.mark.slow
 def test_evaluate_and_embed_read_the_checkpoint(tmp_path, capsys):
     run = tmp_path / "run"
@@ -116,8 +146,14 @@ def test_evaluate_and_embed_read_the_checkpoint(tmp_path, capsys):
     assert "3 per class" in printed
     assert json.loads((run / "evaluation.json").read_text())["num_train"] == 120
     assert main(["embed", str(run), "--method", "pca", "--limit", "60", "--out", str(tmp_path / "e")]) == 0
-    saved = torch.load(tmp_path / "e" / "embedding.pt", weights_only=True)
-    assert saved["points"].shape == (60, 2)
+    with np.load(tmp_path / "e" / "embeddings.npz") as saved:
+        assert [saved[name].shape for name in ("files", "labels", "h", "z", "xy")] == [
+            (60,),
+            (60,),
+            (60, 32),
+            (60, 8),
+            (60, 2),
+        ]
     assert '"film": null' in (tmp_path / "e" / "explorer.html").read_text()  # it is of other images
     assert main(["embed", str(run), "--method", "pca", "--out", str(tmp_path / "e")]) == 0
     assert '"captions": ["epoch 0", "epoch 1"' in (tmp_path / "e" / "explorer.html").read_text()
@@ -325,7 +361,8 @@ def test_features_are_written_before_they_are_drawn(tmp_path, monkeypatch):
     monkeypatch.setattr("simclr_lib.teaching.plots.plot_embeddings", fail)
     with pytest.raises(Unprintable):
         main(["embed", str(run), "--method", "pca", "--limit", "40"])
-    assert torch.load(run / "embedding.pt", weights_only=True)["h"].shape == (40, 32)
+    with np.load(run / "embeddings.npz") as saved:
+        assert saved["h"].shape == (40, 32)
 
 
 @pytest.mark.parametrize(
@@ -425,7 +462,7 @@ def test_out_of_memory_gets_one_line(capsys, monkeypatch):
 def test_one_class_pretrains_but_has_nothing_to_classify(tmp_path, capsys, monkeypatch):
     emblems = load_dataset("emblems", limit=40)
     one = ImageDataset(emblems.images, torch.zeros(40, dtype=torch.int64), ["all"])
-    monkeypatch.setattr("simclr_lib.commands.train.load_dataset", lambda *a: one)
+    monkeypatch.setattr("simclr_lib.commands.train.load_parts", lambda *_, **__: {"train": one, "test": one})
     options = [*TINY, "--run-dir", str(tmp_path / "run")]
     assert "one class only" in fails(capsys, "train", "--dataset", "imagefolder", *options)
     assert (tmp_path / "run" / "checkpoint.pt").exists()

@@ -20,6 +20,11 @@ class CheckpointConfig:
 
     checkpoint: Annotated[Path, Positional]
     """The file checkpoint.pt of a run, or the run's folder."""
+    images: Path | None = None
+    """Folder of your own images. This is short for the data set imagefolder in this data_dir."""
+    labels: str | None = None
+    """Labels of your own images: folders, none, or a CSV file with lines "file,label". By default they are taken as
+    in training."""
     dataset: str | None = None
     """Name of the data set. By default it is the one that the encoder was trained on."""
     data_dir: Path | None = None

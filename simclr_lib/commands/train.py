@@ -11,7 +11,7 @@ import torch
 from simclr_lib.commands.common import Stopwatch, check_writable
 from simclr_lib.commands.describe import describe, format_minutes
 from simclr_lib.config import TrainConfig
-from simclr_lib.data import ImageDataset, load_dataset
+from simclr_lib.data import ImageDataset, load_parts
 from simclr_lib.device import autocast, pick_device
 from simclr_lib.distributed import World, first_on_each_machine, from_leader, joined, recall, remember
 from simclr_lib.errors import SimCLRError
@@ -56,7 +56,11 @@ def train(config: TrainConfig) -> None:
                 print(f"estimated time: {format_minutes(_estimated_seconds(config, data, device))}", flush=True)
         if config.contrastive:
             model: SimCLR | Classifier = pretrain(
-                _trained_on(data), config, config.run_dir, labelled=data["train"], filmed=evenly(data["test"], FILMED)
+                _trained_on(data),
+                config,
+                config.run_dir,
+                labelled=data["train"].labelled,
+                filmed=evenly(data.get("test", data["train"]), FILMED),
             )
             clock.lap("pretraining")
         else:
@@ -69,12 +73,18 @@ def train(config: TrainConfig) -> None:
 
 
 def _load(config: TrainConfig) -> Data:
-    def load(split: str, limit: int | None = None) -> ImageDataset:
-        return load_dataset(config.dataset, split, config.data_dir, config.download, limit, config.image_size)
-
-    data = {"train": load("train", config.limit), "test": load("test")}
-    if config.dataset == "stl10" and config.contrastive:  # it has a part without labels, made for this
-        data["unlabeled"] = load("unlabeled", config.limit)
+    data = load_parts(
+        config.dataset,
+        config.data_dir,
+        config.download,
+        limit=config.limit,
+        image_size=config.image_size,
+        labels=config.labels,
+    )
+    if not config.contrastive:
+        data = {part: images.labelled for part, images in data.items()}
+        if "test" not in data or not len(data["train"]):
+            raise SimCLRError(f"{data['train'].name} has too few labels to train with: leave out contrastive=False.")
     return data
 
 
@@ -124,11 +134,15 @@ def _evaluate(model: SimCLR | Classifier, config: TrainConfig, data: Data) -> Ta
     """The table of results. The output head that SGD trained on SimCLR's features is saved in the run's folder."""
     if isinstance(model, Classifier):
         return {"supervised": {"labels_all": summary([accuracy(model, data["test"], config.precision)])}}
-    table, head, _ = compare_encoder(model.encoder, config, data["train"], data["test"])
+    train, test = data["train"].labelled, data.get("test", data["train"]).labelled
+    if "test" not in data or not len(train) or not len(test):
+        print("the images have no labels to test the features with; look at them with simclr embed")
+        return {}
+    table, head, _ = compare_encoder(model.encoder, config, train, test)
     file = Path(config.run_dir or "") / "output_head.pt"
     if file.exists():
         print(f"{file} is written anew")
-    save_checkpoint(file, {"head": head.state_dict(), "classes": data["test"].classes})
+    save_checkpoint(file, {"head": head.state_dict(), "classes": test.classes})
     return table
 
 
@@ -141,11 +155,12 @@ def _report(table: Table, config: TrainConfig, data: Data, processes: World, clo
         table,
         config=config.to_dict(),
         num_train=len(data["train"]),
-        num_test=len(data["test"]),
+        num_test=len(data.get("test", ())),
         seconds=clock.laps(),
         extra=extra,
     )
     file = Path(config.run_dir or "") / "results.json"
     result.write(file, pick_device(config.device))
-    print(text_table(table))
+    if table:
+        print(text_table(table))
     print(f"results: {file}")

@@ -18,8 +18,9 @@ class ImageDataset:
     Attributes:
         images: uint8 [N, 3, H, W], RGB.
         labels: int64 [N], indices into ``classes``; -1 where an image has no label (STL-10's unlabelled part).
-        classes: class names.
+        classes: class names; none where no image has a label.
         name: the name of the set in reports.
+        files: the image's file, relative to the set's folder, where it was read from one.
 
     Raises:
         SimCLRError: images or labels are not such tensors.
@@ -29,6 +30,7 @@ class ImageDataset:
     labels: Tensor
     classes: list[str]
     name: str = "images"
+    files: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         for name, value in (("images", self.images), ("labels", self.labels)):
@@ -39,6 +41,8 @@ class ImageDataset:
             raise SimCLRError(f"images must be uint8 [N, 3, H, W], not {_kind(self.images)}.")
         if self.labels.dtype != torch.int64 or self.labels.shape != self.images.shape[:1]:
             raise SimCLRError(f"labels must be int64 [{len(self.images)}], not {_kind(self.labels)}.")
+        if self.files is not None and len(self.files) != len(self.images):
+            raise SimCLRError(f"files must name {len(self.images)} images, not {len(self.files)}.")
 
     def __len__(self) -> int:
         return len(self.images)
@@ -57,7 +61,13 @@ class ImageDataset:
 
     def subset(self, indices: Tensor) -> ImageDataset:
         """The images at ``indices`` (int64 [n]), in that order."""
-        return replace(self, images=self.images[indices], labels=self.labels[indices])
+        files = None if self.files is None else tuple(self.files[i] for i in torch.as_tensor(indices).tolist())
+        return replace(self, images=self.images[indices], labels=self.labels[indices], files=files)
+
+    @property
+    def labelled(self) -> ImageDataset:
+        """The images that have a label."""
+        return self if bool((self.labels >= 0).all()) else self.subset((self.labels >= 0).nonzero().flatten())
 
     def to(self, device: torch.device | str) -> ImageDataset:
         """Return this data set with its tensors on ``device``."""

@@ -67,6 +67,7 @@ def load_files(
     image_size: int,
     limit: int | None,
     name: str,
+    root: Path,
 ) -> ImageDataset:
     """Read labelled image files; only those that ``limit`` chooses are decoded.
 
@@ -77,6 +78,7 @@ def load_files(
         image_size: side of the square images, in pixels.
         limit: load a class-balanced random subset of this size; None loads all.
         name: the set's name.
+        root: the set's folder, to which the names of the files are relative.
 
     Raises:
         SimCLRError: more than a tenth of the files are unreadable, or the images fit nowhere.
@@ -85,7 +87,8 @@ def load_files(
         chosen = balanced_subset(labels, limit)
         paths, labels = [paths[i] for i in chosen.tolist()], labels[chosen]
     images, kept = decode_images(paths, image_size)
-    return ImageDataset(images, labels[kept], classes, name)
+    files = tuple(paths[i].relative_to(root).as_posix() for i in kept.tolist())
+    return ImageDataset(images, labels[kept], classes, name, files)
 
 
 def decode_images(paths: Sequence[Path], image_size: int) -> tuple[Tensor, Tensor]:

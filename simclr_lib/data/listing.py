@@ -9,7 +9,26 @@ from pathlib import Path
 
 from simclr_lib.errors import shown
 
+# Folders that systems make: of Synology and QNAP, Windows, macOS' archives, Linux.
+OF_SYSTEMS = {
+    "@eadir",
+    "@recycle",
+    "@__thumb",
+    "#recycle",
+    "#snapshot",
+    "$recycle.bin",
+    "system volume information",
+} | {
+    "__macosx",
+    "lost+found",
+}
+
 log = logging.getLogger(__name__)
+
+
+def is_set_aside(name: str) -> bool:
+    """Return whether a file or folder is hidden, or made by the system and not by its owner."""
+    return name.startswith(".") or name.casefold() in OF_SYSTEMS
 
 
 def files_below(folders: Sequence[Path]) -> list[list[Path]]:
@@ -73,7 +92,7 @@ class _Listing:
                 log.warning(shown(f"{folder} cannot be read ({error.strerror}): its images are left out."))
                 continue
             for entry in entries:
-                if entry.name.startswith("."):
+                if is_set_aside(entry.name):
                     continue
                 if entry.is_symlink():
                     self.links.append((position, folder / entry.name))

@@ -1,4 +1,4 @@
-"""The one function that loads a data set by its name."""
+"""Data sets by their names: one part, or all of them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from simclr_lib.choices import DATASETS, MAX_COUNT
 from simclr_lib.data.cifar import torchvision_images
 from simclr_lib.data.dataset import ImageDataset, empty_images
 from simclr_lib.data.emblems import draw_emblems
-from simclr_lib.data.folder import imagefolder
+from simclr_lib.data.folder import image_parts
+from simclr_lib.data.layout import Labels
 from simclr_lib.data.tiny_imagenet import tinyimagenet
 from simclr_lib.errors import SimCLRError, require_range, unknown_name
 
@@ -28,17 +29,19 @@ def load_dataset(
     download: bool = False,
     limit: int | None = None,
     image_size: int | None = None,
+    labels: str | os.PathLike[str] | None = None,
 ) -> ImageDataset:
     """Load one part of a data set.
 
     Args:
         name: one of ``DATASETS``. ``emblems`` is drawn by the package and needs no files.
-        split: ``train`` or ``test``; ``stl10`` has ``unlabeled`` too.
+        split: ``train`` or ``test``; ``stl10`` has ``unlabeled`` too, and ``imagefolder`` has ``all``.
         root: the data folder; None takes ``$SIMCLR_DATA``, or ``data`` in the current folder.
         download: fetch a missing set (cifar10, cifar100, stl10, tinyimagenet).
         limit: load this many images only, chosen at random but always the same, as many of each class as
             possible; of ``emblems``, any number can be drawn. None loads all.
         image_size: side of the images, in pixels, at most 4,096; None keeps the source's own.
+        labels: of ``imagefolder``: "folders", "none" or a CSV file, see `find_images`; None chooses by what is there.
 
     Returns:
         The images, uint8 [N, 3, H, W], with their labels.
@@ -47,17 +50,76 @@ def load_dataset(
         SimCLRError: a name, split, limit or size does not exist; or the set is missing, damaged, out of reach or
             larger than the memory.
     """
-    if name not in DATASETS:
-        raise unknown_name("data set", str(name), DATASETS)
-    splits = ("train", "test", "unlabeled") if name == "stl10" else ("train", "test")
+    splits = (*_parts(name), "all") if name == "imagefolder" else _parts(name)
     if split not in splits:
         raise unknown_name(f"{name} split", str(split), splits)
-    _check_count("limit", limit, MAX_COUNT)
+    return _load(name, root, download, {split: limit}, image_size, labels)[split]
+
+
+def load_parts(
+    name: str,
+    root: str | os.PathLike[str] | None = None,
+    download: bool = False,
+    limit: int | None = None,
+    test_limit: int | None = None,
+    image_size: int | None = None,
+    labels: str | os.PathLike[str] | None = None,
+) -> dict[str, ImageDataset]:
+    """Load all parts of a data set, see `load_dataset`.
+
+    Args:
+        name, root, download, image_size, labels: as in `load_dataset`.
+        limit: load this many training images only.
+        test_limit: load this many test images only.
+
+    Returns:
+        "train", "test" and, of ``stl10``, "unlabeled". A folder of images without labels may have no "test".
+
+    Raises:
+        SimCLRError: as in `load_dataset`.
+    """
+    limits = {part: test_limit if part == "test" else limit for part in _parts(name)}
+    return _load(name, root, download, limits, image_size, labels, all_must_be_there=False)
+
+
+def _parts(name: str) -> tuple[str, ...]:
+    if name not in DATASETS:
+        raise unknown_name("data set", str(name), DATASETS)
+    return ("train", "test", "unlabeled") if name == "stl10" else ("train", "test")
+
+
+def _load(
+    name: str,
+    root: str | os.PathLike[str] | None,
+    download: bool,
+    limits: dict[str, int | None],
+    image_size: int | None,
+    labels: str | os.PathLike[str] | None,
+    all_must_be_there: bool = True,
+) -> dict[str, ImageDataset]:
+    """Load the parts that ``limits`` names."""
+    for limit in limits.values():
+        _check_count("limit", limit, MAX_COUNT)
     _check_count("image_size", image_size, MAX_IMAGE_SIZE)
     folder = Path(root or os.environ.get("SIMCLR_DATA") or "data").expanduser()
+    if name != "imagefolder":
+        if labels is not None:
+            raise SimCLRError(f"labels are for a folder of your own images, not for {name}: leave them out.")
+        return {part: _load_known(name, part, folder, download, limit, image_size) for part, limit in limits.items()}
+    chosen: Labels | None = labels if labels in (None, "folders", "none") else Path(labels).expanduser()  # type: ignore[assignment]
+    parts = image_parts(folder, limits, image_size, chosen)
+    for part in limits:
+        if all_must_be_there and part not in parts:
+            raise SimCLRError(
+                f"{folder} has no {part} part: "
+                + (f"no image has a label. Add a folder called {part}, or labels." if part == "test" else "add images.")
+            )
+    return parts
 
-    if name == "imagefolder":
-        return imagefolder(folder, split, limit, image_size)
+
+def _load_known(
+    name: str, split: str, folder: Path, download: bool, limit: int | None, image_size: int | None
+) -> ImageDataset:
     if name == "tinyimagenet":
         return tinyimagenet(split, folder, download, limit, image_size)
     if name == "emblems":

@@ -71,7 +71,7 @@ def tinyimagenet(
     label_of = {wnid: label for label, wnid in enumerate(train)}
     labels = torch.tensor([label_of[wnid] for _, wnid in paths_and_wnids])
     paths = [path for path, _ in paths_and_wnids]
-    return load_files(paths, labels, classes, image_size or NATIVE_SIZE, limit, name="tinyimagenet")
+    return load_files(paths, labels, classes, image_size or NATIVE_SIZE, limit, name="tinyimagenet", root=folder)
 
 
 def _class_names(words: Path, wnids: list[str]) -> list[str]:

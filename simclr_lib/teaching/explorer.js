@@ -377,7 +377,7 @@ export function mount(root, encoded, onSelect = () => {}) {
     const label = data.labels[row], predicted = data.views[state.view].predicted[row];
     const verdict = label < 0 || predicted < 0 ? "" :
       predicted === label ? "; kNN says so too ✓" : `; kNN says ${nameOf(predicted)} ✗`;
-    return `image ${row}: ${nameOf(label)}${verdict}`;
+    return `${data.files ? data.files[row] : `image ${row}`}: ${nameOf(label)}${verdict}`;
   }
 
   function picture(target, row) {

@@ -115,6 +115,7 @@ def make_scene(
         "method": method,
         "classes": [shown(name) for name in dataset.classes],
         "colors": list(OKABE_ITO.values()),
+        "files": [shown(name) for name in dataset.files] if dataset.files else None,
         "labels": _bytes(labels, torch.int16),
         "side": side,
         "columns": columns,

@@ -1,0 +1,197 @@
+"""A folder of one's own images is understood as its owner means it, and nothing is left out without a word."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from simclr_lib.data import load_dataset, load_parts
+from simclr_lib.data.layout import find_images
+from simclr_lib.errors import SimCLRError
+
+
+def make(root: Path, *files: str) -> Path:
+    """Write these files below a folder: an image each, or something else where the name is not an image's."""
+    for number, name in enumerate(files):
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix in (".png", ".jpg"):
+            Image.new("RGB", (8, 8), (number % 256, 0, 0)).save(path)
+        else:
+            path.write_text("not an image")
+    return root
+
+
+def numbered(*folders: str, count: int = 3) -> list[str]:
+    """``count`` images in each folder."""
+    return [f"{folder}/{i}.png" if folder else f"{i}.png" for folder in folders for i in range(count)]
+
+
+def sizes(layout) -> dict[str, int]:
+    return {part: len(files) for part, files in layout.parts.items()}
+
+
+@pytest.mark.parametrize(
+    "folders",
+    [("",), ("album",), ("2019", "2020"), ("2024-05-17", "2024-05-18 Norway"), ("20240517/raw", "20240518/raw")],
+    ids=["loose", "one album", "years", "days", "nested days"],
+)
+def test_loose_photos_albums_and_days_have_no_labels_and_all_are_trained_on(tmp_path, folders):
+    layout = find_images(make(tmp_path, *numbered(*folders, count=6)))
+    assert layout.classes == []
+    assert sizes(layout) == {"train": 6 * len(folders)}
+    assert {label for _, label in layout.parts["train"]} == {-1}
+    assert str(layout).endswith("training images; no labels")
+
+
+@pytest.mark.parametrize(
+    ("training", "testing"),
+    [
+        ("train", "test"),
+        ("Train", "Test"),
+        ("training_set", "test_set"),
+        ("training", "testing"),
+        ("TRAIN", "Validation"),
+        ("train-images", "val"),
+        ("trainset", "testset"),
+    ],
+)
+def test_parts_are_known_by_their_usual_names(tmp_path, training, testing):
+    files = numbered(f"{training}/cat", f"{training}/dog", count=4) + numbered(f"{testing}/dog", count=2)
+    layout = find_images(make(tmp_path, *files))
+    assert layout.classes == ["cat", "dog"]
+    assert sizes(layout) == {"train": 8, "test": 2}
+    assert "8 training images and 2 test images; 2 classes" in str(layout)
+
+
+def test_the_part_with_labels_is_tested_on(tmp_path):
+    files = numbered("train/a", "train/b", "val/a", "val/b") + numbered("test", count=5)
+    layout = find_images(make(tmp_path, *files))
+    assert sizes(layout) == {"train": 6, "test": 6}
+    assert all(path.parts[-3] == "val" for path, _ in layout.parts["test"])
+
+
+@pytest.mark.parametrize("name", ["train", "test"])
+def test_a_class_may_have_the_name_of_a_part(tmp_path, name):
+    assert find_images(make(tmp_path, *numbered("bus", name))).classes == sorted(["bus", name])
+
+
+def test_two_training_parts_are_refused_by_name(tmp_path):
+    with pytest.raises(SimCLRError, match="train/ and training/: leave one"):
+        find_images(make(tmp_path, *numbered("train/a", "training/a")))
+
+
+def test_images_beside_the_class_folders_have_no_label_and_are_trained_on(tmp_path):
+    layout = find_images(make(tmp_path, *numbered("cat", "dog", count=20), *numbered("", count=5)))
+    without = [path for path, label in layout.parts["train"] if label < 0]
+    assert len(without) == 5
+    assert "(5 without a label)" in str(layout)
+    assert all(label >= 0 for _, label in layout.parts["test"])
+
+
+def test_an_image_keeps_its_part_whatever_is_added(tmp_path):
+    before = find_images(make(tmp_path, *numbered("cat", "dog", count=100))).parts
+    make(tmp_path, *(f"cat/new-{i}.png" for i in range(50)), *numbered("bird", count=50))
+    after = find_images(tmp_path).parts
+    for part, files in before.items():
+        assert {path for path, _ in files} <= {path for path, _ in after[part]}
+    assert 20 <= len(before["test"]) <= 60  # a fifth of 200, give or take what names decide
+
+
+def test_an_image_keeps_its_part_when_its_folder_moves(tmp_path):
+    names = {}
+    for place in ("here", "there/deeper"):
+        root = make(tmp_path / place, *numbered("cat", "dog", count=50))
+        names[place] = {path.relative_to(root) for path, _ in find_images(root).parts["test"]}
+    assert names["here"] == names["there/deeper"] != set()
+
+
+@pytest.mark.parametrize("folder", ["@eaDir", "$RECYCLE.BIN", "__MACOSX", ".thumbnails", "System Volume Information"])
+def test_folders_that_systems_make_are_no_classes(tmp_path, folder):
+    layout = find_images(make(tmp_path, *numbered("cat", "dog", folder, f"cat/{folder}", f"{folder}/deep")))
+    assert layout.classes == ["cat", "dog"]
+    assert sum(sizes(layout).values()) == 6
+
+
+def test_pictures_that_are_not_read_are_counted_by_extension(tmp_path):
+    files = [*numbered("cat", "dog"), "cat/a.heic", "cat/b.HEIC", "dog/c.avif", "dog/notes.txt"]
+    layout = find_images(make(tmp_path, *files))
+    assert layout.left_out == {".heic": 2, ".avif": 1}
+    assert "left out: 2 .heic, 1 .avif (images are read from .jpg" in str(layout)
+
+
+def test_folders_are_classes_or_not_as_their_owner_says(tmp_path):
+    root = make(tmp_path, *numbered("2019", "2020", count=5))
+    assert find_images(root, "folders").classes == ["2019", "2020"]
+    root = make(tmp_path / "set", *numbered("Rome", "Oslo", count=5))
+    assert find_images(root).classes == ["Oslo", "Rome"]
+    assert find_images(root, "none").classes == []
+
+
+TABLES = {
+    "plain": "0.png,cat\n1.png,dog\n",
+    "with names of columns": "File,Label\n0.png,cat\n1.png,dog\n",
+    "of a spreadsheet in Europe": "\ufefffile;label\n0.png;cat\n1.png;dog\n",
+    "with more columns and empty labels": "file,label,who\n0.png,cat,Ann\n1.png,dog,Bob\n2.png,,Ann\n",
+}
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_a_few_labels_come_from_a_csv_file(tmp_path, table):
+    root = make(tmp_path / "photos", *numbered("", count=10))
+    file = tmp_path / "labels.csv"
+    file.write_text(TABLES[table], encoding="utf-8")
+    layout = find_images(root, file)
+    assert layout.classes == ["cat", "dog"]
+    labels = {path.name: label for files in layout.parts.values() for path, label in files}
+    assert labels.pop("0.png") == 0
+    assert labels.pop("1.png") == 1
+    assert set(labels.values()) == {-1}
+    assert "2 classes, from labels.csv" in str(layout)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("0.png,cat\nnone.png,dog\n", "names 1 files that are not images in .*, such as none.png"),
+        ("0.png,cat\n0.png,dog\n", "gives 0.png two labels: cat and dog"),
+        ("0.png\n", r"no label \(0.png\): each line needs file,label"),
+    ],
+)
+def test_labels_that_do_not_fit_are_refused(tmp_path, content, message):
+    root = make(tmp_path / "photos", *numbered("", count=4))
+    file = tmp_path / "labels.csv"
+    file.write_text(content)
+    with pytest.raises(SimCLRError, match=message):
+        find_images(root, file)
+
+
+def test_images_know_their_files_also_in_a_subset(tmp_path):
+    root = make(tmp_path, *numbered("cat", "dog", count=20))
+    parts = load_parts("imagefolder", root)
+    assert sorted(parts["train"].files + parts["test"].files) == sorted(numbered("cat", "dog", count=20))
+    chosen = parts["train"].subset(torch.tensor([5, 2]))
+    assert chosen.files == (parts["train"].files[5], parts["train"].files[2])
+    for part in parts.values():
+        for file, image in zip(part.files, part.images, strict=True):
+            assert tuple(image[:, 0, 0].tolist()) == Image.open(root / file).getpixel((0, 0))
+
+
+def test_all_images_are_one_part_too(tmp_path):
+    root = make(tmp_path, *numbered("train/a", "train/b", "test/a"))
+    assert load_dataset("imagefolder", "all", root).files == tuple(sorted(numbered("test/a", "train/a", "train/b")))
+
+
+def test_a_test_part_that_is_not_there_is_named(tmp_path):
+    root = make(tmp_path, *numbered("", count=4))
+    assert set(load_parts("imagefolder", root)) == {"train"}
+    with pytest.raises(SimCLRError, match="no test part: no image has a label"):
+        load_dataset("imagefolder", "test", root)
+
+
+def test_labels_are_for_ones_own_images():
+    with pytest.raises(SimCLRError, match="not for emblems"):
+        load_dataset("emblems", labels="folders", limit=10)
