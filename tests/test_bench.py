@@ -176,7 +176,7 @@ def test_table_is_aligned():
 
 
 def test_repeats_below_one_are_refused():
-    with pytest.raises(SimCLRError, match="--repeats must be at least 1"):
+    with pytest.raises(SimCLRError, match="repeats must be at least 1, not 0"):
         bench(BenchConfig(repeats=0))
 
 

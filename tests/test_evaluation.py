@@ -617,8 +617,10 @@ def test_features_of_one_number_have_no_picture():
         project(torch.rand(12, 1))
 
 
-def test_a_seed_beyond_numpys_range_still_makes_a_picture():
-    assert project(clusters(12)[0], "pca", seed=2**40).shape == (12, 2)
+def test_the_largest_seed_makes_a_picture_and_larger_ones_are_refused():
+    assert project(clusters(12)[0], "tsne", seed=2**32 - 1).shape == (12, 2)
+    with pytest.raises(SimCLRError, match="seed must be between 0 and 4,294,967,295"):
+        project(clusters(12)[0], "tsne", seed=2**32)
 
 
 def test_a_film_needs_frames_of_the_same_images():

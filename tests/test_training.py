@@ -312,7 +312,7 @@ def test_a_batch_larger_than_the_data_set_is_refused(emblems):
         ({"precision": "fp8"}, "Choose one of auto, bf16, fp32"),
         ({"lr": -1.0}, "lr must be above 0"),
         ({"weight_decay": -1.0}, "weight_decay must be between 0 and"),
-        ({"warmup_epochs": float("nan")}, "warmup_epochs must be at least 0"),
+        ({"warmup_epochs": float("nan")}, "warmup_epochs must be between 0 and 2,147,483,647"),
         ({"view_size": 0}, "view_size must be between 1 and"),
         ({"monitor_every": 0}, "monitor_every must be at least 1"),
         ({"device": "mps"}, "unknown device"),
