@@ -71,7 +71,7 @@ def test_where_and_how_may_change_when_a_run_is_resumed(emblems, tmp_path):
 def test_a_recipe_holds_what_decides_the_result_and_nothing_else():
     where_and_how = {field.name for field in dataclasses.fields(TrainConfig)} - set(RECIPE)
     assert where_and_how == {
-        *("data_dir", "download", "loss_chunk", "compile", "device", "run_dir", "resume"),
+        *("data_dir", "images", "labels", "download", "loss_chunk", "compile", "device", "run_dir", "resume"),
         *("checkpoint_seconds", "timeout", "tensorboard"),
     }
     assert issubclass(TrainConfig, Recipe)
