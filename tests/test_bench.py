@@ -1,7 +1,9 @@
 """`simclr bench` measures, compares and says what is not installed."""
 
+import io
 import json
 import sys
+from contextlib import redirect_stdout
 from functools import partial
 
 import pytest
@@ -24,19 +26,21 @@ TINY = Workload(
 CPU = torch.device("cpu")
 
 
-@pytest.fixture
-def alone(monkeypatch):
-    """A machine without kornia and lightly."""
-    for name in ("kornia", "lightly"):
-        monkeypatch.setitem(sys.modules, name, None)
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory):
+    """The results file and the output of a quick run on a machine without kornia and lightly."""
+    out = tmp_path_factory.mktemp("bench") / "bench.json"
+    printed = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(printed):
+        for name in ("kornia", "lightly"):
+            patch.setitem(sys.modules, name, None)
+        bench(BenchConfig(out=out, repeats=1, quick=True, batch_size=8, device="cpu"), TINY)
+    return json.loads(out.read_text()), printed.getvalue()
 
 
 @pytest.mark.slow
-def test_quick_run_writes_ratios_that_agree_with_its_rows(tmp_path, capsys):
-    out = tmp_path / "bench.json"
-    bench(BenchConfig(out=out, repeats=1, quick=True, batch_size=8, device="cpu"), TINY)
-    results = json.loads(out.read_text())
-    printed = capsys.readouterr().out
+def test_quick_run_writes_ratios_that_agree_with_its_rows(quick):
+    results, printed = quick
     assert results["n"] == 1
     assert set(results["versions"]) == {"kornia", "lightly", "torchvision"}
     for section in results["sections"]:
@@ -52,15 +56,13 @@ def test_quick_run_writes_ratios_that_agree_with_its_rows(tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_libraries_that_are_not_installed_are_named_with_a_remedy(alone, tmp_path, capsys):
-    out = tmp_path / "bench.json"
-    bench(BenchConfig(out=out, repeats=1, quick=True, batch_size=8, device="cpu"), TINY)
-    results = json.loads(out.read_text())
+def test_libraries_that_are_not_installed_are_named_with_a_remedy(quick):
+    results, printed = quick
     augmentation = results["sections"][0]
     assert augmentation["missing"] == ["kornia", "lightly"]
     assert [row["name"] for row in augmentation["rows"]] == ["simclr_lib", "torchvision v2"]
     assert results["versions"]["lightly"] is None
-    assert "not installed: pip install 'simclr-lib[bench]'" in capsys.readouterr().out
+    assert "not installed: pip install 'simclr-lib[bench]'" in printed
 
 
 @pytest.mark.parametrize("rival", ["compiled", "kornia"])
@@ -79,7 +81,8 @@ def test_what_is_measured_on_a_gpu_only_trains_on_a_cpu_too(monkeypatch, rival):
     assert len(compiled) == (rival == "compiled")
 
 
-def test_version_of_a_missing_library_is_none(alone):
+def test_version_of_a_missing_library_is_none(monkeypatch):
+    monkeypatch.setitem(sys.modules, "lightly", None)
     assert version("lightly") is None
     assert version("torchvision")
 

@@ -426,7 +426,9 @@ def test_mistakes_get_one_line(tmp_path, capsys):
     assert "no checkpoint at" in fails(capsys, "evaluate", str(tmp_path / "nothing.pt"))
     save_checkpoint(tmp_path / "output_head.pt", {"head": {}})
     assert "is not the checkpoint of a run" in fails(capsys, "evaluate", str(tmp_path / "output_head.pt"))
-    assert "--budgets must be at least 1, not 0" in fails(capsys, "evaluate", str(tmp_path / "nothing.pt"), "--budgets", "0")
+    assert "--budgets must be at least 1, not 0" in fails(
+        capsys, "evaluate", str(tmp_path / "nothing.pt"), "--budgets", "0"
+    )
     assert "--resume needs --run-dir" in fails(capsys, "train", "--resume")
     big = ["--dataset", "emblems", "--limit", "100", "--batch-size", "512", "--run-dir", str(tmp_path / "r")]
     assert "larger than the" in fails(capsys, "train", *big)

@@ -11,7 +11,7 @@ import torch
 from simclr_lib.commands.common import Stopwatch, check_writable
 from simclr_lib.commands.describe import describe, format_minutes
 from simclr_lib.config import TrainConfig
-from simclr_lib.data import ImageDataset, load_parts
+from simclr_lib.data import ImageDataset, load_dataset, load_parts
 from simclr_lib.device import autocast, pick_device
 from simclr_lib.distributed import World, first_on_each_machine, from_leader, joined, recall, remember
 from simclr_lib.errors import SimCLRError
@@ -73,19 +73,24 @@ def train(config: TrainConfig) -> None:
 
 
 def _load(config: TrainConfig) -> Data:
-    data = load_parts(
-        config.dataset,
-        config.data_dir,
-        config.download,
-        limit=config.limit,
-        image_size=config.image_size,
-        labels=config.labels,
-    )
-    if not config.contrastive:
-        data = {part: images.labelled for part, images in data.items()}
-        if "test" not in data or not len(data["train"]):
-            raise SimCLRError(f"{data['train'].name} has too few labels to train with: leave out contrastive=False.")
-    return data
+    """All parts of the data set; to train with labels, the labelled images of "train" and "test"."""
+    if config.contrastive:
+        return load_parts(
+            config.dataset,
+            config.data_dir,
+            config.download,
+            limit=config.limit,
+            image_size=config.image_size,
+            labels=config.labels,
+        )
+
+    def labelled(part: str, limit: int | None) -> ImageDataset:
+        return load_dataset(
+            config.dataset, part, config.data_dir, config.download, limit, config.image_size, config.labels
+        ).labelled
+
+    test = labelled("test", None)  # first: it is the part that is missing where there are no labels
+    return {"train": labelled("train", config.limit), "test": test}
 
 
 def _trained_on(data: Data) -> ImageDataset:
