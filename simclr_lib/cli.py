@@ -214,11 +214,11 @@ def with_flags(message: str, names: Iterable[str]) -> str:
 
 
 class Notes(logging.Handler):
-    """Prints what the library reports, such as what it found in a folder of images."""
+    """Prints what the library reports, such as what it found in a folder of images; warnings go to standard error."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Print one report, in the place where standard error is at this moment."""
-        print(f"simclr: {record.getMessage()}", file=sys.stderr)
+        """Print one report, to where the outputs lead at this moment."""
+        print(record.getMessage(), file=sys.stderr if record.levelno >= logging.WARNING else sys.stdout)
 
 
 def complain(message: str) -> None:

@@ -269,7 +269,7 @@ def test_a_folder_of_photographs_is_not_taken_for_cifar10(capsys, settings, tmp_
         folder.mkdir(exist_ok=True)
         (folder / f"{number}.JPG").touch()
     words = ["train", "--data-dir", str(tmp_path)]
-    assert "add --dataset imagefolder" in fails(capsys, *words)
+    assert f"write --images {tmp_path} to train on them" in fails(capsys, *words)
     assert main([*words, "--dataset", "cifar10"]) == 0
     assert main([*words, "--preset", "photos"]) == 0
     (tmp_path / "cifar-10-batches-py").mkdir()
