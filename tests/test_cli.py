@@ -334,6 +334,7 @@ def unprintable(monkeypatch):
     monkeypatch.setattr("simclr_lib.commands.plan.text_plan", fail)
 
 
+@pytest.mark.slow
 def test_results_are_written_before_they_are_shown(tmp_path, unprintable):
     run = tmp_path / "run"
     tiny_plan = ["--dataset", "emblems", *TINY, "--processes", "1", "--out", str(tmp_path / "plan.json")]

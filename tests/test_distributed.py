@@ -190,7 +190,7 @@ def alone(tmp_path_factory):
     return measure(), folder
 
 
-@pytest.fixture(scope="module", params=[2, pytest.param(4, marks=pytest.mark.slow)])
+@pytest.fixture(scope="module", params=[pytest.param(size, marks=pytest.mark.slow) for size in (2, 4)])
 def together(request, tmp_path_factory):
     """The results of several processes (a list with one entry for each) and their common folder."""
     folder = tmp_path_factory.mktemp("together")
@@ -324,7 +324,7 @@ def lose_one(folder: Path, timeout: float, seconds_to_notice: float) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("processes", "seconds_to_notice"),
-    [(2, 0.5), pytest.param(3, distributed.SECONDS_TO_NOTICE, marks=pytest.mark.slow)],
+    [(2, 0.5), (3, distributed.SECONDS_TO_NOTICE)],
 )
 def test_a_process_that_does_not_answer_is_named(processes, seconds_to_notice, tmp_path):
     on_this_machine(lose_one, processes, tmp_path, 3.0, seconds_to_notice)
