@@ -44,7 +44,8 @@ def test_loose_photos_albums_and_days_have_no_labels_and_all_are_trained_on(tmp_
     assert layout.classes == []
     assert sizes(layout) == {"train": 6 * len(folders)}
     assert {label for _, label in layout.parts["train"]} == {-1}
-    assert str(layout).endswith("training images; no labels")
+    dates = ", as the folders have dates for names" if len(folders) > 1 else ""
+    assert str(layout).endswith(f"training images; no labels{dates}")
 
 
 @pytest.mark.parametrize(
@@ -72,6 +73,7 @@ def test_the_part_with_labels_is_tested_on(tmp_path):
     layout = find_images(make(tmp_path, *files))
     assert sizes(layout) == {"train": 6, "test": 6}
     assert all(path.parts[-3] == "val" for path, _ in layout.parts["test"])
+    assert "not used, beside the parts: test/" in str(layout)
 
 
 @pytest.mark.parametrize("name", ["train", "test"])

@@ -36,7 +36,8 @@ class Layout:
         classes: class names, sorted; none where no image has a label.
         parts: "train" and, perhaps, "test" → (file, index of its class or -1) for each image.
         left_out: extension → number of pictures in a format that is not read.
-        found: what the parts and classes were taken from, in words.
+        found: what the classes were taken from, in words.
+        beside: names of what lies beside the folders of the parts, and is not used.
     """
 
     root: Path
@@ -44,6 +45,7 @@ class Layout:
     parts: dict[str, list[tuple[Path, int]]]
     left_out: Counter[str]
     found: str
+    beside: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         """One line: the parts, the classes, and what was left out."""
@@ -55,6 +57,9 @@ class Layout:
         classes = "one class" if len(self.classes) == 1 else f"{len(self.classes):,} classes"
         found = f"{classes}, {self.found}" if self.classes else self.found
         text = f"{self.root}: {' and '.join(counts)}; {found}"
+        if self.beside:
+            more = ", …" if len(self.beside) > 3 else ""
+            text += f"; not used, beside the parts: {', '.join(self.beside[:3])}{more}"
         if self.left_out:
             formats = ", ".join(f"{count:,} {extension}" for extension, count in self.left_out.most_common(5))
             text += f"; left out: {formats} ({READABLE})"
@@ -82,6 +87,7 @@ def find_images(root: Path, labels: Labels | None = None) -> Layout:
     if not root.is_dir():
         raise SimCLRError(f"there is no folder {root}: point data_dir to a folder of images.")
     roots = _part_folders(root)
+    beside = _beside(root, roots)
     blocks = [(name, folder, child) for name, folder in roots.items() for child in [*_folders(folder), folder]]
     # All in one list, so that a link from one part to the other does not bring test images into training. A part's
     # own folder comes last: the folders in it have taken their files by then.
@@ -95,16 +101,19 @@ def find_images(root: Path, labels: Labels | None = None) -> Layout:
         for (part, *_), paths in zip(blocks, images, strict=True):
             files[part] += paths
         classes, parts = _labels_of_csv(labels, root, files)
-        return _with_test_part(Layout(root, classes, parts, left_out, f"from {labels.name}"))
-    folders = [child for (_, folder, child), paths in zip(blocks, images, strict=True) if paths and child != folder]
-    if not _are_classes(folders, "test" in roots, labels):
-        folders = []
+        return _with_test_part(Layout(root, classes, parts, left_out, f"from {labels.name}", beside))
+    holding = [child for (_, folder, child), paths in zip(blocks, images, strict=True) if paths and child != folder]
+    folders = holding if _are_classes(holding, "test" in roots, labels) else []
     classes = sorted({folder.name for folder in folders})
+    number, is_class = {name: i for i, name in enumerate(classes)}, set(folders)
     parts = {name: [] for name in roots}
     for (part, _, child), paths in zip(blocks, images, strict=True):
-        parts[part] += [(path, classes.index(child.name) if child in folders else -1) for path in paths]
-    found = "named by their folders" if classes else "no labels"
-    return _with_test_part(Layout(root, classes, parts, left_out, found))
+        label = number[child.name] if child in is_class else -1
+        parts[part] += [(path, label) for path in paths]
+    dated = labels is None and not classes and len(holding) > 1
+    found = "no labels, as the folders have dates for names" if dated else "no labels"
+    found = "named by their folders" if classes else found
+    return _with_test_part(Layout(root, classes, parts, left_out, found, beside))
 
 
 def _part_folders(root: Path) -> dict[str, Path]:
@@ -128,6 +137,17 @@ def _part_folders(root: Path) -> dict[str, Path]:
     # The part with labels, and test/ rather than val/.
     testing.sort(key=lambda folder: (bool(_folders(folder)) != has_classes, "test" not in folder.name.casefold()))
     return {"train": training[0], "test": testing[0]} if testing else {"train": training[0]}
+
+
+def _beside(root: Path, parts: dict[str, Path]) -> tuple[str, ...]:
+    """Return the names of the folders and images that lie in the root beside the folders of the parts."""
+    if root in parts.values():
+        return ()
+    folders = [f"{folder.name}/" for folder in _folders(root) if folder not in parts.values()]
+    return (
+        *folders,
+        *sorted(path.name for path in root.iterdir() if path.suffix.lower() in EXTENSIONS and path.is_file()),
+    )
 
 
 def _role(name: str) -> str | None:
