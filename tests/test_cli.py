@@ -114,7 +114,7 @@ def test_twelve_loose_photos_become_a_table_of_their_features(tmp_path, capsys):
         Image.fromarray(image.permute(1, 2, 0).numpy()).resize(size).save(photos / f"IMG {number} é.jpg")
     run, out = tmp_path / "run", tmp_path / "out"
     options = [*TINY, "--batch-size", "4", "--limit", "None", "--run-dir", str(run)]
-    assert main(["train", "--images", str(photos), *options]) == 0
+    assert main(["train", "--images", str(photos), "--labels", "none", *options]) == 0
     printed = capsys.readouterr()
     assert "12 training images; no labels" in printed.out
     assert "the images have no labels to test the features with" in printed.out
@@ -131,7 +131,10 @@ def test_twelve_loose_photos_become_a_table_of_their_features(tmp_path, capsys):
         assert saved["h"].shape == (12, 32)
     page = (out / "explorer.html").read_text(encoding="utf-8")
     assert all(name in page or name.encode("unicode_escape").decode() in page for name in names)
+    capsys.readouterr()
     assert "no test part: no image has a label" in fails(capsys, "evaluate", str(run))
+    # The labels were a choice about the photos, and other images have their own.
+    assert main(["evaluate", str(run), "--dataset", "emblems", "--limit", "40"]) == 0
 
 
 @pytest.mark.slow

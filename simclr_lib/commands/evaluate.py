@@ -63,7 +63,7 @@ def _load(config: CheckpointConfig) -> Loaded:
         dataset=config.dataset or settings.dataset,
         data_dir=config.data_dir or settings.data_dir,
         images=config.images,
-        labels=config.labels or (None if config.images else settings.labels),
+        labels=config.labels or (None if config.images or config.dataset else settings.labels),  # of those images
         device=config.device,
         precision="auto",
     )
@@ -87,7 +87,7 @@ def evaluate(config: EvaluateConfig) -> None:
 
 
 def embed(config: EmbedConfig) -> None:
-    """Run ``simclr embed``: writes the test images' features, a picture of them, and an explorer."""
+    """Run ``simclr embed``: writes the features of the test images, or of all in a folder, and draws them."""
     # Imported here, so that the other commands do not wait for matplotlib.
     from simclr_lib.teaching.explorer import html_page, kinds_of_features, make_scene
     from simclr_lib.teaching.plots import plot_embeddings

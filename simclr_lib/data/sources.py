@@ -53,7 +53,12 @@ def load_dataset(
     splits = (*_parts(name), "all") if name == "imagefolder" else _parts(name)
     if split not in splits:
         raise unknown_name(f"{name} split", str(split), splits)
-    return _load(name, root, download, {split: limit}, image_size, labels)[split]
+    loaded = _load(name, root, download, {split: limit}, image_size, labels)
+    if split not in loaded:  # only the test part of one's own images may be missing
+        raise SimCLRError(
+            f"{_folder(root)} has no test part: no image has a label. Add a folder called test, or labels."
+        )
+    return loaded[split]
 
 
 def load_parts(
@@ -61,7 +66,6 @@ def load_parts(
     root: str | os.PathLike[str] | None = None,
     download: bool = False,
     limit: int | None = None,
-    test_limit: int | None = None,
     image_size: int | None = None,
     labels: str | os.PathLike[str] | None = None,
 ) -> dict[str, ImageDataset]:
@@ -69,8 +73,7 @@ def load_parts(
 
     Args:
         name, root, download, image_size, labels: as in `load_dataset`.
-        limit: load this many training images only.
-        test_limit: load this many test images only.
+        limit: load this many training images only; the test images are all loaded.
 
     Returns:
         "train", "test" and, of ``stl10``, "unlabeled". A folder of images without labels may have no "test".
@@ -78,8 +81,8 @@ def load_parts(
     Raises:
         SimCLRError: as in `load_dataset`.
     """
-    limits = {part: test_limit if part == "test" else limit for part in _parts(name)}
-    return _load(name, root, download, limits, image_size, labels, all_must_be_there=False)
+    limits = {part: None if part == "test" else limit for part in _parts(name)}
+    return _load(name, root, download, limits, image_size, labels)
 
 
 def _parts(name: str) -> tuple[str, ...]:
@@ -95,26 +98,23 @@ def _load(
     limits: dict[str, int | None],
     image_size: int | None,
     labels: str | os.PathLike[str] | None,
-    all_must_be_there: bool = True,
 ) -> dict[str, ImageDataset]:
-    """Load the parts that ``limits`` names."""
+    """Load the parts that ``limits`` names, as far as they are there."""
     for limit in limits.values():
         _check_count("limit", limit, MAX_COUNT)
     _check_count("image_size", image_size, MAX_IMAGE_SIZE)
-    folder = Path(root or os.environ.get("SIMCLR_DATA") or "data").expanduser()
+    folder = _folder(root)
     if name != "imagefolder":
         if labels is not None:
             raise SimCLRError(f"labels are for a folder of your own images, not for {name}: leave them out.")
         return {part: _load_known(name, part, folder, download, limit, image_size) for part, limit in limits.items()}
     chosen: Labels | None = labels if labels in (None, "folders", "none") else Path(labels).expanduser()  # type: ignore[assignment]
-    parts = image_parts(folder, limits, image_size, chosen)
-    for part in limits:
-        if all_must_be_there and part not in parts:
-            raise SimCLRError(
-                f"{folder} has no {part} part: "
-                + (f"no image has a label. Add a folder called {part}, or labels." if part == "test" else "add images.")
-            )
-    return parts
+    return image_parts(folder, limits, image_size, chosen)
+
+
+def _folder(root: str | os.PathLike[str] | None) -> Path:
+    """Return the data folder."""
+    return Path(root or os.environ.get("SIMCLR_DATA") or "data").expanduser()
 
 
 def _load_known(
