@@ -63,7 +63,7 @@ COMMANDS = {
     "evaluate": Command(
         EvaluateConfig, "evaluate:evaluate", "Compare a checkpoint's features: kNN, linear probe, few labels."
     ),
-    "embed": Command(EmbedConfig, "evaluate:embed", "Draw a checkpoint's features in two dimensions."),
+    "embed": Command(EmbedConfig, "embed:embed", "Draw a checkpoint's features in two dimensions."),
     "sweep": Command(SweepConfig, "sweep:sweep", "Repeat a measured comparison, such as crop × colour."),
     "plan": Command(
         PlanConfig, "plan:plan", "Estimate the time and memory of pretraining, here or on several processes.", PRESETS

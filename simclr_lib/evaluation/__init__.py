@@ -3,8 +3,9 @@
 from simclr_lib.evaluation.classifier import accuracy
 from simclr_lib.evaluation.features import evaluating, extract_features, feature_dim, pixel_features
 from simclr_lib.evaluation.geometry import alignment, effective_rank, principal_variances, uniformity
-from simclr_lib.evaluation.knn import knn_accuracy, knn_predict
+from simclr_lib.evaluation.knn import knn_accuracy, knn_predict, knn_votes
 from simclr_lib.evaluation.linear import ProbeResult, linear_probe
+from simclr_lib.evaluation.neighbors import near_duplicates, nearest_neighbors
 from simclr_lib.evaluation.projection import Film, make_film, project, trustworthiness
 from simclr_lib.evaluation.protocol import evaluate_features, labels_needed
 from simclr_lib.evaluation.shifts import SHIFTS, shifted
@@ -23,9 +24,12 @@ __all__ = [
     "feature_dim",
     "knn_accuracy",
     "knn_predict",
+    "knn_votes",
     "labels_needed",
     "linear_probe",
     "make_film",
+    "near_duplicates",
+    "nearest_neighbors",
     "pixel_features",
     "principal_variances",
     "project",

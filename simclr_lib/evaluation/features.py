@@ -90,14 +90,15 @@ def feature_dim(encoder: nn.Module, image_size: int) -> int:
     return extract_features(encoder, black, precision="fp32", progress=False).shape[1]
 
 
-def pixel_features(dataset: ImageDataset | Tensor) -> Tensor:
+def pixel_features(dataset: ImageDataset | Tensor, side: int = PIXEL_SIDE) -> Tensor:
     """Take the images themselves as features: the accuracy that needs no learning.
 
-    Images with a side above 32 pixels are first averaged down to 32×32: a linear probe on more numbers than that
+    Larger images are first averaged down to ``side`` × ``side`` pixels: a linear probe on more than 3·32·32 numbers
     takes hours and gigabytes.
 
     Args:
         dataset: as in `extract_features`.
+        side: largest height and width that is kept, in pixels.
 
     Returns:
         float32 [N, 3·H·W] in [0, 1], on the CPU.
@@ -106,9 +107,9 @@ def pixel_features(dataset: ImageDataset | Tensor) -> Tensor:
         SimCLRError: the images have another shape, type or range.
     """
     images = _images(dataset)
-    if max(images.shape[-2:]) <= PIXEL_SIDE:
+    if max(images.shape[-2:]) <= side:
         return to_unit_range(images).flatten(1).cpu()
-    parts = (F.interpolate(to_unit_range(part), PIXEL_SIDE, mode="area") for part in images.split(1_000))
+    parts = (F.interpolate(to_unit_range(part), side, mode="area") for part in images.split(1_000))
     return torch.cat([part.flatten(1).cpu() for part in parts])
 
 

@@ -32,7 +32,7 @@ from simclr_lib.evaluation import (
     trustworthiness,
 )
 from simclr_lib.files import write_atomically
-from simclr_lib.models import SimCLR
+from simclr_lib.models import Classifier, SimCLR
 from simclr_lib.seeding import initial_weights
 from simclr_lib.teaching.style import OKABE_ITO
 
@@ -180,11 +180,13 @@ def _film(film: Film) -> Scene:
     }
 
 
-def kinds_of_features(model: SimCLR, config: TrainConfig, images: ImageDataset) -> dict[str, Tensor]:
-    """Four kinds of features: h and z of a pretrained model, h of the same network with random weights, and the pixels.
+def kinds_of_features(
+    model: SimCLR | Classifier, config: TrainConfig, images: ImageDataset
+) -> dict[str, Tensor]:
+    """Several kinds of features: h and z of a trained model, h of the same network with random weights, and the pixels.
 
     Args:
-        model: the pretrained model, in evaluation mode.
+        model: the trained model, in evaluation mode. A `Classifier` has no z.
         config: the settings that the model was trained with.
         images: N images.
 
@@ -195,11 +197,13 @@ def kinds_of_features(model: SimCLR, config: TrainConfig, images: ImageDataset) 
     with initial_weights(config.seed):
         random_encoder = place(config.encoder(images.image_size), device)
     h = extract_features(model.encoder, images, precision=config.precision)
-    with torch.no_grad():
-        z = model.projector(h.to(device)).cpu()
+    if isinstance(model, SimCLR):
+        with torch.no_grad():
+            trained = {"SimCLR h": h, "SimCLR z": model.projector(h.to(device)).cpu()}
+    else:
+        trained = {"supervised h": h}
     return {
-        "SimCLR h": h,
-        "SimCLR z": z,
+        **trained,
         "pixels": pixel_features(images),
         "random encoder": extract_features(random_encoder, images, precision=config.precision),
     }
