@@ -9,8 +9,19 @@ import torch
 from simclr_lib import extract_features, knn_accuracy, load_dataset
 from simclr_lib.authoring.bundle import bundle
 from simclr_lib.errors import SimCLRError
+from simclr_lib.evaluation import accuracy
+from simclr_lib.models import OutputHead
 from simclr_lib.teaching.profiles import EMBLEMS, load_profile
-from simclr_lib.training import load_checkpoint, load_pretrained, load_run, pretrain, save_checkpoint
+from simclr_lib.training import (
+    load_checkpoint,
+    load_classifier,
+    load_encoder,
+    load_pretrained,
+    load_run,
+    pretrain,
+    save_checkpoint,
+    train_supervised,
+)
 from simclr_lib.training.pretrained import WEIGHTS
 
 
@@ -121,3 +132,88 @@ def test_profiles_are_found_by_name(tmp_path, monkeypatch):
         load_profile("full").pretrained()
     with pytest.raises(SimCLRError, match="unknown profile 'quik'"):
         load_profile("quik")
+
+
+# --- classifiers and encoders
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def labelled_run(tmp_path_factory):
+    """The folder of a short run with labels, and the classifier that it trained."""
+    folder = tmp_path_factory.mktemp("labelled") / "run"
+    config = replace(EMBLEMS, contrastive=False, width=4, epochs=1, optimizer=None, lr=None, device="cpu")
+    return folder, train_supervised(load_dataset("emblems", limit=64), config, folder)
+
+
+@pytest.fixture
+def run_with_head(tiny_run, tmp_path):
+    """A copy of a SimCLR run's folder with an output head beside its checkpoint, and that head."""
+    shutil.copytree(tiny_run, tmp_path / "run")
+    head = OutputHead(32, 3)
+    save_checkpoint(tmp_path / "run" / "output_head.pt", {"head": head.state_dict(), "classes": ["a", "b", "c"]})
+    return tmp_path / "run", head
+
+
+def test_the_classifier_of_a_run_with_labels_is_the_one_that_was_trained(labelled_run):
+    folder, trained = labelled_run
+    test = load_dataset("emblems", "test", limit=50)
+    for path in (folder, folder / "checkpoint.pt"):
+        classifier, config, classes = load_classifier(path, CPU)
+        assert torch.equal(extract_features(classifier, test), extract_features(trained, test))
+        assert (classes, config.width, classifier.training) == (test.classes, 4, False)
+    assert accuracy(classifier, test) == accuracy(trained, test)
+
+
+def test_the_classifier_of_a_simclr_run_is_its_encoder_and_the_output_head_beside_it(run_with_head, tiny_run):
+    folder, head = run_with_head
+    classifier, config, classes = load_classifier(folder, CPU)
+    images = torch.rand(3, 3, 32, 32)
+    expected = head(load_pretrained(tiny_run, "cpu").encoder(images))
+    torch.testing.assert_close(classifier(images), expected)
+    assert (config.contrastive, classes) == (True, ["a", "b", "c"])
+
+
+def test_a_run_without_an_output_head_has_no_classifier(tiny_run):
+    with pytest.raises(
+        SimCLRError, match=r"no output head at .*output_head\.pt.* train on images with labels"
+    ):
+        load_classifier(tiny_run, CPU)
+    with pytest.raises(SimCLRError, match="no checkpoint"):
+        load_classifier(tiny_run / "elsewhere", CPU)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"head": OutputHead(32, 3).state_dict(), "classes": ["a", "b"]},
+        {"head": OutputHead(31, 2).state_dict(), "classes": ["a", "b"]},
+        {"head": {}, "classes": ["a"]},
+        {"head": [1], "classes": 3},
+        {},
+    ],
+    ids=["too many rows", "too short", "empty", "of another kind", "nothing"],
+)
+def test_an_output_head_that_does_not_fit_gets_one_line(run_with_head, content):
+    folder, _ = run_with_head
+    save_checkpoint(folder / "output_head.pt", content)
+    with pytest.raises(SimCLRError, match="do not fit") as error:
+        load_classifier(folder, CPU)
+    assert "\n" not in str(error.value)
+
+
+def test_the_encoder_of_either_kind_of_run_can_be_loaded(tiny_run, labelled_run):
+    images = torch.rand(3, 3, 32, 32)
+    folder, trained = labelled_run
+    encoder, config = load_encoder(folder, CPU)
+    assert torch.equal(encoder(images), trained.encoder(images))
+    assert (config.contrastive, encoder.training) == (False, False)
+    encoder, config = load_encoder(tiny_run, CPU)
+    assert torch.equal(encoder(images), load_pretrained(tiny_run, "cpu").encoder(images))
+    assert config.contrastive
+
+
+def test_a_run_with_labels_is_no_simclr_model(labelled_run):
+    with pytest.raises(SimCLRError, match="was trained with labels"):
+        load_run(labelled_run[0], CPU)

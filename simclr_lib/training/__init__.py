@@ -4,7 +4,7 @@ from simclr_lib.training.checkpoint import load_checkpoint, save_checkpoint
 from simclr_lib.training.fine_tuning import FineTuned, fine_tune
 from simclr_lib.training.interrupt import Interrupted
 from simclr_lib.training.metrics import read_metrics
-from simclr_lib.training.pretrained import load_pretrained, load_run
+from simclr_lib.training.pretrained import load_classifier, load_encoder, load_pretrained, load_run
 from simclr_lib.training.pretraining import pretrain
 from simclr_lib.training.run import Run
 from simclr_lib.training.run_folder import RunFolder, new_folder, read_film
@@ -17,6 +17,8 @@ __all__ = [
     "RunFolder",
     "fine_tune",
     "load_checkpoint",
+    "load_classifier",
+    "load_encoder",
     "load_pretrained",
     "load_run",
     "new_folder",

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor, nn
 
 from simclr_lib.config import TrainConfig
 from simclr_lib.device import pick_device, place
 from simclr_lib.errors import SimCLRError
-from simclr_lib.models import SimCLR
+from simclr_lib.models import Classifier, OutputHead, SimCLR
 from simclr_lib.training.checkpoint import load_checkpoint
 
 WEIGHTS = Path(__file__).parent / "weights"
+OUTPUT_HEAD = "output_head.pt"  # in a SimCLR run's folder
 
 
 def load_pretrained(source: str | Path, device: str = "auto") -> SimCLR:
@@ -41,22 +47,117 @@ def load_run(path: Path, device: torch.device) -> tuple[SimCLR, TrainConfig]:
     Raises:
         SimCLRError: there is no such checkpoint, it is damaged, or it is not one of a SimCLR run.
     """
+    run = _read(path)
+    if not run.config.contrastive:
+        raise SimCLRError(f"{path} was trained with labels: give the checkpoint of a SimCLR run.")
+    with _damage_named(path):
+        with torch.device("meta"):  # no memory is used before the names and shapes of the weights are known to fit
+            model = run.config.simclr(run.image_size)
+        model.load_state_dict(run.weights, assign=True)
+    return place(model.float(), device).eval(), run.config
+
+
+def load_encoder(path: Path, device: torch.device) -> tuple[nn.Module, TrainConfig]:
+    """The encoder of a checkpoint, in evaluation mode, with the settings it was trained with.
+
+    Args:
+        path: the folder of a run, with SimCLR or with labels, or its checkpoint.pt.
+        device: the device that the encoder is placed on.
+
+    Raises:
+        SimCLRError: there is no such checkpoint, it is damaged, or it is not one of a run.
+    """
+    run = _read(path)
+    return _encoder(run, path, device), run.config
+
+
+def load_classifier(path: Path, device: torch.device) -> tuple[Classifier, TrainConfig, list[str]]:
+    """The classifier of a run, in evaluation mode, with the settings of its training and its classes.
+
+    Args:
+        path: the folder of a run, or its checkpoint.pt. A run with labels has its output head in the checkpoint; beside
+            that of a SimCLR run lies output_head.pt, the head that was trained on the frozen features.
+        device: the device that the classifier is placed on.
+
+    Returns:
+        (classifier: images float [N, 3, H, W] → logits [N, C], settings, names of the C classes).
+
+    Raises:
+        SimCLRError: there is no such checkpoint, it is damaged, or the run has no output head.
+    """
+    run, file = _read(path), Path(path)
+    if run.config.contrastive:
+        file = (file if os.path.isdir(file) else file.parent) / OUTPUT_HEAD
+        if not os.path.isfile(file):
+            raise SimCLRError(
+                f"there is no output head at {file}, since the run had no labels to train one with: "
+                "train on images with labels (folders, or a CSV file)."
+            )
+        stored = load_checkpoint(file)
+    else:
+        stored = {"head": _below("head", run.weights), "classes": run.facts.get("classes")}
+    encoder = _encoder(run, path, device)
+    with _damage_named(file):
+        weights, classes = stored["head"], [str(name) for name in stored["classes"]]
+        with torch.device("meta"):
+            head = OutputHead(weights["weight"].shape[1], len(classes))
+        head.load_state_dict(weights, assign=True)
+        classifier = place(Classifier(encoder, head.float()), device).eval()
+        with torch.no_grad():
+            classifier(torch.zeros(1, 3, run.image_size, run.image_size, device=device))  # the head fits the encoder
+    return classifier, run.config, classes
+
+
+def _encoder(run: _Stored, path: Path, device: torch.device) -> nn.Module:
+    """The encoder of a run, in evaluation mode."""
+    with _damage_named(path):
+        with torch.device("meta"):  # no memory is used before the names and shapes of the weights are known to fit
+            encoder = run.config.encoder(run.image_size)
+        encoder.load_state_dict(_below("encoder", run.weights), assign=True)
+    return place(encoder.float(), device).eval()
+
+
+class _Stored(NamedTuple):
+    """What a run's checkpoint holds besides the optimiser: settings, facts, and the weights of the model."""
+
+    config: TrainConfig
+    facts: dict[str, Any]
+    weights: dict[str, Tensor]
+
+    @property
+    def image_size(self) -> int:
+        """Side of the images that the run was trained on, in pixels."""
+        return int(self.facts.get("image_size", 32))
+
+
+def _read(path: Path) -> _Stored:
+    """Read a run's checkpoint; the stem stays, whatever size of images the model is used on.
+
+    Raises:
+        SimCLRError: there is no such checkpoint, it is damaged, or it is not one of a run.
+    """
     state = load_checkpoint(path)
     if not {"config", "model", "facts"} <= state.keys():
         raise SimCLRError(f"{path} is not the checkpoint of a run: give the run's folder or its checkpoint.pt.")
+    with _damage_named(path):
+        stored = _Stored(TrainConfig.from_dict(state["config"]), dict(state["facts"]), dict(state["model"]))
+        return stored._replace(config=stored.config.resolved(stored.image_size))
+
+
+@contextmanager
+def _damage_named(path: Path) -> Iterator[None]:
+    """Turn what happens within into an error of one line: contents of a wrong kind can make any part stumble."""
     try:
-        config = TrainConfig.from_dict(state["config"])
-        if not config.contrastive:
-            raise SimCLRError(f"{path} was trained with labels: give the checkpoint of a SimCLR run.")
-        image_size = state["facts"].get("image_size", 32)
-        config = config.resolved(image_size)  # the stem stays, whatever size is evaluated
-        with torch.device("meta"):  # no memory is used before the names and shapes of the weights are known to fit
-            model = config.simclr(image_size)
-        model.load_state_dict(state["model"], assign=True)
+        yield
     except SimCLRError:
         raise
-    except Exception as error:  # settings of a wrong kind can make any part of the network stumble
+    except Exception as error:
         raise SimCLRError(
             f"the weights in {path} do not fit its settings: it is damaged, or of another version. Use another copy."
         ) from error
-    return place(model.float(), device).eval(), config
+
+
+def _below(part: str, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of a part of the model, such as its "encoder", by the names that they have within it."""
+    prefix = f"{part}."
+    return {name.removeprefix(prefix): weight for name, weight in weights.items() if name.startswith(prefix)}
