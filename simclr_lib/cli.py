@@ -1,4 +1,4 @@
-"""The command line: ``simclr demo | train | evaluate | embed | sweep | plan | bench``.
+"""The command line: ``simclr demo | train | evaluate | embed | search | predict | report | sweep | plan | bench``.
 
 Nothing here imports torch before a command runs, so that help and mistakes are answered at once.
 """
@@ -21,7 +21,17 @@ from typing import Annotated, Any, Union
 import tyro
 
 import simclr_lib
-from simclr_lib.commands.settings import BenchConfig, DemoConfig, EmbedConfig, EvaluateConfig, PlanConfig, SweepConfig
+from simclr_lib.commands.settings import (
+    BenchConfig,
+    DemoConfig,
+    EmbedConfig,
+    EvaluateConfig,
+    PlanConfig,
+    PredictConfig,
+    ReportConfig,
+    SearchConfig,
+    SweepConfig,
+)
 from simclr_lib.config import TrainConfig
 from simclr_lib.errors import SimCLRError, unknown_name
 from simclr_lib.options import Option, flag, mistake, options_of, parser_of, preset_option, tidy, values_of
@@ -64,6 +74,11 @@ COMMANDS = {
         EvaluateConfig, "evaluate:evaluate", "Compare a checkpoint's features: kNN, linear probe, few labels."
     ),
     "embed": Command(EmbedConfig, "embed:embed", "Draw a checkpoint's features in two dimensions."),
+    "search": Command(SearchConfig, "search:search", "Find the images of a folder that are most similar to a photo."),
+    "predict": Command(
+        PredictConfig, "predict:predict", "Write a class and its probability for each image of a folder."
+    ),
+    "report": Command(ReportConfig, "report:report", "Write a page about a run: views, learning curves, features."),
     "sweep": Command(SweepConfig, "sweep:sweep", "Repeat a measured comparison, such as crop × colour."),
     "plan": Command(
         PlanConfig, "plan:plan", "Estimate the time and memory of pretraining, here or on several processes.", PRESETS

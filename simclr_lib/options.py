@@ -204,7 +204,7 @@ def options_of(settings: type, defaults: object | None = None) -> list[Option]:
                 group=GROUP_OF.get(field.name) if issubclass(settings, TrainConfig) else None,
             )
         )
-    return options
+    return sorted(options, key=lambda option: not option.positional)
 
 
 def preset_option(presets: Mapping[str, object]) -> Option:

@@ -1,35 +1,49 @@
-"""A checkpoint and the images that it is used on, for the commands that begin with them."""
+"""A run and the images that it is used on, for the commands that begin with them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
+
 from simclr_lib.commands.common import check_writable
 from simclr_lib.commands.settings import CheckpointConfig
 from simclr_lib.config import TrainConfig
-from simclr_lib.data import ImageDataset, load_dataset
+from simclr_lib.data import ImageDataset, load_dataset, load_parts
+from simclr_lib.data.folder import DEFAULT_SIZE
+from simclr_lib.data.images import load_files
 from simclr_lib.device import pick_device
-from simclr_lib.models import SimCLR
-from simclr_lib.training import load_run
+from simclr_lib.models import Classifier, SimCLR
+from simclr_lib.training import load_trained
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """A checkpoint, and what a command needs besides it.
+    """A run's model, and what a command needs besides it.
 
     Attributes:
         model: the trained model.
         settings: the settings that it was trained with, but for device and precision, which suit this machine, and
             for the data set, which is that of the command.
         run_dir: the folder of the checkpoint.
-        out: the folder for results; it can be written to.
+        out: the folder, or the file, for results; it can be written to.
     """
 
-    model: SimCLR
+    model: SimCLR | Classifier
     settings: TrainConfig
     run_dir: Path
     out: Path
+
+    def photo(self, path: Path) -> ImageDataset:
+        """Load a single image file, in the way the images were loaded that the model was trained on."""
+        size = self.settings.image_size or DEFAULT_SIZE
+        return load_files([path], torch.tensor([-1]), [], size, None, path.name, path.parent)
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether the images are those of a folder, and not of a known data set."""
+        return self.settings.dataset == "imagefolder"
 
     def images(self, split: str, limit: int | None) -> ImageDataset:
         """Load a part of the images, at the size that the model was trained on."""
@@ -38,14 +52,25 @@ class Loaded:
             config.dataset, split, config.data_dir, limit=limit, image_size=config.image_size, labels=config.labels
         )
 
+    def parts(self, limit: int | None) -> dict[str, ImageDataset]:
+        """Load all parts of the images: "train" and, where there is one, "test"."""
+        config = self.settings
+        return load_parts(
+            config.dataset, config.data_dir, limit=limit, image_size=config.image_size, labels=config.labels
+        )
+
+    def all_images(self, limit: int | None) -> ImageDataset:
+        """Load all images of a folder; of a known data set, the test part."""
+        return self.images("all" if self.is_folder else "test", limit)
+
 
 def open_run(config: CheckpointConfig) -> Loaded:
-    """Load the checkpoint of a command and find the folder for its results, which can be written to."""
+    """Load the run of a command, and check that its results can be written."""
     config.check()
-    model, settings = load_run(config.checkpoint, pick_device(config.device))
+    model, settings = load_trained(config.checkpoint, pick_device(config.device))
     run_dir = config.checkpoint if config.checkpoint.is_dir() else config.checkpoint.parent
-    out = config.out or run_dir
-    check_writable(out)
+    out = config.out or (run_dir / config.file if config.file else run_dir)
+    check_writable(out.parent if config.file else out)
     settings = replace(
         settings,
         dataset=config.dataset or settings.dataset,

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import csv
 import io
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from simclr_lib.commands.checkpoint import open_run
 from simclr_lib.commands.settings import EmbedConfig
 from simclr_lib.data import ImageDataset
-from simclr_lib.errors import shown
-from simclr_lib.evaluation import extract_features, make_film, project, trustworthiness
+from simclr_lib.evaluation import extract_features, near_duplicates, project, projected, trustworthiness
 from simclr_lib.experiments.comparison import FILMED, evenly
-from simclr_lib.files import write_atomically
+from simclr_lib.files import write_atomically, write_csv
+from simclr_lib.models import SimCLR
 from simclr_lib.training import read_film
 
 EXPLORED = 5_000  # images in an explorer without a film: its file stays below 15 MB
@@ -28,48 +26,40 @@ def embed(config: EmbedConfig) -> None:
     from simclr_lib.teaching.explorer import html_page, kinds_of_features, make_scene
     from simclr_lib.teaching.plots import plot_embeddings
     from simclr_lib.teaching.report import png_bytes
+    from simclr_lib.teaching.run_report import film_of_run
 
     run = open_run(config)
-    own, out = run.settings.dataset == "imagefolder", run.out
-    test = run.images("all" if own else "test", config.limit)
-    features = extract_features(run.model.encoder, test, precision=run.settings.precision)
-    device = next(run.model.parameters()).device
-    with torch.no_grad():
-        z = torch.cat([run.model.projector(part.to(device)).cpu() for part in features.split(4096)])
-    arrays = {"files": np.array(_names(test)), "labels": test.labels.numpy(), "h": features.numpy(), "z": z.numpy()}
+    out, images = run.out, run.all_images(config.limit)
+    features = extract_features(run.model.encoder, images, precision=run.settings.precision)
+    arrays = {"files": np.array(images.names), "labels": images.labels.numpy(), "h": features.numpy()}
+    if isinstance(run.model, SimCLR):
+        arrays["z"] = projected(run.model, features).numpy()
     _write_arrays(out / "embeddings.npz", arrays)
     print(f"projecting {len(features):,} features of {features.shape[1]} numbers by {config.method} …")
     points = project(features, config.method, config.seed)
     _write_arrays(out / "embeddings.npz", {**arrays, "xy": points.numpy()})
-    _write_table(out / "embeddings.csv", test, points)
+    places = ((f"{x:.4f}", f"{y:.4f}") for x, y in points.tolist())
+    rows = [(*row, *place) for *row, place in zip(images.names, images.label_names, places, strict=True)]
+    write_csv(out / "embeddings.csv", ("file", "label", "x", "y"), rows)
     print(f"features: {out / 'embeddings.npz'}\ntable: {out / 'embeddings.csv'}")
+    _write_duplicates(out / "duplicates.csv", features, images)
 
     trust = trustworthiness(features, points)
     title = f"{config.method}, trustworthiness {trust:.2f}"
-    figure = plot_embeddings({title: points}, test.labels, test.classes)
+    figure = plot_embeddings({title: points}, images.labels, images.classes)
     write_atomically(out / "embedding.png", png_bytes(figure))
     print(f"picture: {out / 'embedding.png'} (trustworthiness {trust:.2f})")
 
-    filmed = evenly(test, FILMED)
-    frames = read_film(run.run_dir, filmed)
-    shown = filmed if frames else evenly(test, EXPLORED)
+    filmed = evenly(images, FILMED)
+    shown = filmed if read_film(run.run_dir, filmed) else evenly(images, EXPLORED)
     kinds = kinds_of_features(run.model, run.settings, shown)
     print(f"projecting {', '.join(kinds)} of {len(shown):,} images …")
-    film = None
-    if frames:
-        last = list(frames)[-1]
-        if not torch.allclose(frames[last], kinds["SimCLR h"], rtol=0.05, atol=0.05):
-            last = "now"  # the checkpoint is from after the last look
-        film = make_film("SimCLR h", {**frames, last: kinds["SimCLR h"]}, method=config.method)
-    pictures = {"SimCLR h": points} if len(shown) == len(test) else None  # projected already
-    scene = make_scene(shown, kinds, pictures, config.method, film, title=test.name)
+    name, h = next(iter(kinds.items()))  # the features of the run come first
+    film = film_of_run(run.run_dir, shown, h, config.method)
+    pictures = {name: points} if len(shown) == len(images) else None  # projected already
+    scene = make_scene(shown, kinds, pictures, config.method, film, title=images.name)
     write_atomically(out / "explorer.html", html_page(scene).encode())
     print(f"explorer: {out / 'explorer.html'}, to open in a browser")
-
-
-def _names(images: ImageDataset) -> list[str]:
-    """The files of the images, or their numbers where they are not from files."""
-    return [shown(name) for name in images.files or map(str, range(len(images)))]
 
 
 def _write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
@@ -78,11 +68,10 @@ def _write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
     write_atomically(path, buffer.getvalue())
 
 
-def _write_table(path: Path, images: ImageDataset, points: Tensor) -> None:
-    """Write a line "file,label,x,y" for each image; the label is empty where there is none."""
-    text = io.StringIO()
-    table = csv.writer(text)
-    table.writerow(["file", "label", "x", "y"])
-    for name, label, (x, y) in zip(_names(images), images.labels.tolist(), points.tolist(), strict=True):
-        table.writerow([name, images.classes[label] if label >= 0 else "", f"{x:.4f}", f"{y:.4f}"])
-    write_atomically(path, shown(text.getvalue()).encode())
+def _write_duplicates(path: Path, features: Tensor, images: ImageDataset) -> None:
+    """Write a line "file,other,correlation" for each pair of images that show the same picture."""
+    names = images.names
+    pairs = [(names[a], names[b], f"{alike:.4f}") for a, b, alike in near_duplicates(features, images)]
+    write_csv(path, ("file", "other", "correlation"), pairs)
+    example = f", such as {pairs[0][0]} and {pairs[0][1]}" if pairs else ""
+    print(f"near-duplicates: {len(pairs):,} {'pair' if len(pairs) == 1 else 'pairs'}{example} ({path})")

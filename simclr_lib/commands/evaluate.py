@@ -15,9 +15,13 @@ def evaluate(config: EvaluateConfig) -> None:
     encoder = run.model.encoder
     train, test = (run.images(split, config.limit).labelled for split in ("train", "test"))
     table, *_ = compare_encoder(encoder, run.settings, train, test, budgets=config.budgets)
+    if not run.settings.contrastive:
+        table = {"supervised features": table.pop("SimCLR"), **table}
     if config.fine_tune:
         parts = {**few_label_parts(train, config.budgets, run.settings.seed), "labels_all": train}
-        table["SimCLR, fine-tuned"] = fine_tuned_row(encoder, parts, test, run.settings)
+        table["fine-tuned" if "SimCLR" not in table else "SimCLR, fine-tuned"] = fine_tuned_row(
+            encoder, parts, test, run.settings
+        )
     file = run.out / ("evaluation.json" if config.dataset is config.images is None else f"evaluation-{test.name}.json")
     what = f"{config.checkpoint} on {test.name}; test accuracy"
     Result(what, table, num_train=len(train), num_test=len(test)).write(file, pick_device(config.device))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from tyro.conf import Positional
 
@@ -35,6 +35,8 @@ class CheckpointConfig:
     """Folder for the results. By default they are written beside the checkpoint."""
     device: str = "auto"
     """Device to compute on: cpu, cuda or cuda:N. With auto, it is the GPU if there is one."""
+
+    file: ClassVar[str] = ""  # name of the file that a command writes, where it writes a single one
 
     def check(self) -> None:
         """Raise `SimCLRError` for a setting that is out of range."""
@@ -72,6 +74,55 @@ class EmbedConfig(CheckpointConfig):
         """Raise `SimCLRError` for a setting that is out of range."""
         super().check()
         require_range("seed", self.seed, 0, MAX_SEED)
+
+
+@dataclass(frozen=True)
+class SearchConfig(CheckpointConfig):
+    """Settings of ``simclr search``."""
+
+    photo: Annotated[Path, Positional] = field(kw_only=True)
+    """Image file to find similar images of."""
+    count: int = 12
+    """Number of images to find."""
+
+    def check(self) -> None:
+        """Raise `SimCLRError` for a setting that is out of range."""
+        super().check()
+        require_range("count", self.count, 1, MAX_COUNT)
+        if not self.photo.is_file():
+            raise SimCLRError(f"there is no image {self.photo}: check its path.")
+
+
+@dataclass(frozen=True)
+class PredictConfig(CheckpointConfig):
+    """Settings of ``simclr predict``."""
+
+    labels: str | None = None
+    """Labels of some of the images: folders, or a CSV file with lines "file,label". The nearest labelled images then
+    vote on each image (kNN). By default the run's output head predicts."""
+    out: Path | None = None
+    """CSV file to write. By default it is predictions.csv beside the checkpoint."""
+    neighbors: int = 20
+    """Number of the nearest labelled images that vote."""
+
+    file: ClassVar[str] = "predictions.csv"
+
+    def check(self) -> None:
+        """Raise `SimCLRError` for a setting that is out of range."""
+        super().check()
+        require_range("neighbors", self.neighbors, 1, MAX_COUNT)
+        if self.labels == "none":
+            raise SimCLRError('labels="none" gives nobody a vote: leave it out, or name a CSV file.')
+
+
+@dataclass(frozen=True)
+class ReportConfig(CheckpointConfig):
+    """Settings of ``simclr report``."""
+
+    out: Path | None = None
+    """HTML file to write. By default it is report.html beside the checkpoint."""
+
+    file: ClassVar[str] = "report.html"
 
 
 @dataclass(frozen=True)

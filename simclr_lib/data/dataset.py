@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from simclr_lib.errors import SimCLRError
+from simclr_lib.errors import SimCLRError, shown
 
 
 @dataclass(frozen=True)
@@ -59,10 +60,21 @@ class ImageDataset:
         digest.update(self.images[rows.to(self.images.device)].cpu().numpy().tobytes())
         return digest.hexdigest()
 
-    def subset(self, indices: Tensor) -> ImageDataset:
+    def subset(self, indices: Tensor | Sequence[int]) -> ImageDataset:
         """The images at ``indices`` (int64 [n]), in that order."""
-        files = None if self.files is None else tuple(self.files[i] for i in torch.as_tensor(indices).tolist())
+        indices = torch.as_tensor(indices)
+        files = None if self.files is None else tuple(self.files[i] for i in indices.tolist())
         return replace(self, images=self.images[indices], labels=self.labels[indices], files=files)
+
+    @property
+    def names(self) -> list[str]:
+        """A name for each image, as valid text: its file, or its number where it is not from a file."""
+        return [shown(name) for name in self.files or map(str, range(len(self)))]
+
+    @property
+    def label_names(self) -> list[str]:
+        """The class of each image, as valid text; empty where it has none."""
+        return [shown(self.classes[label]) if label >= 0 else "" for label in self.labels.tolist()]
 
     @property
     def labelled(self) -> ImageDataset:

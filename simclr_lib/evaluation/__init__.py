@@ -1,7 +1,7 @@
 """Measures of frozen features: kNN, linear probe, geometry, and pictures of the embedding."""
 
-from simclr_lib.evaluation.classifier import accuracy
-from simclr_lib.evaluation.features import evaluating, extract_features, feature_dim, pixel_features
+from simclr_lib.evaluation.classifier import accuracy, balanced_accuracy
+from simclr_lib.evaluation.features import evaluating, extract_features, feature_dim, pixel_features, projected
 from simclr_lib.evaluation.geometry import alignment, effective_rank, principal_variances, uniformity
 from simclr_lib.evaluation.knn import knn_accuracy, knn_predict, knn_votes
 from simclr_lib.evaluation.linear import ProbeResult, linear_probe
@@ -17,6 +17,7 @@ __all__ = [
     "ProbeResult",
     "accuracy",
     "alignment",
+    "balanced_accuracy",
     "effective_rank",
     "evaluate_features",
     "evaluating",
@@ -33,6 +34,7 @@ __all__ = [
     "pixel_features",
     "principal_variances",
     "project",
+    "projected",
     "shifted",
     "summary",
     "trustworthiness",

@@ -15,6 +15,7 @@ from simclr_lib.choices import Precision
 from simclr_lib.data import ImageDataset
 from simclr_lib.device import autocast
 from simclr_lib.errors import SimCLRError, type_name
+from simclr_lib.models import SimCLR
 
 PIXEL_SIDE = 32  # images as features are at most this many pixels high and wide
 
@@ -88,6 +89,22 @@ def feature_dim(encoder: nn.Module, image_size: int) -> int:
     """
     black = torch.zeros(1, 3, image_size, image_size, dtype=torch.uint8)
     return extract_features(encoder, black, precision="fp32", progress=False).shape[1]
+
+
+@torch.no_grad()
+def projected(model: SimCLR, h: Tensor) -> Tensor:
+    """Compute the embeddings z of features h by the projection head, in evaluation mode.
+
+    Args:
+        model: encoder and projection head.
+        h: float [N, D], as `extract_features` returns them.
+
+    Returns:
+        float32 [N, out_dim], on the CPU.
+    """
+    device = next(model.parameters()).device
+    with evaluating(model):
+        return torch.cat([model.projector(part.to(device)).float().cpu() for part in h.split(4096)])
 
 
 def pixel_features(dataset: ImageDataset | Tensor, side: int = PIXEL_SIDE) -> Tensor:

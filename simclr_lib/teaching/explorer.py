@@ -29,6 +29,7 @@ from simclr_lib.evaluation import (
     extract_features,
     pixel_features,
     project,
+    projected,
     trustworthiness,
 )
 from simclr_lib.files import write_atomically
@@ -180,9 +181,7 @@ def _film(film: Film) -> Scene:
     }
 
 
-def kinds_of_features(
-    model: SimCLR | Classifier, config: TrainConfig, images: ImageDataset
-) -> dict[str, Tensor]:
+def kinds_of_features(model: SimCLR | Classifier, config: TrainConfig, images: ImageDataset) -> dict[str, Tensor]:
     """Several kinds of features: h and z of a trained model, h of the same network with random weights, and the pixels.
 
     Args:
@@ -198,8 +197,7 @@ def kinds_of_features(
         random_encoder = place(config.encoder(images.image_size), device)
     h = extract_features(model.encoder, images, precision=config.precision)
     if isinstance(model, SimCLR):
-        with torch.no_grad():
-            trained = {"SimCLR h": h, "SimCLR z": model.projector(h.to(device)).cpu()}
+        trained = {"SimCLR h": h, "SimCLR z": projected(model, h)}
     else:
         trained = {"supervised h": h}
     return {

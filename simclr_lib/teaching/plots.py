@@ -232,10 +232,12 @@ def plot_training(metrics: Sequence[Mapping[str, float]], num_negatives: int | N
     looks = [m for m in metrics if "validation_knn" in m]
     figure, axes_list = new_figure(9 if looks else 5.5, 3.2, 1, 2 if looks else 1)
     loss_axes = axes_list[0]
-    loss_axes.plot([m["epoch"] for m in steps], [m["loss"] for m in steps], color=OKABE_ITO["sky blue"], lw=0.7)
+    loss_axes.plot(
+        [m["epoch"] for m in steps], [m["loss"] for m in steps], color=OKABE_ITO["sky blue"], lw=0.7, label="every step"
+    )
     window = max(1, len(steps) // 50)
     losses = torch.tensor([m["loss"] for m in steps])
-    if len(losses) >= window:
+    if len(losses) >= window > 1:
         smooth = losses.unfold(0, window, 1).mean(dim=1)
         epochs = [m["epoch"] for m in steps[window - 1 :]]
         loss_axes.plot(epochs, smooth, color=OKABE_ITO["blue"], lw=2, label=f"mean of {window} steps")
@@ -370,10 +372,12 @@ def scatter_classes(axes: Axes, points: Tensor, labels: Tensor, classes: Sequenc
         The points of each class and, if there are any, those without a label: the handles of a legend.
     """
 
+    size = min(max(12.0, 1200 / len(points)), 60.0)  # few points may be large
+
     def draw(rows: Tensor, name: str, color: str, marker: str) -> PathCollection:
         chosen = points[rows]
         return axes.scatter(
-            chosen[:, 0], chosen[:, 1], s=12, color=color, marker=marker, alpha=0.75, lw=0, label=drawn(name)
+            chosen[:, 0], chosen[:, 1], s=size, color=color, marker=marker, alpha=0.75, lw=0, label=drawn(name)
         )
 
     colors = list(OKABE_ITO.values())

@@ -71,7 +71,7 @@ def film_of_run(run_dir: Path, shown: ImageDataset, h: Tensor, method: Projectio
         method: as in `project`.
     """
     frames = read_film(run_dir, shown)
-    if not frames:
+    if not frames or len(h) < 4:  # so few points cannot be projected
         return None
     last = list(frames)[-1]
     if not torch.allclose(frames[last], h, rtol=0.05, atol=0.05):
