@@ -47,9 +47,8 @@ class Loaded:
     def images(self, split: str, limit: int | None) -> ImageDataset:
         """Load a part of the images, at the size that the model was trained on."""
         config = self.settings
-        return load_dataset(
-            config.dataset, split, config.data_dir, limit=limit, image_size=config.image_size, labels=config.labels
-        )
+        where, size, reading = config.data_dir, config.image_size, config.reading()
+        return load_dataset(config.dataset, split, where, False, limit, size, config.labels, reading)
 
 
 def _load(config: CheckpointConfig) -> Loaded:
