@@ -28,8 +28,8 @@ from torchvision.transforms.v2 import functional as TF
 from simclr_lib.data import (
     DATASETS,
     ImageDataset,
-    cache,
     Reading,
+    cache,
     cifar,
     decoding,
     download,

@@ -129,10 +129,11 @@ def known_rows(folder: Path, keys: np.ndarray, own: Cached | None) -> dict[int, 
 
 def _keys(folder: Path) -> np.ndarray:
     """The keys of a cache, not yet compared with their checksum; none if they cannot be read."""
-    try:
-        return np.load(folder / "keys.npy")
-    except (OSError, ValueError, EOFError):
-        return np.empty((0, 16), np.uint8)
+    with contextlib.suppress(Exception):  # whatever a damaged file raises
+        keys = np.load(folder / "keys.npy")
+        if isinstance(keys, np.ndarray) and keys.ndim == 2:
+            return keys
+    return np.empty((0, 16), np.uint8)
 
 
 def open_cache(folder: Path) -> Cached | None:

@@ -56,14 +56,14 @@ class Bands:
         size: width and height, in pixels.
         count: number of bands.
         has_alpha: whether the last band is the image's opacity.
-        orientation: how the image is to be turned, by EXIF's numbers; 1 is upright.
+        orientation: reads how the image is to be turned, by EXIF's numbers; 1 is upright.
         load: reads the bands: an array [H, W, count] of any number type.
     """
 
     size: tuple[int, int]
     count: int
     has_alpha: bool
-    orientation: int
+    orientation: Callable[[], int]
     load: Callable[[], np.ndarray]
 
     def colours(self, chosen: tuple[int, int, int] | None) -> list[int]:
@@ -135,19 +135,22 @@ def opened(path: Path, max_pixels: int) -> Iterator[Image.Image | Bands]:
         except UnidentifiedImageError:
             if not _is_tiff(path):
                 raise
-            file: Image.Image | Bands = _bands_of_tiff(stack.enter_context(TiffFile(path)))
+            yield _bands_of_tiff(stack.enter_context(TiffFile(path)), max_pixels)
+            return
+        _check_size(image.size, max_pixels)
+        if isinstance(image, TiffImageFile) and _is_unusual(image):
+            yield _bands_of_tiff(stack.enter_context(TiffFile(path)), max_pixels)
+        elif isinstance(image, PngImageFile) and image.mode != "I;16" and ";16" in str(image.tile[:1]):
+            yield _bands_of_png(path, image)
+        elif image.mode == "F" or image.mode.startswith("I"):  # "I", "I;16", "I;16B", …
+            yield Bands(image.size, 1, False, partial(_orientation, image), partial(_grey, image))
         else:
-            if isinstance(image, TiffImageFile) and _is_unusual(image):
-                file = _bands_of_tiff(stack.enter_context(TiffFile(path)))
-            elif isinstance(image, PngImageFile) and image.mode != "I;16" and ";16" in str(image.tile[:1]):
-                file = _bands_of_png(path, image)
-            elif image.mode == "F" or image.mode.startswith("I"):  # "I", "I;16", "I;16B", …
-                file = Bands(image.size, 1, False, _orientation(image), partial(_grey, image))
-            else:
-                file = image
-        if file.size[0] * file.size[1] > max_pixels:
-            raise TooLargeError(file.size)
-        yield file
+            yield image
+
+
+def _check_size(size: tuple[int, int], max_pixels: int) -> None:
+    if size[0] * size[1] > max_pixels:
+        raise TooLargeError(size)
 
 
 @contextlib.contextmanager
@@ -242,7 +245,7 @@ def _rgb_of_bands(bands: Bands, path: Path, reading: Reading) -> Image.Image:
         opaque = 1.0 if alpha.dtype.kind == "f" else np.iinfo(alpha.dtype).max
         mask = Image.fromarray(_to_8_bits(alpha, (0.0, opaque)))
         image = Image.composite(image, Image.new("RGB", image.size, "white"), mask)
-    image.getexif()[ORIENTATION] = bands.orientation
+    image.getexif()[ORIENTATION] = bands.orientation()
     return _upright(image)
 
 
@@ -272,18 +275,19 @@ def _bands_of_png(path: Path, image: PngImageFile) -> Bands:
     grey = "LA;16" in str(image.tile)
     count = 2 if grey else len(image.getbands())
     orders = ("RGBA",) if grey else (f"{image.mode};16B", f"{image.mode};16L")
+    tiles = image.tile
 
     def load() -> np.ndarray:
         parts = []
         for order in orders:
             with Image.open(path) as again:
-                again.tile = [(*tile[:3], order) for tile in image.tile]
+                again.tile = [(*tile[:3], order) for tile in tiles]
                 parts.append(np.asarray(again).astype(np.uint16))
         if grey:
             return parts[0][..., 0::2] * 256 + parts[0][..., 1::2]
         return parts[0] * 256 + parts[1]
 
-    return Bands(image.size, count, count in (2, 4), _orientation(image), load)
+    return Bands(image.size, count, count in (2, 4), partial(_orientation, image), load)
 
 
 def _is_tiff(path: Path) -> bool:
@@ -300,10 +304,11 @@ def _is_unusual(image: TiffImageFile) -> bool:
     return samples > 4 or deep_colours or (bits == 8 and signed) or (bits == 32 and unsigned)
 
 
-def _bands_of_tiff(file: TiffFile) -> Bands:
+def _bands_of_tiff(file: TiffFile, max_pixels: int) -> Bands:
     """The bands of the first page of a TIFF file."""
     page = file.pages[0]
     assert isinstance(page, TiffPage)
+    _check_size((page.imagewidth, page.imagelength), max_pixels)
     tag = page.tags.get(ORIENTATION)
     extra = [int(kind) for kind in page.extrasamples]
 
@@ -317,6 +322,6 @@ def _bands_of_tiff(file: TiffFile) -> Bands:
         size=(page.imagewidth, page.imagelength),
         count=page.samplesperpixel,
         has_alpha=extra[-1:] in ([1], [2]),  # TIFF's numbers for opacity, with and without premultiplied colours
-        orientation=int(tag.value) if tag else 1,
+        orientation=lambda: int(tag.value) if tag else 1,
         load=load,
     )

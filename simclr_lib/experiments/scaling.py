@@ -148,7 +148,8 @@ def stepper(
         num_images: images that are held in memory, at least a batch.
     """
     model = place(config.simclr(size), device)
-    shape = max(batch_size, num_images), 3, size, size
+    stored = config.store_size or size
+    shape = max(batch_size, num_images), 3, stored, stored
     images = torch.randint(256, shape, dtype=torch.uint8, device=device)
     loop = config.loop()
     optimizer = build_optimizer(loop.optimizer, model, 1e-6, loop.weight_decay)
