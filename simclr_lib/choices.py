@@ -9,10 +9,13 @@ from typing import Literal
 
 DATASETS = ("emblems", "cifar10", "cifar100", "stl10", "tinyimagenet", "imagefolder")
 
+Fit = Literal["crop", "pad"]
 OptimizerName = Literal["adam", "sgd", "lars"]
 Precision = Literal["auto", "bf16", "fp32"]
 ProjectionMethod = Literal["umap", "pca", "tsne"]
 Stem = Literal["cifar", "fast", "imagenet"]
 
+MAX_IMAGE_SIZE = 4096  # pixels; no network here is trained on larger images
+MAX_PIXELS = 178_956_970  # of a file that is read unless a larger number is allowed: Pillow's own limit
 MAX_COUNT = 2**31 - 1  # images, epochs and other counts: a larger number is a slip of the hand
 MAX_SEED = 2**32 - 1  # the largest seed that NumPy takes, and with it UMAP and scikit-learn

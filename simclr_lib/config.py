@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from simclr_lib.choices import MAX_COUNT, MAX_SEED, OptimizerName, Precision, Stem
+from simclr_lib.choices import MAX_COUNT, MAX_IMAGE_SIZE, MAX_PIXELS, MAX_SEED, Fit, OptimizerName, Precision, Stem
 from simclr_lib.errors import ABOVE_0, SimCLRError, require_range, unknown_name
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from simclr_lib.augment import SimCLRAugment
+    from simclr_lib.data import Reading
     from simclr_lib.loop import BatchLoss, LoopConfig
     from simclr_lib.models import ResNet, SimCLR
 
@@ -50,6 +51,18 @@ class Recipe:
     image_size: int | None = None
     """Side to which the images are resized, in pixels. By default they keep their own size, and images of a folder of
     mixed sizes are brought to 64 pixels."""
+    store_size: int | None = None
+    """Side at which your own images are stored, in pixels: views are cut from these, and whole images are resized from
+    them. By default it is twice the image size, but at most 256; small images of one size are stored as they are."""
+    fit: Fit = "crop"
+    """What becomes of your own images if they are not square: crop keeps the central square of each, and pad keeps all
+    of it and adds black borders."""
+    bands: tuple[int, int, int] | None = None
+    """Bands of your own images that are taken as red, green and blue, counted from 1. By default these are the colours,
+    or the first three bands."""
+    levels: tuple[float, float] | None = None
+    """Levels of your own images that become black and white, where they have more than 8 bits. By default these are the
+    smallest and the largest level of all images together."""
 
     base_model: Literal[18, 34, 50] = 18
     """Depth of the ResNet."""
@@ -146,11 +159,17 @@ class Recipe:
             )
         if self.crop_min > self.crop_max:
             raise SimCLRError(f"crop_min must be at most crop_max, not {self.crop_min} and {self.crop_max}.")
+        if self.levels is not None and not self.levels[0] < self.levels[1]:
+            raise SimCLRError(f"levels are those of black and of white, the smaller one first, not {self.levels}.")
         if self.blur_sigma[0] > self.blur_sigma[1]:
             raise SimCLRError(f"blur_sigma is a smallest and a largest value, not {self.blur_sigma}.")
 
     def resolved(
-        self: RecipeT, image_size: int, device: torch.device | None = None, earlier: Recipe | None = None
+        self: RecipeT,
+        image_size: int,
+        device: torch.device | None = None,
+        earlier: Recipe | None = None,
+        reading: Reading | None = None,
     ) -> RecipeT:
         """Return the same settings with every None and "auto" replaced by the value that it stands for.
 
@@ -158,6 +177,7 @@ class Recipe:
             image_size: side of the training images, in pixels.
             device: decides about the precision "auto"; without a device, "auto" stays.
             earlier: the resolved recipe of the run that is resumed; what these settings leave open is taken from it.
+            reading: how the training images were read, if they are from files of one's own.
         """
         from simclr_lib.optim import default_lr
 
@@ -167,6 +187,9 @@ class Recipe:
             chosen = dataclasses.replace(self, **{name: getattr(earlier, name) for name in left_open})
         optimizer: OptimizerName = chosen.optimizer or ("lars" if self.contrastive else "sgd")
         values: dict[str, Any] = {
+            "image_size": image_size,
+            "store_size": reading.store_size if reading else None,
+            "levels": reading.levels if reading else None,
             "stem": "cifar" if image_size <= 64 else "imagenet",
             "view_size": image_size,
             "blur_prob": 0.0 if image_size <= 32 else 0.5,
@@ -258,6 +281,8 @@ class TrainConfig(Recipe):
     labels: str | None = None
     """Labels of your own images: folders, none, or a CSV file with lines "file,label". By default the folders are the
     classes, unless there is only one or their names are dates."""
+    max_pixels: int = MAX_PIXELS
+    """Number of pixels of the largest file that is read. Larger files are left out with a warning."""
     download: bool = True
     """Download the data set if it is not there."""
     loss_chunk: int | None = None
@@ -286,6 +311,12 @@ class TrainConfig(Recipe):
             for name, value in {"dataset": "imagefolder", "data_dir": self.images, "images": None}.items():
                 object.__setattr__(self, name, value)
 
+    def reading(self) -> Reading:
+        """Return how the files of one's own images become pixels."""
+        from simclr_lib.data import Reading
+
+        return Reading(self.store_size, self.fit, self.bands, self.levels, self.max_pixels)
+
     def objective(self, network: nn.Module, images: Tensor) -> BatchLoss:
         """Return the loss of a pretraining step on batches of these images, see `contrastive_objective`.
 
@@ -298,7 +329,7 @@ class TrainConfig(Recipe):
         return contrastive_objective(
             network,
             images,
-            self.augment(max(images.shape[-2:])),
+            self.augment(self.image_size or max(images.shape[-2:])),
             temperature=self.temperature,
             micro_batch=self.micro_batch,
             loss_chunk=self.loss_chunk,
@@ -331,13 +362,16 @@ class TrainConfig(Recipe):
 RECIPE = tuple(field.name for field in dataclasses.fields(Recipe))
 
 _LEFT_OPEN = (
-    *("stem", "view_size", "blur_prob", "optimizer", "lr", "warmup_epochs"),
+    *("image_size", "store_size", "levels", "stem", "view_size", "blur_prob", "optimizer", "lr", "warmup_epochs"),
     *("monitor_every", "precision"),
 )  # None or "auto" until they are resolved
 
 _RANGES: dict[str, tuple[float, float]] = {  # setting → smallest and largest value
     "limit": (1, MAX_COUNT),
     "image_size": (1, 2**14),
+    "store_size": (1, MAX_IMAGE_SIZE),
+    "bands": (1, MAX_COUNT),
+    "max_pixels": (1, 2**63),
     "width": (1, 2**14),
     "projection_hidden": (1, 2**20),
     "projection_dim": (1, 2**20),

@@ -10,9 +10,8 @@ import torch
 from simclr_lib.commands.common import check_writable
 from simclr_lib.commands.settings import CheckpointConfig
 from simclr_lib.config import TrainConfig
-from simclr_lib.data import ImageDataset, load_dataset, load_parts
-from simclr_lib.data.folder import DEFAULT_SIZE
-from simclr_lib.data.images import load_files
+from simclr_lib.data import ImageDataset, Reading, load_dataset, load_parts
+from simclr_lib.data.decoding import load_files
 from simclr_lib.device import pick_device
 from simclr_lib.models import Classifier, SimCLR
 from simclr_lib.training import load_trained
@@ -35,16 +34,6 @@ class Loaded:
     run_dir: Path
     out: Path
 
-    def photo(self, path: Path) -> ImageDataset:
-        """Load a single image file, in the way the images were loaded that the model was trained on."""
-        size = self.settings.image_size or DEFAULT_SIZE
-        return load_files([path], torch.tensor([-1]), [], size, None, path.name, path.parent)
-
-    @property
-    def is_folder(self) -> bool:
-        """Whether the images are those of a folder, and not of a known data set."""
-        return self.settings.dataset == "imagefolder"
-
     def images(self, split: str, limit: int | None) -> ImageDataset:
         """Load a part of the images, at the size that the model was trained on."""
         config = self.settings
@@ -55,9 +44,8 @@ class Loaded:
     def parts(self, limit: int | None) -> dict[str, ImageDataset]:
         """Load all parts of the images: "train" and, where there is one, "test"."""
         config = self.settings
-        return load_parts(
-            config.dataset, config.data_dir, limit=limit, image_size=config.image_size, labels=config.labels
-        )
+        where, size, reading = config.data_dir, config.image_size, config.reading()
+        return load_parts(config.dataset, where, False, limit, size, config.labels, reading)
 
     def all_images(self, limit: int | None) -> ImageDataset:
         """Load all images of a folder; of a known data set, the test part."""

@@ -90,12 +90,12 @@ def _load(config: TrainConfig) -> Data:
             limit=config.limit,
             image_size=config.image_size,
             labels=config.labels,
+            reading=config.reading(),
         )
 
     def labelled(part: str, limit: int | None) -> ImageDataset:
-        return load_dataset(
-            config.dataset, part, config.data_dir, config.download, limit, config.image_size, config.labels
-        ).labelled
+        where, size = (config.data_dir, config.download), config.image_size
+        return load_dataset(config.dataset, part, *where, limit, size, config.labels, config.reading()).labelled
 
     test = labelled("test", None)  # first: it is the part that is missing where there are no labels
     return {"train": labelled("train", config.limit), "test": test}
@@ -140,7 +140,8 @@ def _resolved(config: TrainConfig, data: Data, device: torch.device) -> TrainCon
     earlier, run_dir = None, config.run_dir
     if config.resume and run_dir and (run_dir / "checkpoint.pt").exists():
         earlier = RunFolder(run_dir, load_checkpoint(run_dir)).settings()
-    return config.resolved(_trained_on(data).image_size, device, earlier)
+    images = _trained_on(data)
+    return config.resolved(images.image_size, device, earlier, images.reading)
 
 
 def _estimated_seconds(config: TrainConfig, data: Data, device: torch.device) -> float:

@@ -277,7 +277,7 @@ def _sprite(images: Tensor, side: int, columns: int) -> bytes:
     if tuple(images.shape[-2:]) != (side, side):
         size = max(images.shape[-2:])
         bottom, right = size - images.shape[-2], size - images.shape[-1]
-        square = (F.pad(part, (0, right, 0, bottom)).float() for part in images.split(CHUNK))
+        square = (F.pad(part, (0, right, 0, bottom)).float() for part in images.split(64))
         images = torch.cat([F.interpolate(part, side, mode="area").round().to(torch.uint8) for part in square])
     lines = math.ceil(len(images) / columns)
     sheet = torch.zeros(lines * columns, 3, side, side, dtype=torch.uint8)
