@@ -14,5 +14,9 @@ Precision = Literal["auto", "bf16", "fp32"]
 ProjectionMethod = Literal["umap", "pca", "tsne"]
 Stem = Literal["cifar", "fast", "imagenet"]
 
+TIMM = "timm:"  # stands before the name of a network of the timm package
+OWN = "module:"  # stands before the class of an encoder that was given as a module
+FORMS = {"base_model": f"{TIMM}NAME"}  # settings that take words of a form beside their choices
+
 MAX_COUNT = 2**31 - 1  # images, epochs and other counts: a larger number is a slip of the hand
 MAX_SEED = 2**32 - 1  # the largest seed that NumPy takes, and with it UMAP and scikit-learn

@@ -176,9 +176,7 @@ def test_the_classifier_of_a_simclr_run_is_its_encoder_and_the_output_head_besid
 
 
 def test_a_run_without_an_output_head_has_no_classifier(tiny_run):
-    with pytest.raises(
-        SimCLRError, match=r"no output head at .*output_head\.pt.* train on images with labels"
-    ):
+    with pytest.raises(SimCLRError, match=r"no output head at .*output_head\.pt.* train on images with labels"):
         load_classifier(tiny_run, CPU)
     with pytest.raises(SimCLRError, match="no checkpoint"):
         load_classifier(tiny_run / "elsewhere", CPU)

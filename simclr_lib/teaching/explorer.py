@@ -181,7 +181,9 @@ def _film(film: Film) -> Scene:
 
 
 def kinds_of_features(model: SimCLR, config: TrainConfig, images: ImageDataset) -> dict[str, Tensor]:
-    """Four kinds of features: h and z of a pretrained model, h of the same network with random weights, and the pixels.
+    """Four kinds of features: h and z of a pretrained model, the pixels, and h of the same network with random weights.
+
+    The last one is left out where the network was given as a module, which cannot be made anew.
 
     Args:
         model: the pretrained model, in evaluation mode.
@@ -192,17 +194,15 @@ def kinds_of_features(model: SimCLR, config: TrainConfig, images: ImageDataset) 
         name → float [N, D].
     """
     device = next(model.parameters()).device
-    with initial_weights(config.seed):
-        random_encoder = place(config.encoder(images.image_size), device)
     h = extract_features(model.encoder, images, precision=config.precision)
     with torch.no_grad():
         z = model.projector(h.to(device)).cpu()
-    return {
-        "SimCLR h": h,
-        "SimCLR z": z,
-        "pixels": pixel_features(images),
-        "random encoder": extract_features(random_encoder, images, precision=config.precision),
-    }
+    kinds = {"SimCLR h": h, "SimCLR z": z, "pixels": pixel_features(images)}
+    if not config.has_own_encoder:
+        with initial_weights(config.seed):
+            random_encoder = place(config.encoder(images.image_size), device)
+        kinds["random encoder"] = extract_features(random_encoder, images, precision=config.precision)
+    return kinds
 
 
 def _view(name: str, features: Tensor, points: Tensor | None, method: ProjectionMethod, labels: Tensor) -> Scene:
