@@ -17,5 +17,9 @@ Stem = Literal["cifar", "fast", "imagenet"]
 
 MAX_IMAGE_SIZE = 4096  # pixels; no network here is trained on larger images
 MAX_PIXELS = 178_956_970  # of a file that is read unless a larger number is allowed: Pillow's own limit
+TIMM = "timm:"  # stands before the name of a network of the timm package
+OWN = "module:"  # stands before the class of an encoder that was given as a module
+FORMS = {"base_model": f"{TIMM}NAME"}  # settings that take words of a form beside their choices
+
 MAX_COUNT = 2**31 - 1  # images, epochs and other counts: a larger number is a slip of the hand
 MAX_SEED = 2**32 - 1  # the largest seed that NumPy takes, and with it UMAP and scikit-learn

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import enum
 import math
@@ -17,7 +18,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from simclr_lib.choices import MAX_COUNT, MAX_IMAGE_SIZE, MAX_PIXELS, MAX_SEED, Fit, OptimizerName, Precision, Stem
+from simclr_lib.choices import (
+    FORMS,
+    MAX_COUNT,
+    MAX_IMAGE_SIZE,
+    MAX_PIXELS,
+    MAX_SEED,
+    OWN,
+    TIMM,
+    Fit,
+    OptimizerName,
+    Precision,
+    Stem,
+)
 from simclr_lib.errors import ABOVE_0, SimCLRError, require_range, unknown_name
 
 if TYPE_CHECKING:
@@ -27,7 +40,7 @@ if TYPE_CHECKING:
     from simclr_lib.augment import SimCLRAugment
     from simclr_lib.data import Reading
     from simclr_lib.loop import BatchLoss, LoopConfig
-    from simclr_lib.models import ResNet, SimCLR
+    from simclr_lib.models import SimCLR
 
 RecipeT = typing.TypeVar("RecipeT", bound="Recipe")
 
@@ -64,13 +77,13 @@ class Recipe:
     """Levels of your own images that become black and white, where they have more than 8 bits. By default these are the
     smallest and the largest level of all images together."""
 
-    base_model: Literal[18, 34, 50] = 18
-    """Depth of the ResNet."""
+    base_model: Literal[18, 34, 50] | str = 18
+    """Encoder: a ResNet of this depth, or timm:NAME for a network of the timm package, such as timm:convnext_atto."""
     width: int = 64
-    """Channels of the ResNet's first stage (64 in the original)."""
+    """Channels of a ResNet's first stage (64 in the original). Networks of timm take no width."""
     stem: Stem | None = None
-    """First layers of the ResNet: cifar (stride 1), fast (stride 2) or imagenet (7×7, stride 2, and max-pool).
-    By default cifar for images of up to 64 pixels, and imagenet for larger ones."""
+    """First layers of a ResNet: cifar (stride 1), fast (stride 2) or imagenet (7×7, stride 2, and max-pool). By default
+    cifar for images of up to 64 pixels, and imagenet for larger ones. Networks of timm take no stem."""
     projection_hidden: int = 2048
     """Units of the projection head's hidden layer."""
     projection_dim: int = 128
@@ -148,8 +161,14 @@ class Recipe:
         for name, hint in _types(type(self)).items():
             choices = [c for kind in _kinds(hint) if typing.get_origin(kind) is Literal for c in typing.get_args(kind)]
             value = getattr(self, name)
-            if choices and value is not None and value not in choices:
-                raise unknown_name(f"value of {name}", str(value), map(str, choices))
+            is_network = name == "base_model" and str(value).startswith((TIMM, OWN))
+            if choices and value is not None and value not in choices and not is_network:
+                form = [FORMS[name]] if name in FORMS else []
+                raise unknown_name(f"value of {name}", str(value), [*map(str, choices), *form])
+        if not isinstance(self.base_model, int) and (self.stem is not None or self.width != Recipe.width):
+            raise SimCLRError(
+                f'`width` and `stem` belong to the ResNets: leave them out with base_model="{self.base_model}".'
+            )
         if self.contrastive and self.batch_size < 2:
             raise SimCLRError("SimCLR needs a batch_size of at least 2: with one image there is no negative.")
         if self.micro_batch is not None and self.micro_batch > self.batch_size:
@@ -190,7 +209,7 @@ class Recipe:
             "image_size": image_size,
             "store_size": reading.store_size if reading else None,
             "levels": reading.levels if reading else None,
-            "stem": "cifar" if image_size <= 64 else "imagenet",
+            "stem": ("cifar" if image_size <= 64 else "imagenet") if isinstance(self.base_model, int) else None,
             "view_size": image_size,
             "blur_prob": 0.0 if image_size <= 32 else 0.5,
             "optimizer": optimizer,
@@ -225,25 +244,95 @@ class Recipe:
             blur_sigma=settings.blur_sigma,
         )
 
-    def encoder(self, image_size: int) -> ResNet:
-        """Make a new encoder for images of this size."""
-        from simclr_lib.models import resnet18, resnet34, resnet50
+    def check_network(self) -> None:
+        """Raise `SimCLRError` where timm is missing or lacks the encoder. This imports timm, unlike `check`."""
+        if str(self.base_model).startswith(TIMM):
+            from simclr_lib.models.encoders import check_timm
 
-        stem = self.resolved(image_size).stem
-        assert stem
-        return {18: resnet18, 34: resnet34, 50: resnet50}[self.base_model](stem, self.width)
+            check_timm(str(self.base_model).removeprefix(TIMM))
 
-    def simclr(self, image_size: int) -> SimCLR:
-        """Make a new encoder and projection head for images of this size."""
+    @property
+    def network(self) -> str:
+        """The encoder's name, for a folder or a report: "resnet18", "convnext_atto" or "module:package.Class"."""
+        return f"resnet{self.base_model}" if isinstance(self.base_model, int) else self.base_model.removeprefix(TIMM)
+
+    @property
+    def has_own_encoder(self) -> bool:
+        """Whether the encoder is a module that was given to `pretrain`: these settings alone cannot make it."""
+        return str(self.base_model).startswith(OWN)
+
+    def with_own_encoder(self: RecipeT, encoder: nn.Module | None) -> RecipeT:
+        """Return the settings of training this module: ``base_model`` names its class. None changes nothing."""
+        if encoder is None:
+            return self
+        kind = type(encoder)
+        return dataclasses.replace(self, base_model=f"{OWN}{kind.__module__}.{kind.__qualname__}")
+
+    def encoder(self, image_size: int, own: nn.Module | None = None) -> nn.Module:
+        """Make a new encoder for images of this size.
+
+        Args:
+            image_size: side of the images, in pixels.
+            own: the module that was given to `pretrain`; the encoder is a copy of it.
+
+        Raises:
+            SimCLRError: it is a module that was given, and ``own`` is missing; or a network that timm does not have.
+        """
+        from simclr_lib.models import resnet18, resnet34, resnet50, timm_encoder
+
+        if own is not None:
+            return copy.deepcopy(own)
+        settings = self.resolved(image_size)
+        name = str(settings.base_model)
+        if name.startswith(OWN):
+            raise SimCLRError(f"the encoder is a {name.removeprefix(OWN)}, which was given as a module: give it again.")
+        if name.startswith(TIMM):
+            assert settings.view_size
+            return timm_encoder(name.removeprefix(TIMM), settings.view_size)
+        makers = {"18": resnet18, "34": resnet34, "50": resnet50}
+        if name not in makers:
+            raise unknown_name("value of base_model", name, [*makers, FORMS["base_model"]])
+        assert settings.stem
+        return makers[name](settings.stem, self.width)
+
+    def simclr(self, image_size: int, own: nn.Module | None = None) -> SimCLR:
+        """Make a new encoder and projection head for images of this size.
+
+        Args:
+            image_size: side of the images, in pixels.
+            own: as for `encoder`.
+
+        Raises:
+            SimCLRError: there is no such encoder, or it takes no images or views of the run's size.
+        """
         from torch import nn
 
         from simclr_lib.models import ProjectionHead, SimCLR
 
-        encoder = self.encoder(image_size)
+        encoder = self.encoder(image_size, own)
+        dim = self.feature_dim(encoder, image_size)
         if self.projection_layers == 0:
             return SimCLR(encoder, nn.Identity())
-        head = ProjectionHead(encoder.feature_dim, self.projection_hidden, self.projection_dim, self.projection_layers)
-        return SimCLR(encoder, head)
+        return SimCLR(encoder, ProjectionHead(dim, self.projection_hidden, self.projection_dim, self.projection_layers))
+
+    def feature_dim(self, encoder: nn.Module, image_size: int) -> int:
+        """Find the length of an encoder's features.
+
+        Raises:
+            SimCLRError: it does not take both whole images and views, or gives features of different lengths for them.
+        """
+        from simclr_lib.models import feature_dim
+
+        view_size = self.resolved(image_size).view_size
+        assert view_size
+        of_views = feature_dim(encoder, view_size)
+        of_images = of_views if view_size == image_size else feature_dim(encoder, image_size)
+        if of_views != of_images:
+            raise SimCLRError(
+                f"the encoder gives {of_views} features for views of {view_size} pixels and {of_images} for images of "
+                f"{image_size}: leave view_size out, or choose another encoder."
+            )
+        return of_views
 
     def loop(self) -> LoopConfig:
         """Return the settings of the training loop."""
@@ -426,16 +515,21 @@ def _plain(name: str, value: Any, hint: Any) -> Any:
         return None
     if isinstance(value, enum.Enum):
         value = value.value
-    kind = next(kind for kind in kinds if kind is not types.NoneType)
-    if typing.get_origin(kind) is tuple:
-        return _plain_tuple(name, value, typing.get_args(kind))
-    if typing.get_origin(kind) is Literal:
-        kind = type(typing.get_args(kind)[0])
-    convert, description = _CONVERSIONS[kind]
-    try:
-        return convert(value)
-    except (TypeError, ValueError, OverflowError):
-        raise SimCLRError(f"{name} must be {description}, not {value!r:.60}.") from None
+    descriptions = []
+    for kind in kinds:
+        if kind is types.NoneType:
+            continue
+        if typing.get_origin(kind) is tuple:
+            return _plain_tuple(name, value, typing.get_args(kind))
+        choices = typing.get_args(kind) if typing.get_origin(kind) is Literal else ()
+        if isinstance(value, str) and value in map(str, choices):
+            return next(choice for choice in choices if str(choice) == value)
+        convert, description = _CONVERSIONS[type(choices[0]) if choices else kind]
+        try:
+            return convert(value)
+        except (TypeError, ValueError, OverflowError):
+            descriptions.append(description)
+    raise SimCLRError(f"{name} must be {' or '.join(descriptions)}, not {value!r:.60}.")
 
 
 def _plain_tuple(name: str, value: Any, hints: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -399,7 +399,7 @@ def distribute(model: nn.Module) -> nn.Module:
         return model
     device = next(model.parameters()).device
     if device.type == "cuda":
-        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+        model = _with_pytorchs_sync_batch_norm(model)
     else:
         _exchange_batch_norm(model)
     ids = [device.index] if device.type == "cuda" else None
@@ -417,13 +417,40 @@ def distribute_and_compile(model: nn.Module, compiled: bool) -> nn.Module:
     return torch.compile(network, mode="reduce-overhead" if on_gpu else "default")  # type: ignore[return-value]
 
 
+class _SyncBatchNormAct(SyncBatchNorm):
+    """`SyncBatchNorm` with the activation that timm's batch norms have within them."""
+
+    drop: nn.Module
+    act: nn.Module
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.act(self.drop(super().forward(x)))
+
+
+def _has_activation(norm: nn.Module) -> bool:
+    """Whether this is timm's ``BatchNormAct2d``, which is a batch norm followed by an activation."""
+    return isinstance(norm, nn.BatchNorm2d) and hasattr(norm, "drop") and hasattr(norm, "act")
+
+
+def _with_pytorchs_sync_batch_norm(model: nn.Module) -> nn.Module:
+    if any(map(_has_activation, model.modules())):
+        from timm.layers import convert_sync_batchnorm  # PyTorch's own would lose the activations
+
+        return convert_sync_batchnorm(model)
+    return nn.SyncBatchNorm.convert_sync_batchnorm(model)
+
+
 def _exchange_batch_norm(module: nn.Module) -> None:
     for name, child in module.named_children():
         if isinstance(child, nn.BatchNorm1d | nn.BatchNorm2d):
-            synchronized = SyncBatchNorm(child.num_features, child.eps, child.momentum, child.affine)
+            kind = _SyncBatchNormAct if _has_activation(child) else SyncBatchNorm
+            synchronized = kind(child.num_features, child.eps, child.momentum, child.affine)
             synchronized.weight, synchronized.bias = child.weight, child.bias
             synchronized.running_mean, synchronized.running_var = child.running_mean, child.running_var
             synchronized.num_batches_tracked = child.num_batches_tracked
+            if kind is _SyncBatchNormAct:
+                synchronized.add_module("drop", child.get_submodule("drop"))
+                synchronized.add_module("act", child.get_submodule("act"))
             synchronized.train(child.training)
             setattr(module, name, synchronized)
         else:

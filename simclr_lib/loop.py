@@ -1,7 +1,8 @@
 """The training loop that pretraining, supervised training, fine-tuning and the SGD probe share.
 
 Every random choice is a function of the seed and the step alone (`seeded`), never of what ran before. So a run that
-is continued from a checkpoint at any step sees the same batches and the same views as one that was never stopped.
+is continued from a checkpoint at any step sees the same batches and the same views as one that was never stopped. That
+holds for the random numbers within a network, such as those of dropout, too.
 """
 
 from __future__ import annotations
@@ -208,19 +209,23 @@ def fit(
 
     losses = _Losses(observer, first_step, total_steps, config.lr)
     model.train()
-    with tqdm(
-        total=total_steps,
-        initial=first_step,
-        desc=description,
-        unit="step",
-        delay=2,
-        leave=False,
-        disable=not world().leads,
-    ) as bar:
+    with (
+        torch.random.fork_rng([device] if device.type == "cuda" else []),
+        tqdm(
+            total=total_steps,
+            initial=first_step,
+            desc=description,
+            unit="step",
+            delay=2,
+            leave=False,
+            disable=not world().leads,
+        ) as bar,
+    ):
         for step, indices in enumerate(batches(num_examples, config, first_step), first_step):
             lr = config.lr * warmup_cosine(step, total_steps, warmup_steps)
             for group in optimizer.param_groups:
                 group["lr"] = lr
+            torch.manual_seed(seeded(config.seed, "within the network", step, world().rank).initial_seed())
             generator = seeded(config.seed, "views", step)
             loss = train_step(optimizer, batch_loss, indices, generator, autocast(device, config.precision))
             losses.add(loss, lr)

@@ -94,7 +94,7 @@ def cached_embeddings(network: nn.Module, views: Tensor, micro_batch: int) -> Te
     takes each micro-batch through the network again and on to its weights' gradients: a third more work, for
     activations that no longer grow with the batch (the views themselves still do). Loss and gradients are exactly
     those of one pass if each z depends on its own view only. Batch norm makes it depend on the batch; here, on its
-    micro-batch.
+    micro-batch. Dropout leaves out the same in both passes.
 
     Args:
         network: views → (h, z), in training mode.
@@ -111,16 +111,22 @@ def cached_embeddings(network: nn.Module, views: Tensor, micro_batch: int) -> Te
     ]  # rows of views
     kind = views.device.type
     dtype, enabled = torch.get_autocast_dtype(kind), torch.is_autocast_enabled(kind)
+    seeds = torch.randint(2**31, (len(parts),)).tolist()
+
+    def embedded(rows: Tensor, seed: int) -> Tensor:
+        torch.manual_seed(seed)
+        return network(views[rows])[1]
+
     with torch.no_grad(), _statistics_kept(network):
         # A compiled network may use an output's memory again in the next pass.
-        z = torch.cat([network(views[rows])[1].clone() for rows in parts])[torch.cat(parts).argsort()]
+        z = torch.cat([embedded(*part).clone() for part in zip(parts, seeds, strict=True)])[torch.cat(parts).argsort()]
 
     def second_pass(z_gradient: Tensor) -> None:
-        for rows in parts:
+        for rows, seed in zip(parts, seeds, strict=True):
             # Processes exchange gradients once a step, with the last part.
             unsynced = nullcontext if rows is parts[-1] else getattr(network, "no_sync", nullcontext)
             with torch.enable_grad(), torch.autocast(kind, dtype, enabled), unsynced():
-                _, part = network(views[rows])
+                part = embedded(rows, seed)
             part.backward(z_gradient[rows])
 
     z.requires_grad_().register_hook(second_pass)

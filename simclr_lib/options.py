@@ -22,7 +22,7 @@ from typing import Annotated, Any, Literal, Optional
 import tyro
 from tyro.constructors import PrimitiveConstructorSpec
 
-from simclr_lib.choices import DATASETS
+from simclr_lib.choices import DATASETS, FORMS
 from simclr_lib.config import TrainConfig
 from simclr_lib.errors import SimCLRError, nearest, unknown_name
 
@@ -75,7 +75,7 @@ class Option:
 
     @functools.cached_property
     def kinds(self) -> tuple[Any, ...]:
-        """The types that a value may have: one, and perhaps NoneType."""
+        """The types that a value may have: one and perhaps NoneType, or choices and text."""
         union = typing.get_origin(self.hint) in (typing.Union, types.UnionType)
         return typing.get_args(self.hint) if union else (self.hint,)
 
@@ -105,6 +105,11 @@ class Option:
         values = typing.get_args(self.kind) if typing.get_origin(self.kind) is Literal else NAMES.get(self.name, ())
         return {str(value): value for value in values}
 
+    @property
+    def form(self) -> str:
+        """The form of the words that an option takes beside its choices, such as "timm:NAME"; "" for none."""
+        return FORMS.get(self.name, "")
+
     def read(self, words: Sequence[str]) -> Any:
         """The value that the words stand for.
 
@@ -119,8 +124,11 @@ class Option:
     def _read_one(self, word: str) -> object:
         label = self.name.upper() if self.positional else self.flag
         if self.choices:
+            beginning, colon, name = word.partition(":")
+            if colon and name and self.form.startswith(f"{beginning}:"):
+                return word
             if word not in self.choices:
-                raise unknown_name(f"value of {label}", word, self.choices)
+                raise unknown_name(f"value of {label}", word, [*self.choices, *filter(None, [self.form])])
             return self.choices[word]
         if not word and self.kind in (str, Path):
             raise SimCLRError(f"{label} needs a value.")
@@ -144,12 +152,19 @@ class Option:
             instance_from_str=self.read,
             is_instance=lambda value: True,
             str_from_instance=lambda value: [str(value)],
-            choices=(*self.choices, *(["None"] if types.NoneType in self.kinds else [])) if self.choices else None,
+            choices=self._listed,
         )
         # The spec says all; only the completion of file names goes by the type. (tyro is slow to read `Path | None`.)
         kind: Any = Optional[Path] if self.kind is Path else object  # noqa: UP045
         annotation: Any = Annotated[kind, described, spec]
         return Annotated[annotation, tyro.conf.Positional] if self.positional else annotation
+
+    @property
+    def _listed(self) -> tuple[str, ...] | None:
+        """All words that the option takes; None where they cannot be listed."""
+        if not self.choices or self.form:
+            return None
+        return *self.choices, *(["None"] if types.NoneType in self.kinds else [])
 
     @property
     def _remark(self) -> str:
@@ -163,7 +178,7 @@ class Option:
     @property
     def _metavar(self) -> str:
         if self.choices:
-            return "{" + ",".join(self.choices) + "}"
+            return "{" + ",".join([*self.choices, *filter(None, [self.form])]) + "}"
         if self.positional:
             return self.name.upper()
         name = {int: "INT", float: "NUMBER", Path: "PATH"}.get(self.kind, "NAME")

@@ -114,7 +114,7 @@ def test_settings_become_plain_values(emblems, tmp_path):
         ({"blur_sigma": 2.0}, "blur_sigma must be 2 numbers, not 2.0"),
         ({"blur_sigma": (1, 2, 3)}, "blur_sigma must be 2 numbers"),
         ({"data_dir": 3}, "data_dir must be a path, not 3"),
-        ({"base_model": "resnet18"}, "base_model must be a whole number, not 'resnet18'"),
+        ({"base_model": 18.5}, "base_model must be a whole number or text, not 18.5"),
     ],
 )
 def test_a_value_of_another_type_is_refused_when_it_is_given(setting, message):

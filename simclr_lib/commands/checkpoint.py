@@ -34,12 +34,22 @@ class Loaded:
     run_dir: Path
     out: Path
 
+    @property
+    def is_folder(self) -> bool:
+        """Whether the images are those of a folder, and not of a known data set."""
+        return self.settings.dataset == "imagefolder"
+
     def images(self, split: str, limit: int | None) -> ImageDataset:
-        """Load a part of the images, at the size that the model was trained on."""
+        """Load a part of the images, read in the way and at the size that the model was trained with."""
         config = self.settings
-        return load_dataset(
-            config.dataset, split, config.data_dir, limit=limit, image_size=config.image_size, labels=config.labels
-        )
+        where, size, reading = config.data_dir, config.image_size, config.reading()
+        return load_dataset(config.dataset, split, where, False, limit, size, config.labels, reading)
+
+    def photo(self, path: Path, images: ImageDataset) -> ImageDataset:
+        """Load a single image file, read in the way the other images were."""
+        size = images.image_size
+        reading = images.reading or Reading(store_size=size)
+        return load_files([path], torch.tensor([-1]), [], reading, None, path.name, path.parent, "photo", size)
 
     def parts(self, limit: int | None) -> dict[str, ImageDataset]:
         """Load all parts of the images: "train" and, where there is one, "test"."""

@@ -19,7 +19,8 @@ def describe(config: TrainConfig) -> str:
     """
     lines: list[str] = []
     for title, names in GROUPS.items():
-        words = (_in_words(name, getattr(config, name)) for name in names if getattr(config, name) is not None)
+        used = [name for name in names if name != "width" or isinstance(config.base_model, int)]  # of ResNets
+        words = (_in_words(name, getattr(config, name)) for name in used if getattr(config, name) is not None)
         lines += textwrap.wrap(
             ", ".join(words),
             WIDTH,

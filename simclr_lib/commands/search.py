@@ -17,7 +17,7 @@ def search(config: SearchConfig) -> None:
 
     run = open_run(config)
     images = run.all_images(config.limit)
-    photo = run.photo(config.photo)
+    photo = run.photo(config.photo, images)
     itself = Path(os.path.relpath(config.photo, run.settings.data_dir)).as_posix()
     others = images.subset([i for i, file in enumerate(images.names) if file != itself])
     h_others, h_photo = (extract_features(run.model.encoder, part) for part in (others, photo))

@@ -48,6 +48,7 @@ def train(config: TrainConfig) -> None:
     with joined(device, config.timeout) as processes:
         # These errors are found before anything is written.
         autocast(device, config.precision)
+        config.check_network()
         check_micro_batch(config.micro_batch, processes.rows(config.batch_size))
         if config.run_dir and processes.leads:
             check_writable(config.run_dir)
@@ -119,7 +120,7 @@ def _in_its_folder(config: TrainConfig, processes: World) -> TrainConfig:
     earlier = from_leader(recall("run folder"))  # remembered before torchrun lost a process
     folder = Path(earlier) if earlier else config.run_dir
     if folder is None and processes.leads:
-        name = f"{config.dataset}-resnet{config.base_model}-{_method(config)}-{time.strftime('%Y%m%d-%H%M%S')}"
+        name = f"{config.dataset}-{config.network}-{_method(config)}-{time.strftime('%Y%m%d-%H%M%S')}"
         folder = new_folder(name)
     run_dir = from_leader(folder or Path())
     begun, tested = from_leader([(run_dir / name).exists() for name in ("checkpoint.pt", "output_head.pt")])

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -14,25 +11,11 @@ from simclr_lib.augment import check_images, to_unit_range
 from simclr_lib.choices import Precision
 from simclr_lib.data import ImageDataset
 from simclr_lib.device import autocast
-from simclr_lib.errors import SimCLRError, type_name
+from simclr_lib.errors import SimCLRError
 from simclr_lib.models import SimCLR
+from simclr_lib.models.encoders import check_output, evaluating
 
 PIXEL_SIDE = 32  # images as features are at most this many pixels high and wide
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Put the model into evaluation mode, and each layer back into its own mode afterwards.
-
-    In evaluation mode batch norm uses its running statistics, and does not change them.
-    """
-    training_layers = [layer for layer in model.modules() if layer.training]
-    model.eval()
-    try:
-        yield
-    finally:
-        for layer in training_layers:
-            layer.training = True
 
 
 @torch.no_grad()
@@ -72,23 +55,9 @@ def extract_features(
         for start in tqdm(starts, desc="features", unit="batch", delay=2, leave=False, disable=not progress):
             batch = to_unit_range(_batch(dataset, slice(start, start + batch_size)).to(device))
             h = encoder(batch.contiguous(memory_format=torch.channels_last))
-            _check_output(h, len(batch))
+            check_output(h, len(batch))
             features.append(h.float().cpu())
     return torch.cat(features)
-
-
-def feature_dim(encoder: nn.Module, image_size: int) -> int:
-    """Find the length of an encoder's features by one forward pass of a black image.
-
-    Args:
-        encoder: images [N, 3, H, W] → h [N, D]. Its mode and statistics stay as they were.
-        image_size: height and width of the image, in pixels.
-
-    Raises:
-        SimCLRError: the encoder does not return features [N, D].
-    """
-    black = torch.zeros(1, 3, image_size, image_size, dtype=torch.uint8)
-    return extract_features(encoder, black, precision="fp32", progress=False).shape[1]
 
 
 @torch.no_grad()
@@ -141,11 +110,3 @@ def _check(dataset: ImageDataset | Tensor) -> None:
 def _batch(dataset: ImageDataset | Tensor, rows: slice) -> Tensor:
     """Take a few whole images, at the size at which a network sees them."""
     return dataset.whole(rows) if isinstance(dataset, ImageDataset) else dataset[rows]
-
-
-def _check_output(h: Tensor, count: int) -> None:
-    """Raise `SimCLRError` unless the encoder returned features [count, D]."""
-    if not isinstance(h, Tensor):
-        raise SimCLRError(f"the encoder must return features [N, D], not {type_name(h)}.")
-    if h.ndim != 2 or len(h) != count:
-        raise SimCLRError(f"the encoder must return features [{count}, D] for {count} images, not {list(h.shape)}.")

@@ -15,7 +15,7 @@ from simclr_lib.data import ImageDataset, few_labels
 from simclr_lib.device import pick_device, place
 from simclr_lib.errors import SimCLRError, shown
 from simclr_lib.evaluation import accuracy, evaluate_features, extract_features, linear_probe, pixel_features
-from simclr_lib.models import Classifier, ResNet
+from simclr_lib.models import Classifier
 from simclr_lib.recipes import BUDGETS
 from simclr_lib.results import Accuracy, Table, summary
 from simclr_lib.seeding import initial_weights
@@ -135,21 +135,24 @@ def evaluate_baselines(
 ) -> Table:
     """Evaluate features that nobody trained: the same network's with random weights, and the pixels themselves.
 
-    The arguments are those of `compare_encoder`.
+    The arguments are those of `compare_encoder`. A network that was given as a module cannot be made anew with random
+    weights, so its row is left out.
     """
-    encoder = random_encoder(config, train.image_size)
-    features = {
-        "random encoder": [extract_features(encoder, part, precision=config.precision) for part in (train, test)],
-        "pixels": [pixel_features(part) for part in (train, test)],
-    }
+    features = {"pixels": [pixel_features(part) for part in (train, test)]}
+    if config.has_own_encoder:
+        log.info("the row of a random encoder is left out: this run's encoder was given as a module")
+    else:
+        encoder = random_encoder(config, train.image_size)
+        random = [extract_features(encoder, part, precision=config.precision) for part in (train, test)]
+        features = {"random encoder": random, **features}
     return {
         source: evaluate_features(h_train, train.labels.cpu(), h_test, test.labels.cpu(), budgets, draws, config.seed)
         for source, (h_train, h_test) in features.items()
     }
 
 
-def random_encoder(config: TrainConfig, image_size: int) -> ResNet:
-    """The encoder with the initial weights that training with these settings starts from."""
+def random_encoder(config: TrainConfig, image_size: int) -> nn.Module:
+    """The encoder with random weights: those that training with these settings starts from."""
     with initial_weights(config.seed):
         return place(config.encoder(image_size), pick_device(config.device))
 

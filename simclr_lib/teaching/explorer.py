@@ -184,6 +184,8 @@ def _film(film: Film) -> Scene:
 def kinds_of_features(model: SimCLR | Classifier, config: TrainConfig, images: ImageDataset) -> dict[str, Tensor]:
     """Several kinds of features: h and z of a trained model, h of the same network with random weights, and the pixels.
 
+    The random network is left out where the encoder was given as a module, which cannot be made anew.
+
     Args:
         model: the trained model, in evaluation mode. A `Classifier` has no z.
         config: the settings that the model was trained with.
@@ -193,18 +195,17 @@ def kinds_of_features(model: SimCLR | Classifier, config: TrainConfig, images: I
         name → float [N, D].
     """
     device = next(model.parameters()).device
-    with initial_weights(config.seed):
-        random_encoder = place(config.encoder(images.image_size), device)
     h = extract_features(model.encoder, images, precision=config.precision)
     if isinstance(model, SimCLR):
-        trained = {"SimCLR h": h, "SimCLR z": projected(model, h)}
+        kinds = {"SimCLR h": h, "SimCLR z": projected(model, h)}
     else:
-        trained = {"supervised h": h}
-    return {
-        **trained,
-        "pixels": pixel_features(images),
-        "random encoder": extract_features(random_encoder, images, precision=config.precision),
-    }
+        kinds = {"supervised h": h}
+    kinds["pixels"] = pixel_features(images)
+    if not config.has_own_encoder:
+        with initial_weights(config.seed):
+            random_encoder = place(config.encoder(images.image_size), device)
+        kinds["random encoder"] = extract_features(random_encoder, images, precision=config.precision)
+    return kinds
 
 
 def _view(name: str, features: Tensor, points: Tensor | None, method: ProjectionMethod, labels: Tensor) -> Scene:

@@ -3,87 +3,95 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from simclr_lib.choices import OWN
 from simclr_lib.config import TrainConfig
-from simclr_lib.device import pick_device, place
+from simclr_lib.device import ModuleT, pick_device, place
 from simclr_lib.errors import SimCLRError
 from simclr_lib.models import Classifier, OutputHead, SimCLR
+from simclr_lib.seeding import initial_weights
 from simclr_lib.training.checkpoint import load_checkpoint
 
 WEIGHTS = Path(__file__).parent / "weights"
 OUTPUT_HEAD = "output_head.pt"  # in a SimCLR run's folder
 
 
-def load_pretrained(source: str | Path, device: str = "auto") -> SimCLR:
+def load_pretrained(source: str | Path, device: str = "auto", encoder: nn.Module | None = None) -> SimCLR:
     """A pretrained encoder and projection head, in evaluation mode.
 
     Args:
         source: "emblems-resnet18", the weights that come with the package (the first seed of `simclr demo`, in half
             precision); or a run's folder, or its checkpoint.pt.
         device: cpu, cuda or cuda:N; auto is the GPU if there is one.
+        encoder: for a run of `pretrain` with an encoder of your own, a module of the same class and shapes. It stays
+            as it was: a copy of it takes the weights.
 
     Raises:
-        SimCLRError: there are no such weights, or they are damaged.
+        SimCLRError: there are no such weights, they are damaged, or the run needs its encoder.
     """
     bundled = {file.stem: file for file in WEIGHTS.glob("*.pt")}
     path = bundled.get(str(source)) or Path(source).expanduser()
-    return load_run(path, pick_device(device))[0]
+    return load_run(path, pick_device(device), encoder)[0]
 
 
-def load_run(path: Path, device: torch.device) -> tuple[SimCLR, TrainConfig]:
+def load_run(path: Path, device: torch.device, encoder: nn.Module | None = None) -> tuple[SimCLR, TrainConfig]:
     """The pretrained model of a checkpoint, in evaluation mode, with the settings it was trained with.
 
     Args:
         path: a run's folder, or its checkpoint.pt.
         device: the device that the model is placed on.
+        encoder: as for `load_pretrained`.
 
     Raises:
-        SimCLRError: there is no such checkpoint, it is damaged, or it is not one of a SimCLR run.
+        SimCLRError: there is no such checkpoint, it is damaged, it is not one of a SimCLR run, or it needs its encoder.
     """
     run = _read(path)
     if not run.config.contrastive:
         raise SimCLRError(f"{path} was trained with labels: give the checkpoint of a SimCLR run.")
     with _damage_named(path):
-        with torch.device("meta"):  # no memory is used before the names and shapes of the weights are known to fit
-            model = run.config.simclr(run.image_size)
-        model.load_state_dict(run.weights, assign=True)
-    return place(model.float(), device).eval(), run.config
+        model = run.filled(lambda: run.config.simclr(run.image_size, run.own(encoder)), run.weights)
+    return place(model, device).eval(), run.config
 
 
-def load_encoder(path: Path, device: torch.device) -> tuple[nn.Module, TrainConfig]:
+def load_encoder(path: Path, device: torch.device, encoder: nn.Module | None = None) -> tuple[nn.Module, TrainConfig]:
     """The encoder of a checkpoint, in evaluation mode, with the settings it was trained with.
 
     Args:
         path: the folder of a run, with SimCLR or with labels, or its checkpoint.pt.
         device: the device that the encoder is placed on.
+        encoder: as for `load_pretrained`.
 
     Raises:
-        SimCLRError: there is no such checkpoint, it is damaged, or it is not one of a run.
+        SimCLRError: there is no such checkpoint, it is damaged, it is not one of a run, or it needs its encoder.
     """
     run = _read(path)
-    return _encoder(run, path, device), run.config
+    return _encoder(run, path, device, encoder), run.config
 
 
-def load_classifier(path: Path, device: torch.device) -> tuple[Classifier, TrainConfig, list[str]]:
+def load_classifier(
+    path: Path, device: torch.device, encoder: nn.Module | None = None
+) -> tuple[Classifier, TrainConfig, list[str]]:
     """The classifier of a run, in evaluation mode, with the settings of its training and its classes.
 
     Args:
         path: the folder of a run, or its checkpoint.pt. A run with labels has its output head in the checkpoint; beside
             that of a SimCLR run lies output_head.pt, the head that was trained on the frozen features.
         device: the device that the classifier is placed on.
+        encoder: as for `load_pretrained`.
 
     Returns:
         (classifier: images float [N, 3, H, W] → logits [N, C], settings, names of the C classes).
 
     Raises:
-        SimCLRError: there is no such checkpoint, it is damaged, or the run has no output head.
+        SimCLRError: there is no such checkpoint, it is damaged, the run has no output head, or it needs its encoder.
     """
     run, file = _read(path), Path(path)
     if run.config.contrastive:
@@ -96,7 +104,7 @@ def load_classifier(path: Path, device: torch.device) -> tuple[Classifier, Train
         stored = load_checkpoint(file)
     else:
         stored = {"head": _below("head", run.weights), "classes": run.facts.get("classes")}
-    encoder = _encoder(run, path, device)
+    encoder = _encoder(run, path, device, encoder)
     with _damage_named(file):
         weights, classes = stored["head"], [str(name) for name in stored["classes"]]
         with torch.device("meta"):
@@ -127,13 +135,12 @@ def load_trained(path: Path, device: torch.device) -> tuple[SimCLR | Classifier,
     return classifier, config
 
 
-def _encoder(run: _Stored, path: Path, device: torch.device) -> nn.Module:
+def _encoder(run: _Stored, path: Path, device: torch.device, own: nn.Module | None) -> nn.Module:
     """The encoder of a run, in evaluation mode."""
     with _damage_named(path):
-        with torch.device("meta"):  # no memory is used before the names and shapes of the weights are known to fit
-            encoder = run.config.encoder(run.image_size)
-        encoder.load_state_dict(_below("encoder", run.weights), assign=True)
-    return place(encoder.float(), device).eval()
+        make = partial(run.config.encoder, run.image_size, run.own(own))
+        encoder = run.filled(make, _below("encoder", run.weights))
+    return place(encoder, device).eval()
 
 
 class _Stored(NamedTuple):
@@ -147,6 +154,29 @@ class _Stored(NamedTuple):
     def image_size(self) -> int:
         """Side of the images that the run was trained on, in pixels."""
         return int(self.facts.get("image_size", 32))
+
+    def own(self, encoder: nn.Module | None) -> nn.Module | None:
+        """The module that the user gave for the run's encoder.
+
+        Raises:
+            SimCLRError: the run needs one and there is none, or the other way round.
+        """
+        kind = str(self.config.base_model).removeprefix(OWN)
+        if self.config.has_own_encoder and encoder is None:
+            raise SimCLRError(f"the encoder of this run was given as a module, a {kind}: give one again (encoder=…).")
+        if not self.config.has_own_encoder and encoder is not None:
+            raise SimCLRError(f"this run has the encoder {self.config.network}: leave out your own (encoder=…).")
+        return encoder
+
+    def filled(self, make: Callable[[], ModuleT], weights: Mapping[str, Tensor]) -> ModuleT:
+        """A network of the run, in float32, with these weights."""
+        is_resnet = isinstance(self.config.base_model, int)
+        # A ResNet takes no memory before the names and shapes of the weights are known to fit. Other networks may have
+        # buffers that are not stored.
+        with torch.device("meta") if is_resnet else initial_weights(self.config.seed):
+            network = make()
+        network.load_state_dict(weights, assign=is_resnet)
+        return network.float()
 
 
 def _read(path: Path) -> _Stored:

@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from simclr_lib.config import TrainConfig
 from simclr_lib.data import ImageDataset, split_indices
@@ -30,6 +30,7 @@ def pretrain(
     labelled: ImageDataset | None = None,
     watch: Callable[[list[dict[str, float]]], None] | None = None,
     filmed: ImageDataset | None = None,
+    encoder: nn.Module | None = None,
 ) -> SimCLR:
     """Pretrain an encoder and a projection head.
 
@@ -43,18 +44,22 @@ def pretrain(
         watch: called after every measurement with the run's metrics so far (`read_metrics`); needs a run folder.
         filmed: images whose features h are kept in the run's folder, before training and at every measurement, see
             `read_film`; they are not trained on. Needs a run folder.
+        encoder: a network of your own, images float [N, 3, H, W] in 0…1 → features [N, D]. A copy of it is trained,
+            from the weights that it has, in place of the one that ``base_model`` names; it stays as it was. To resume
+            such a run, or to load it (`load_pretrained`), give a module of the same class again.
 
     Returns:
         The trained model, in evaluation mode, on the configured device.
 
     Raises:
-        SimCLRError: a setting makes no sense, or the folder holds another run.
+        SimCLRError: a setting makes no sense, the encoder does not return features [N, D], or the folder holds another
+            run.
         DivergedError: the loss was not finite.
         Interrupted: Ctrl-C, after everything was saved.
     """
-    with opened("pretrain", dataset, config, run_dir) as (config, device, folder):
+    with opened("pretrain", dataset, config, run_dir, encoder) as (config, device, folder):
         with initial_weights(config.seed):
-            model = place(config.simclr(dataset.image_size), device)
+            model = place(config.simclr(dataset.image_size, encoder), device)
         rows = training_rows(dataset, config, labelled)
         monitor = _monitor(model, dataset.labelled if labelled is None else labelled, config)
         run = None

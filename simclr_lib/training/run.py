@@ -35,7 +35,9 @@ class Opened(NamedTuple):
 
 
 @contextmanager
-def opened(task: str, dataset: ImageDataset, config: TrainConfig, run_dir: Path | None) -> Iterator[Opened]:
+def opened(
+    task: str, dataset: ImageDataset, config: TrainConfig, run_dir: Path | None, encoder: nn.Module | None = None
+) -> Iterator[Opened]:
     """Check and resolve the settings of a run, and claim its folder while it lasts.
 
     Args:
@@ -43,11 +45,15 @@ def opened(task: str, dataset: ImageDataset, config: TrainConfig, run_dir: Path 
         dataset: the training images.
         config: settings; what they leave open is filled in, from the run that is resumed where there is one.
         run_dir: the run's folder; None takes ``config.run_dir``, and if that is None, too, the run has none.
+        encoder: the module that is to be trained instead of the network that the settings name.
 
     Raises:
-        SimCLRError: a setting makes no sense or does not fit the images, or the run that is resumed is another one.
+        SimCLRError: a setting makes no sense or does not fit the images, timm lacks the encoder, or the run that is
+            resumed is another one.
     """
+    config = config.with_own_encoder(encoder)
     config.check()
+    config.check_network()
     run_dir = Path(run_dir).expanduser() if run_dir else config.run_dir
     if config.resume and run_dir is None:
         raise SimCLRError("resume=True needs run_dir: name the folder of the run to continue.")
