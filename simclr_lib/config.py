@@ -102,6 +102,8 @@ class Recipe:
     """Smallest crop, as a share of the image's area."""
     crop_max: float = 1.0
     """Largest crop, as a share of the image's area."""
+    flip_prob: float = 0.5
+    """Probability that a view is mirrored. Use 0 where the mirror image has another meaning, as with letters."""
     color_strength: float = 0.5
     """Strength s of the colour jitter: 0.5 for CIFAR-10, 1 for ImageNet."""
     color_prob: float = 0.8
@@ -237,6 +239,7 @@ class Recipe:
         return SimCLRAugment(
             size=settings.view_size,
             crop_scale=(settings.crop_min, settings.crop_max),
+            flip_prob=settings.flip_prob,
             color_strength=settings.color_strength,
             color_prob=settings.color_prob,
             gray_prob=settings.gray_prob,
@@ -469,6 +472,7 @@ _RANGES: dict[str, tuple[float, float]] = {  # setting → smallest and largest 
     "view_size": (1, 2**14),
     "crop_min": (ABOVE_0, 1),
     "crop_max": (ABOVE_0, 1),
+    "flip_prob": (0, 1),
     "color_strength": (0, 1e3),
     "color_prob": (0, 1),
     "gray_prob": (0, 1),

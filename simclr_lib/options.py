@@ -34,7 +34,7 @@ GROUPS = {
     ),
     "network": ("base_model", "width", "stem", "projection_hidden", "projection_dim", "projection_layers"),
     "views": (
-        *("view_size", "crop_min", "crop_max", "color_strength", "color_prob"),
+        *("view_size", "crop_min", "crop_max", "flip_prob", "color_strength", "color_prob"),
         *("gray_prob", "blur_prob", "blur_sigma"),
     ),
     "optimiser": (

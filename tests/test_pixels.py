@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from simclr_lib import TrainConfig
-from simclr_lib.commands.evaluate import Loaded
+from simclr_lib.commands.checkpoint import Loaded
 from simclr_lib.data import ImageDataset, Reading, decoding, load_dataset, load_parts
 from simclr_lib.errors import SimCLRError
 from simclr_lib.evaluation import extract_features, pixel_features, shifted

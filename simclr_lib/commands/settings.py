@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from tyro.conf import Positional
 
 from simclr_lib.choices import MAX_COUNT, MAX_SEED, ProjectionMethod
 from simclr_lib.config import TrainConfig
 from simclr_lib.errors import SimCLRError, require_range
-from simclr_lib.recipes import BUDGETS, EMBLEMS, SHORT
+from simclr_lib.recipes import BUDGETS, EMBLEMS, PRESETS, SHORT
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,8 @@ class SweepConfig:
     """Settings of ``simclr sweep``."""
 
     name: Annotated[str, Positional]
-    """One of crop-color, temperature, batch-size, steps, large-batch, negatives, head, epochs, labels and shifts."""
+    """One of crop-color, views, temperature, batch-size, steps, large-batch, negatives, head, epochs, labels and
+    shifts."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """Random seeds. Every variant is trained once with each."""
     epochs: int = SHORT.epochs
@@ -163,6 +164,8 @@ class SweepConfig:
     """Name of the data set. Any other than emblems is trained on with the default settings of `simclr train`."""
     data_dir: Path | None = None
     """Folder in which the data set lies, or to which it is downloaded. By default it is ./data."""
+    preset: Literal[tuple(PRESETS)] | None = None  # type: ignore[valid-type]
+    """Recipe of `simclr train` to start from, instead of those."""
     out: Path | None = None
     """Folder for results.json. By default it is a new folder below ./runs."""
     device: str = "auto"
