@@ -937,6 +937,24 @@ def test_tiny_imagenet_reads_its_original_layout(tiny_root: Path, given: str) ->
     assert train.image_size == 64
 
 
+@pytest.mark.parametrize("below", ["", "images"])
+@pytest.mark.parametrize("annotations", ["kept", "removed"])
+def test_tiny_imagenet_may_have_its_validation_images_in_folders_of_classes(
+    tiny_root: Path, below: str, annotations: str
+) -> None:
+    original = load_dataset("tinyimagenet", "test", tiny_root)
+    for line in (tiny_root / "val" / "val_annotations.txt").read_text().splitlines():
+        name, wnid = line.split("\t")[:2]
+        (tiny_root / "val" / wnid / below).mkdir(parents=True)
+        (tiny_root / "val" / "images" / name).rename(tiny_root / "val" / wnid / below / name)
+    (tiny_root / "val" / "images").rmdir()
+    if annotations == "removed":
+        (tiny_root / "val" / "val_annotations.txt").unlink()
+    sorted_ = load_dataset("tinyimagenet", "test", tiny_root)
+    assert sorted(zip(sorted_.labels.tolist(), sorted_.images[:, 0, 0, 0].tolist(), strict=True)) == [(0, 10), (1, 20)]
+    assert sorted(original.labels.tolist()) == [0, 1]
+
+
 @pytest.mark.parametrize("part", ["words.txt", "val/val_annotations.txt", "val/images/val_2.JPEG"])
 def test_an_incomplete_tiny_imagenet_is_named(tiny_root: Path, part: str) -> None:
     (tiny_root / part).unlink()

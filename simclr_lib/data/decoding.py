@@ -32,7 +32,7 @@ from simclr_lib.data.subsets import balanced_subset
 from simclr_lib.errors import SimCLRError, shown
 
 CACHE_FORMAT = 2  # raise it whenever the same files would decode to other pixels
-PIECE = 8  # files that a thread takes at a time: small images cost less to decode than to hand over
+PIECE = 4  # files that a thread takes at a time: to hand over a small image costs a part of what it costs to decode
 AHEAD = 2  # pieces for each thread that are begun before the first is done: bounds the memory, and the wait at Ctrl-C
 MAX_UNREADABLE = 0.1  # the share of broken files that is skipped rather than refused
 
