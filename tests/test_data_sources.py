@@ -35,6 +35,7 @@ from simclr_lib.data import (
     download,
     few_labels,
     load_dataset,
+    rows,
     tiny_imagenet,
 )
 from simclr_lib.data.cache import cache_dir
@@ -239,7 +240,7 @@ def test_an_interrupted_decode_leaves_nothing(tmp_path: Path, monkeypatch: pytes
             raise KeyboardInterrupt
         return read(path, reading)
 
-    monkeypatch.setattr(decoding, "PIECE", 2)  # so that the first piece is already on disk
+    monkeypatch.setattr(rows, "PIECE", 2)  # so that the first piece is already on disk
     monkeypatch.setattr(decoding, "read_square", interrupted)
     with pytest.raises(KeyboardInterrupt):
         decode(paths, 8)

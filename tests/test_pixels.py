@@ -17,7 +17,7 @@ from PIL import Image
 
 from simclr_lib import TrainConfig
 from simclr_lib.commands.evaluate import Loaded
-from simclr_lib.data import ImageDataset, Reading, decoding, load_dataset, load_parts
+from simclr_lib.data import ImageDataset, Reading, decoding, levels, load_dataset, load_parts
 from simclr_lib.errors import SimCLRError
 from simclr_lib.evaluation import extract_features, pixel_features, shifted
 from simclr_lib.models import SimCLR
@@ -184,9 +184,9 @@ def test_a_new_deep_image_is_the_only_one_that_is_looked_at_again(
     root = folder(tmp_path / "set", a__png=TWELVE_BITS.astype(np.uint16))
     pixels(root)
     scanned: list[str] = []
-    level_range = decoding.level_range
+    level_range = levels.level_range
     monkeypatch.setattr(
-        decoding, "level_range", lambda path, reading: (scanned.append(path.name), level_range(path, reading))[1]
+        levels, "level_range", lambda path, reading: (scanned.append(path.name), level_range(path, reading))[1]
     )
     decoded.clear()
     pixels(folder(root, b__png=TWELVE_BITS.astype(np.uint16) // 2))
