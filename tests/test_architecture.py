@@ -147,7 +147,7 @@ def test_programs_that_need_the_repository_are_not_installed():
 
 
 DISTRIBUTIONS = {"PIL": "pillow", "sklearn": "scikit-learn", "umap": "umap-learn", "IPython": "ipython"}
-OPTIONAL = {"kornia", "lightly", "tensorboard"}  # imported where they are wanted, with an error that names them
+OPTIONAL = {"kornia", "lightly", "tensorboard", "pillow_heif"}  # imported where they are wanted, and named if missing
 
 
 def test_what_is_imported_directly_is_declared():
