@@ -463,6 +463,7 @@ _RANGES: dict[str, tuple[float, float]] = {  # setting → smallest and largest 
     "image_size": (1, 2**14),
     "store_size": (1, MAX_IMAGE_SIZE),
     "bands": (1, MAX_COUNT),
+    "levels": (-1e30, 1e30),
     "max_pixels": (1, 2**63),
     "width": (1, 2**14),
     "projection_hidden": (1, 2**20),

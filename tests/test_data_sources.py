@@ -35,6 +35,7 @@ from simclr_lib.data import (
     download,
     few_labels,
     load_dataset,
+    rows,
     tiny_imagenet,
 )
 from simclr_lib.data.cache import cache_dir
@@ -239,7 +240,7 @@ def test_an_interrupted_decode_leaves_nothing(tmp_path: Path, monkeypatch: pytes
             raise KeyboardInterrupt
         return read(path, reading)
 
-    monkeypatch.setattr(decoding, "PIECE", 2)  # so that the first piece is already on disk
+    monkeypatch.setattr(rows, "PIECE", 2)  # so that the first piece is already on disk
     monkeypatch.setattr(decoding, "read_square", interrupted)
     with pytest.raises(KeyboardInterrupt):
         decode(paths, 8)
@@ -935,6 +936,24 @@ def test_tiny_imagenet_reads_its_original_layout(tiny_root: Path, given: str) ->
     assert test.labels.tolist() == [1, 0]  # val_1 belongs to a class without training images
     assert test.images[:, 0, 0, 0].tolist() == [20, 10]
     assert train.image_size == 64
+
+
+@pytest.mark.parametrize("below", ["", "images"])
+@pytest.mark.parametrize("annotations", ["kept", "removed"])
+def test_tiny_imagenet_may_have_its_validation_images_in_folders_of_classes(
+    tiny_root: Path, below: str, annotations: str
+) -> None:
+    original = load_dataset("tinyimagenet", "test", tiny_root)
+    for line in (tiny_root / "val" / "val_annotations.txt").read_text().splitlines():
+        name, wnid = line.split("\t")[:2]
+        (tiny_root / "val" / wnid / below).mkdir(parents=True)
+        (tiny_root / "val" / "images" / name).rename(tiny_root / "val" / wnid / below / name)
+    (tiny_root / "val" / "images").rmdir()
+    if annotations == "removed":
+        (tiny_root / "val" / "val_annotations.txt").unlink()
+    sorted_ = load_dataset("tinyimagenet", "test", tiny_root)
+    assert sorted(zip(sorted_.labels.tolist(), sorted_.images[:, 0, 0, 0].tolist(), strict=True)) == [(0, 10), (1, 20)]
+    assert sorted(original.labels.tolist()) == [0, 1]
 
 
 @pytest.mark.parametrize("part", ["words.txt", "val/val_annotations.txt", "val/images/val_2.JPEG"])

@@ -6,6 +6,7 @@ import logging
 import struct
 import warnings
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,13 @@ from PIL import Image
 
 from simclr_lib import TrainConfig
 from simclr_lib.commands.checkpoint import Loaded
-from simclr_lib.data import ImageDataset, Reading, decoding, load_dataset, load_parts
+from simclr_lib.data import ImageDataset, Reading, decoding, levels, load_dataset, load_parts
 from simclr_lib.errors import SimCLRError
 from simclr_lib.evaluation import extract_features, pixel_features, shifted
 from simclr_lib.models import SimCLR
 from simclr_lib.objectives import classification_objective
+from simclr_lib.training import load_checkpoint, pretrain
+from tiny import TINY
 
 TWELVE_BITS = np.arange(64).reshape(8, 8) * 65  # 0…4,095
 
@@ -184,9 +187,9 @@ def test_a_new_deep_image_is_the_only_one_that_is_looked_at_again(
     root = folder(tmp_path / "set", a__png=TWELVE_BITS.astype(np.uint16))
     pixels(root)
     scanned: list[str] = []
-    level_range = decoding.level_range
+    level_range = levels.level_range
     monkeypatch.setattr(
-        decoding, "level_range", lambda path, reading: (scanned.append(path.name), level_range(path, reading))[1]
+        levels, "level_range", lambda path, reading: (scanned.append(path.name), level_range(path, reading))[1]
     )
     decoded.clear()
     pixels(folder(root, b__png=TWELVE_BITS.astype(np.uint16) // 2))
@@ -203,6 +206,20 @@ def test_other_images_are_brought_to_the_levels_and_the_size_of_the_run(tmp_path
     other = run.images("train", None)
     assert other.images.shape == (1, 3, 8, 8)
     assert other.images.unique().tolist() == [128]
+
+
+def test_a_run_keeps_what_was_chosen_for_its_images_and_is_resumed_with_it(tmp_path: Path) -> None:
+    image = np.random.default_rng(0).integers(0, 4096, (30, 40)).astype(np.uint16)
+    root = folder(tmp_path / "set", **{f"{i}__png": image for i in range(16)})
+    config = replace(TINY, dataset="imagefolder", limit=None, batch_size=8, epochs=1, image_size=None)
+    data = load_dataset("imagefolder", root=root, image_size=16)
+    pretrain(data, config, tmp_path / "run")
+    kept = TrainConfig.from_dict(load_checkpoint(tmp_path / "run")["config"])
+    assert (kept.image_size, kept.reading()) == (16, data.reading)
+    assert (data.images.shape[-1], kept.view_size, kept.levels) == (32, 16, (image.min(), image.max()))
+    pretrain(data, replace(config, resume=True), tmp_path / "run")
+    with pytest.raises(SimCLRError, match="fit was 'crop', is 'pad'"):
+        pretrain(data, replace(config, resume=True, fit="pad"), tmp_path / "run")
 
 
 # ---- Bands ------------------------------------------------------------------------------
@@ -350,6 +367,8 @@ def test_large_images_are_read_without_a_warning_of_pillow(tmp_path: Path, monke
         ({"store_size": 0}, "store_size must be"),
         ({"fit": "stretch"}, "unknown value of fit 'stretch'.*crop, pad"),
         ({"bands": (0, 1, 2)}, "bands must be at least 1"),
+        ({"levels": (0, np.inf)}, "levels must be"),
+        ({"levels": (np.nan, 1)}, "levels must be"),
         ({"levels": (5, 5)}, "levels are those of black and of white"),
         ({"max_pixels": 0}, "max_pixels must be"),
     ],
@@ -416,6 +435,13 @@ def test_a_damaged_cache_of_another_part_is_not_taken(tmp_path: Path, caplog: py
     data = load_dataset("imagefolder", "train", root)
     assert "is damaged or of an older version" in caplog.text
     assert data.images.flatten(2).unique(dim=2).flatten(1).tolist() == [[10, 0, 0], [20, 0, 0]]
+
+
+def test_photographs_of_telephones_are_read_where_the_plugin_is(tmp_path: Path) -> None:
+    plugin = pytest.importorskip("pillow_heif")
+    plugin.register_heif_opener()
+    root = folder(tmp_path / "set", a__heic=Image.new("RGB", (64, 64), (200, 0, 0)))
+    assert abs(int(pixels(root)["a.heic"][32, 32, 0]) - 200) < 10
 
 
 def test_formats_that_pillow_reads_here_are_read(tmp_path: Path) -> None:

@@ -220,8 +220,8 @@ class BenchConfig:
     """Leave out the full ResNet-18, whose steps take seconds on a CPU, and the loss of very many pairs, which takes
     16 GB of memory in one piece."""
     device: str = "auto"
-    """Device to train on: cpu, cuda or cuda:N. With auto, it is the GPU if there is one. Augmentation is measured on
-    one CPU core."""
+    """Device to train on: cpu, cuda or cuda:N. With auto, it is the GPU if there is one. Augmentation and decoding
+    are measured on one CPU core."""
 
     def check(self) -> None:
         """Raise `SimCLRError` for a setting that is out of range."""

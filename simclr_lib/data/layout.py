@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
 import os
@@ -27,7 +28,8 @@ PICTURES = {
     *(".rw2", ".raf", ".raw", ".svg", ".psd", ".xcf"),
 }  # not read, unless Pillow can
 READABLE = (
-    "images are read from .jpg, .png, .tif and other files that Pillow reads: convert others, for instance to .jpg"
+    "images are read from .jpg, .png, .tif and other files that Pillow reads: convert others, for instance to .jpg; "
+    "pip install pillow-heif reads .heic"
 )
 TEST_SHARE = 0.2  # of the labelled images, where there is no test folder
 PARTS = {"train": "train", "training": "train"} | dict.fromkeys(
@@ -79,6 +81,10 @@ class Layout:
 
 def readable_extensions() -> set[str]:
     """Return the extensions of the pictures that Pillow reads here, in lower case."""
+    with contextlib.suppress(ImportError):
+        from pillow_heif import register_heif_opener  # the photographs of many telephones
+
+        register_heif_opener()
     here = {name for name, feature in FORMATS.items() if not feature or features.check(feature)}
     return {
         extension for extension, name in Image.registered_extensions().items() if name in here and name in Image.OPEN

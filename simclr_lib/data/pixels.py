@@ -176,7 +176,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
     if image.has_transparency_data:
         white = Image.new("RGBA", image.size, "white")
         return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _chosen_bands(image: Image.Image, bands: tuple[int, int, int]) -> Image.Image:
@@ -196,6 +196,8 @@ def _positions(bands: tuple[int, int, int], count: int) -> list[int]:
 def _upright(image: Image.Image) -> Image.Image:
     """Decode an image, and turn it as its EXIF data says."""
     image.load()  # decode now: a broken file raises here
+    if _orientation(image) == 1:
+        return image
     with contextlib.suppress(Exception):  # damaged EXIF raises almost anything, over sound pixels
         return ImageOps.exif_transpose(image)
     return image
@@ -263,7 +265,7 @@ def _grey(image: Image.Image) -> np.ndarray:
 
 
 def _orientation(image: Image.Image) -> int:
-    with contextlib.suppress(Exception):  # damaged EXIF
+    with contextlib.suppress(Exception):  # as above
         return int(image.getexif().get(ORIENTATION, 1))
     return 1
 

@@ -40,6 +40,8 @@ class Reading:
             raise unknown_name("value of fit", str(self.fit), typing.get_args(Fit))
         for band in self.bands or ():
             require_range("bands", band, 1, MAX_COUNT)
+        for level in self.levels or ():
+            require_range("levels", level, -1e30, 1e30)
         if self.levels is not None and not self.levels[0] < self.levels[1]:
             raise SimCLRError(f"levels are those of black and of white, the smaller one first, not {self.levels}.")
         require_range("max_pixels", self.max_pixels, 1, 2**63)
