@@ -9,6 +9,7 @@ from typing import Literal
 
 DATASETS = ("emblems", "cifar10", "cifar100", "stl10", "tinyimagenet", "imagefolder")
 
+ExportFormat = Literal["torchvision", "timm", "safetensors", "onnx"]
 OptimizerName = Literal["adam", "sgd", "lars"]
 Precision = Literal["auto", "bf16", "fp32"]
 ProjectionMethod = Literal["umap", "pca", "tsne"]

@@ -1,4 +1,4 @@
-"""The command line: ``simclr demo | train | evaluate | embed | sweep | plan | bench``.
+"""The command line: ``simclr demo | train | evaluate | embed | export | sweep | plan | bench``.
 
 Nothing here imports torch before a command runs, so that help and mistakes are answered at once.
 """
@@ -21,7 +21,15 @@ from typing import Annotated, Any, Union
 import tyro
 
 import simclr_lib
-from simclr_lib.commands.settings import BenchConfig, DemoConfig, EmbedConfig, EvaluateConfig, PlanConfig, SweepConfig
+from simclr_lib.commands.settings import (
+    BenchConfig,
+    DemoConfig,
+    EmbedConfig,
+    EvaluateConfig,
+    ExportConfig,
+    PlanConfig,
+    SweepConfig,
+)
 from simclr_lib.config import TrainConfig
 from simclr_lib.errors import SimCLRError, unknown_name
 from simclr_lib.options import Option, flag, mistake, options_of, parser_of, preset_option, tidy, values_of
@@ -64,6 +72,7 @@ COMMANDS = {
         EvaluateConfig, "evaluate:evaluate", "Compare a checkpoint's features: kNN, linear probe, few labels."
     ),
     "embed": Command(EmbedConfig, "evaluate:embed", "Draw a checkpoint's features in two dimensions."),
+    "export": Command(ExportConfig, "export:export", "Write the encoder for torchvision, timm, safetensors or ONNX."),
     "sweep": Command(SweepConfig, "sweep:sweep", "Repeat a measured comparison, such as crop × colour."),
     "plan": Command(
         PlanConfig, "plan:plan", "Estimate the time and memory of pretraining, here or on several processes.", PRESETS

@@ -147,7 +147,15 @@ def test_programs_that_need_the_repository_are_not_installed():
 
 
 DISTRIBUTIONS = {"PIL": "pillow", "sklearn": "scikit-learn", "umap": "umap-learn", "IPython": "ipython"}
-OPTIONAL = {"kornia", "lightly", "tensorboard", "timm"}  # imported where they are wanted, with an error that names them
+OPTIONAL = {
+    "kornia",
+    "lightly",
+    "onnx",
+    "onnxscript",
+    "safetensors",
+    "tensorboard",
+    "timm",
+}  # imported where they are wanted, with an error that names them
 
 
 def test_what_is_imported_directly_is_declared():

@@ -53,7 +53,7 @@ def load_run(path: Path, device: torch.device, encoder: nn.Module | None = None)
     Raises:
         SimCLRError: there is no such checkpoint, it is damaged, it is not one of a SimCLR run, or it needs its encoder.
     """
-    run = _read(path)
+    run = read_run(path)
     if not run.config.contrastive:
         raise SimCLRError(f"{path} was trained with labels: give the checkpoint of a SimCLR run.")
     with _damage_named(path):
@@ -72,7 +72,7 @@ def load_encoder(path: Path, device: torch.device, encoder: nn.Module | None = N
     Raises:
         SimCLRError: there is no such checkpoint, it is damaged, it is not one of a run, or it needs its encoder.
     """
-    run = _read(path)
+    run = read_run(path)
     return _encoder(run, path, device, encoder), run.config
 
 
@@ -93,7 +93,7 @@ def load_classifier(
     Raises:
         SimCLRError: there is no such checkpoint, it is damaged, the run has no output head, or it needs its encoder.
     """
-    run, file = _read(path), Path(path)
+    run, file = read_run(path), Path(path)
     if run.config.contrastive:
         file = (file if os.path.isdir(file) else file.parent) / OUTPUT_HEAD
         if not os.path.isfile(file):
@@ -116,7 +116,7 @@ def load_classifier(
     return classifier, run.config, classes
 
 
-def _encoder(run: _Stored, path: Path, device: torch.device, own: nn.Module | None) -> nn.Module:
+def _encoder(run: StoredRun, path: Path, device: torch.device, own: nn.Module | None) -> nn.Module:
     """The encoder of a run, in evaluation mode."""
     with _damage_named(path):
         make = partial(run.config.encoder, run.image_size, run.own(own))
@@ -124,8 +124,14 @@ def _encoder(run: _Stored, path: Path, device: torch.device, own: nn.Module | No
     return place(encoder, device).eval()
 
 
-class _Stored(NamedTuple):
-    """What a run's checkpoint holds besides the optimiser: settings, facts, and the weights of the model."""
+class StoredRun(NamedTuple):
+    """What a run's checkpoint holds besides the optimiser.
+
+    Attributes:
+        config: its resolved settings.
+        facts: what the run was trained on, such as its "image_size" and "classes".
+        weights: those of the model, by name.
+    """
 
     config: TrainConfig
     facts: dict[str, Any]
@@ -160,7 +166,7 @@ class _Stored(NamedTuple):
         return network.float()
 
 
-def _read(path: Path) -> _Stored:
+def read_run(path: Path) -> StoredRun:
     """Read a run's checkpoint; the stem stays, whatever size of images the model is used on.
 
     Raises:
@@ -170,7 +176,7 @@ def _read(path: Path) -> _Stored:
     if not {"config", "model", "facts"} <= state.keys():
         raise SimCLRError(f"{path} is not the checkpoint of a run: give the run's folder or its checkpoint.pt.")
     with _damage_named(path):
-        stored = _Stored(TrainConfig.from_dict(state["config"]), dict(state["facts"]), dict(state["model"]))
+        stored = StoredRun(TrainConfig.from_dict(state["config"]), dict(state["facts"]), dict(state["model"]))
         return stored._replace(config=stored.config.resolved(stored.image_size))
 
 
