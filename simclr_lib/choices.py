@@ -15,6 +15,7 @@ Precision = Literal["auto", "bf16", "fp32"]
 ProjectionMethod = Literal["umap", "pca", "tsne"]
 Stem = Literal["cifar", "fast", "imagenet"]
 
+IMAGENET = "imagenet"  # as initial weights
 TIMM = "timm:"  # stands before the name of a network of the timm package
 OWN = "module:"  # stands before the class of an encoder that was given as a module
 FORMS = {"base_model": f"{TIMM}NAME"}  # settings that take words of a form beside their choices

@@ -30,7 +30,7 @@ def test_a_resolved_recipe_leaves_nothing_open():
     assert (large.stem, large.view_size, large.blur_prob) == ("imagenet", 96, 0.5)
     assert (small.optimizer, small.lr, small.warmup_epochs) == ("lars", default_lr("lars", 512), 10.0)
     assert small.precision in ("bf16", "fp32")
-    open_by_meaning = {"limit", "image_size", "micro_batch"}  # None means: all, their own, in one piece
+    open_by_meaning = {"limit", "image_size", "init", "micro_batch"}  # all, their own, random, in one piece
     assert {name for name in RECIPE if getattr(small, name) is None} == open_by_meaning
     assert small.resolved(96) == small  # what is chosen stays
 

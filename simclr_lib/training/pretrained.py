@@ -37,9 +37,7 @@ def load_pretrained(source: str | Path, device: str = "auto", encoder: nn.Module
     Raises:
         SimCLRError: there are no such weights, they are damaged, or the run needs its encoder.
     """
-    bundled = {file.stem: file for file in WEIGHTS.glob("*.pt")}
-    path = bundled.get(str(source)) or Path(source).expanduser()
-    return load_run(path, pick_device(device), encoder)[0]
+    return load_run(find_run(source), pick_device(device), encoder)[0]
 
 
 def load_run(path: Path, device: torch.device, encoder: nn.Module | None = None) -> tuple[SimCLR, TrainConfig]:
@@ -103,7 +101,7 @@ def load_classifier(
             )
         stored = load_checkpoint(file)
     else:
-        stored = {"head": _below("head", run.weights), "classes": run.facts.get("classes")}
+        stored = {"head": below("head", run.weights), "classes": run.facts.get("classes")}
     encoder = _encoder(run, path, device, encoder)
     with _damage_named(file):
         weights, classes = stored["head"], [str(name) for name in stored["classes"]]
@@ -120,7 +118,7 @@ def _encoder(run: StoredRun, path: Path, device: torch.device, own: nn.Module | 
     """The encoder of a run, in evaluation mode."""
     with _damage_named(path):
         make = partial(run.config.encoder, run.image_size, run.own(own))
-        encoder = run.filled(make, _below("encoder", run.weights))
+        encoder = run.filled(make, below("encoder", run.weights))
     return place(encoder, device).eval()
 
 
@@ -193,7 +191,13 @@ def _damage_named(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _below(part: str, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def find_run(source: str | Path) -> Path:
+    """The file of weights that come with the package, by their name; or the path of a run."""
+    bundled = {file.stem: file for file in WEIGHTS.glob("*.pt")}
+    return bundled.get(str(source)) or Path(source).expanduser()
+
+
+def below(part: str, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The weights of a part of the model, such as its "encoder", by the names that they have within it."""
     prefix = f"{part}."
     return {name.removeprefix(prefix): weight for name, weight in weights.items() if name.startswith(prefix)}
