@@ -1,4 +1,4 @@
-"""The command line: ``simclr demo | train | evaluate | embed | search | predict | report | sweep | plan | bench``.
+"""The command line: ``simclr demo | train | evaluate | embed | search | predict | export | report | …``.
 
 Nothing here imports torch before a command runs, so that help and mistakes are answered at once.
 """
@@ -26,6 +26,7 @@ from simclr_lib.commands.settings import (
     DemoConfig,
     EmbedConfig,
     EvaluateConfig,
+    ExportConfig,
     PlanConfig,
     PredictConfig,
     ReportConfig,
@@ -78,6 +79,7 @@ COMMANDS = {
     "predict": Command(
         PredictConfig, "predict:predict", "Write a class and its probability for each image of a folder."
     ),
+    "export": Command(ExportConfig, "export:export", "Write the encoder for torchvision, timm, safetensors or ONNX."),
     "report": Command(ReportConfig, "report:report", "Write a page about a run: views, learning curves, features."),
     "sweep": Command(SweepConfig, "sweep:sweep", "Repeat a measured comparison, such as crop × colour."),
     "plan": Command(

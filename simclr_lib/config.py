@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from simclr_lib.choices import (
     FORMS,
+    IMAGENET,
     MAX_COUNT,
     MAX_IMAGE_SIZE,
     MAX_PIXELS,
@@ -84,6 +85,10 @@ class Recipe:
     stem: Stem | None = None
     """First layers of a ResNet: cifar (stride 1), fast (stride 2) or imagenet (7×7, stride 2, and max-pool). By default
     cifar for images of up to 64 pixels, and imagenet for larger ones. Networks of timm take no stem."""
+    init: str | None = None
+    """Weights to start from, instead of random ones: the folder of a run, with SimCLR or with labels, or its
+    checkpoint.pt; or imagenet for weights that are downloaded from torchvision or timm, trained with labels on ImageNet
+    (a ResNet then needs the stem imagenet and the width 64). To train a finished run for longer, start from it."""
     projection_hidden: int = 2048
     """Units of the projection head's hidden layer."""
     projection_dim: int = 128
@@ -152,6 +157,8 @@ class Recipe:
         Ranges are not looked at here but in `check`, since the command line makes settings before it can report an
         error in one line.
         """
+        if isinstance(self.init, os.PathLike):
+            object.__setattr__(self, "init", os.fspath(self.init))
         for name, hint in _types(type(self)).items():
             object.__setattr__(self, name, _plain(name, getattr(self, name), hint))
 
@@ -171,6 +178,11 @@ class Recipe:
             raise SimCLRError(
                 f'`width` and `stem` belong to the ResNets: leave them out with base_model="{self.base_model}".'
             )
+        if self.init == IMAGENET:
+            if self.has_own_encoder:
+                raise SimCLRError("there are no ImageNet weights for your own encoder: load them into it yourself.")
+            if isinstance(self.base_model, int) and (self.stem not in (None, "imagenet") or self.width != Recipe.width):
+                raise SimCLRError('init="imagenet" needs the stem="imagenet" and the width=64 of the original ResNets.')
         if self.contrastive and self.batch_size < 2:
             raise SimCLRError("SimCLR needs a batch_size of at least 2: with one image there is no negative.")
         if self.micro_batch is not None and self.micro_batch > self.batch_size:
@@ -211,7 +223,7 @@ class Recipe:
             "image_size": image_size,
             "store_size": reading.store_size if reading else None,
             "levels": reading.levels if reading else None,
-            "stem": ("cifar" if image_size <= 64 else "imagenet") if isinstance(self.base_model, int) else None,
+            "stem": self._default_stem(image_size),
             "view_size": image_size,
             "blur_prob": 0.0 if image_size <= 32 else 0.5,
             "optimizer": optimizer,
@@ -226,6 +238,11 @@ class Recipe:
         return dataclasses.replace(
             chosen, **{name: value for name, value in values.items() if getattr(chosen, name) is None}
         )
+
+    def _default_stem(self, image_size: int) -> Stem | None:
+        if not isinstance(self.base_model, int):
+            return None
+        return "imagenet" if image_size > 64 or self.init == IMAGENET else "cifar"
 
     # What the settings describe.
 

@@ -32,7 +32,7 @@ GROUPS = {
         *("contrastive", "images", "labels", "dataset", "data_dir"),
         *("download", "limit", "image_size", "store_size", "fit", "bands", "levels", "max_pixels", "validation"),
     ),
-    "network": ("base_model", "width", "stem", "projection_hidden", "projection_dim", "projection_layers"),
+    "network": ("base_model", "width", "stem", "init", "projection_hidden", "projection_dim", "projection_layers"),
     "views": (
         *("view_size", "crop_min", "crop_max", "flip_prob", "color_strength", "color_prob"),
         *("gray_prob", "blur_prob", "blur_sigma"),

@@ -148,7 +148,16 @@ def test_programs_that_need_the_repository_are_not_installed():
 
 
 DISTRIBUTIONS = {"PIL": "pillow", "sklearn": "scikit-learn", "umap": "umap-learn", "IPython": "ipython"}
-OPTIONAL = {"kornia", "lightly", "tensorboard", "timm", "pillow_heif"}  # imported where wanted; an error names them
+OPTIONAL = {
+    "kornia",
+    "lightly",
+    "onnx",
+    "onnxscript",
+    "safetensors",
+    "tensorboard",
+    "timm",
+    "pillow_heif",
+}  # imported where they are wanted, with an error that names them
 
 
 def test_what_is_imported_directly_is_declared():

@@ -31,8 +31,8 @@ def test_a_resolved_recipe_leaves_nothing_open():
     assert (small.optimizer, small.lr, small.warmup_epochs) == ("lars", default_lr("lars", 512), 10.0)
     assert small.precision in ("bf16", "fp32")
     assert (small.image_size, large.image_size) == (32, 96)
-    # None means: all, in one piece, the colours; and these images are not from files, whose size and levels are chosen.
-    open_by_meaning = {"limit", "micro_batch", "bands", "store_size", "levels"}
+    # None means: all, random, in one piece, the colours. These images are not from files, whose size is chosen.
+    open_by_meaning = {"limit", "init", "micro_batch", "bands", "store_size", "levels"}
     assert {name for name in RECIPE if getattr(small, name) is None} == open_by_meaning
     assert small.resolved(96) == small  # what is chosen stays
 

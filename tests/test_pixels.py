@@ -15,6 +15,7 @@ import pytest
 import tifffile
 import torch
 from PIL import Image
+from tiny import TINY
 
 from simclr_lib import TrainConfig
 from simclr_lib.commands.checkpoint import Loaded
@@ -24,7 +25,6 @@ from simclr_lib.evaluation import extract_features, pixel_features, shifted
 from simclr_lib.models import SimCLR
 from simclr_lib.objectives import classification_objective
 from simclr_lib.training import load_checkpoint, pretrain
-from tiny import TINY
 
 TWELVE_BITS = np.arange(64).reshape(8, 8) * 65  # 0…4,095
 

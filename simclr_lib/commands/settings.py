@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal
 
 from tyro.conf import Positional
 
-from simclr_lib.choices import MAX_COUNT, MAX_SEED, ProjectionMethod
+from simclr_lib.choices import MAX_COUNT, MAX_SEED, ExportFormat, ProjectionMethod
 from simclr_lib.config import TrainConfig
 from simclr_lib.errors import SimCLRError, require_range
 from simclr_lib.recipes import BUDGETS, EMBLEMS, PRESETS, SHORT
@@ -123,6 +123,23 @@ class ReportConfig(CheckpointConfig):
     """HTML file to write. By default it is report.html beside the checkpoint."""
 
     file: ClassVar[str] = "report.html"
+
+
+@dataclass(frozen=True)
+class ExportConfig:
+    """Settings of ``simclr export``."""
+
+    checkpoint: Annotated[Path, Positional]
+    """The file checkpoint.pt of a run, or the run's folder."""
+    to: ExportFormat = "torchvision"
+    """What is to load the encoder: torchvision or timm (a state dict for the network of theirs), safetensors (the
+    weights by their names) or onnx (a graph for any runtime, which needs no Python)."""
+    out: Path | None = None
+    """File to write; a JSON file of the same name beside it says what the encoder takes and how to load it. By
+    default it is encoder.pt, encoder.safetensors or encoder.onnx beside the checkpoint."""
+
+    def check(self) -> None:
+        """Nothing here has a range."""
 
 
 @dataclass(frozen=True)

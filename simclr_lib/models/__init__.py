@@ -1,6 +1,6 @@
 """Encoders, projection head and output head."""
 
-from simclr_lib.models.encoders import evaluating, feature_dim, timm_encoder
+from simclr_lib.models.encoders import evaluating, feature_dim, timm_call, timm_encoder
 from simclr_lib.models.resnet import STEMS, ResNet, Stem, resnet18, resnet34, resnet50
 from simclr_lib.models.simclr import Classifier, OutputHead, ProjectionHead, SimCLR
 
@@ -17,5 +17,6 @@ __all__ = [
     "resnet18",
     "resnet34",
     "resnet50",
+    "timm_call",
     "timm_encoder",
 ]

@@ -79,11 +79,27 @@ def timm_encoder(name: str, size: int, pretrained: bool = False) -> nn.Module:
     Raises:
         SimCLRError: timm is missing, or knows no such network.
     """
+    return _made(name, size, pretrained)[0]
+
+
+def timm_call(name: str, size: int) -> str:
+    """The call of timm that makes the same encoder as `timm_encoder`, in Python: "create_model('test_vit', …)".
+
+    Raises:
+        SimCLRError: timm is missing, or knows no such network.
+    """
+    _, arguments = _made(name, size, pretrained=False)
+    written = ", ".join(f"{key}={value!r}" for key, value in {"num_classes": 0, **arguments}.items())
+    return f"create_model({name!r}, {written})"
+
+
+def _made(name: str, size: int, pretrained: bool) -> tuple[nn.Module, dict[str, object]]:
+    """A network of timm, and the arguments about its size that it takes."""
     timm = check_timm(name)
     arguments: list[dict[str, object]] = [{"img_size": size, "dynamic_img_size": True}, {"img_size": size}, {}]
     while True:
         try:
-            return timm.create_model(name, pretrained=pretrained, num_classes=0, **arguments[0])
+            return timm.create_model(name, pretrained=pretrained, num_classes=0, **arguments[0]), arguments[0]
         except TypeError as error:  # each network of timm takes arguments of its own
             if "unexpected keyword argument" not in str(error) or len(arguments) == 1:
                 raise

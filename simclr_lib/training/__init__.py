@@ -1,6 +1,7 @@
 """Pretraining and supervised training, with run folders and checkpoints."""
 
 from simclr_lib.training.checkpoint import load_checkpoint, save_checkpoint
+from simclr_lib.training.export import Exported, export_encoder
 from simclr_lib.training.fine_tuning import FineTuned, fine_tune
 from simclr_lib.training.interrupt import Interrupted
 from simclr_lib.training.metrics import read_metrics
@@ -11,10 +12,12 @@ from simclr_lib.training.run_folder import RunFolder, new_folder, read_film
 from simclr_lib.training.supervised import train_supervised
 
 __all__ = [
+    "Exported",
     "FineTuned",
     "Interrupted",
     "Run",
     "RunFolder",
+    "export_encoder",
     "fine_tune",
     "load_checkpoint",
     "load_classifier",

@@ -37,9 +37,7 @@ def load_pretrained(source: str | Path, device: str = "auto", encoder: nn.Module
     Raises:
         SimCLRError: there are no such weights, they are damaged, or the run needs its encoder.
     """
-    bundled = {file.stem: file for file in WEIGHTS.glob("*.pt")}
-    path = bundled.get(str(source)) or Path(source).expanduser()
-    return load_run(path, pick_device(device), encoder)[0]
+    return load_run(find_run(source), pick_device(device), encoder)[0]
 
 
 def load_run(path: Path, device: torch.device, encoder: nn.Module | None = None) -> tuple[SimCLR, TrainConfig]:
@@ -53,7 +51,7 @@ def load_run(path: Path, device: torch.device, encoder: nn.Module | None = None)
     Raises:
         SimCLRError: there is no such checkpoint, it is damaged, it is not one of a SimCLR run, or it needs its encoder.
     """
-    run = _read(path)
+    run = read_run(path)
     if not run.config.contrastive:
         raise SimCLRError(f"{path} was trained with labels: give the checkpoint of a SimCLR run.")
     with _damage_named(path):
@@ -72,7 +70,7 @@ def load_encoder(path: Path, device: torch.device, encoder: nn.Module | None = N
     Raises:
         SimCLRError: there is no such checkpoint, it is damaged, it is not one of a run, or it needs its encoder.
     """
-    run = _read(path)
+    run = read_run(path)
     return _encoder(run, path, device, encoder), run.config
 
 
@@ -93,7 +91,7 @@ def load_classifier(
     Raises:
         SimCLRError: there is no such checkpoint, it is damaged, the run has no output head, or it needs its encoder.
     """
-    run, file = _read(path), Path(path)
+    run, file = read_run(path), Path(path)
     if run.config.contrastive:
         file = (file if os.path.isdir(file) else file.parent) / OUTPUT_HEAD
         if not os.path.isfile(file):
@@ -103,7 +101,7 @@ def load_classifier(
             )
         stored = load_checkpoint(file)
     else:
-        stored = {"head": _below("head", run.weights), "classes": run.facts.get("classes")}
+        stored = {"head": below("head", run.weights), "classes": run.facts.get("classes")}
     encoder = _encoder(run, path, device, encoder)
     with _damage_named(file):
         weights, classes = stored["head"], [str(name) for name in stored["classes"]]
@@ -129,22 +127,28 @@ def load_trained(path: Path, device: torch.device) -> tuple[SimCLR | Classifier,
     Raises:
         SimCLRError: as in `load_run`, which this is for all runs.
     """
-    if _read(path).config.contrastive:
+    if read_run(path).config.contrastive:
         return load_run(path, device)
     classifier, config, _ = load_classifier(path, device)
     return classifier, config
 
 
-def _encoder(run: _Stored, path: Path, device: torch.device, own: nn.Module | None) -> nn.Module:
+def _encoder(run: StoredRun, path: Path, device: torch.device, own: nn.Module | None) -> nn.Module:
     """The encoder of a run, in evaluation mode."""
     with _damage_named(path):
         make = partial(run.config.encoder, run.image_size, run.own(own))
-        encoder = run.filled(make, _below("encoder", run.weights))
+        encoder = run.filled(make, below("encoder", run.weights))
     return place(encoder, device).eval()
 
 
-class _Stored(NamedTuple):
-    """What a run's checkpoint holds besides the optimiser: settings, facts, and the weights of the model."""
+class StoredRun(NamedTuple):
+    """What a run's checkpoint holds besides the optimiser.
+
+    Attributes:
+        config: its resolved settings.
+        facts: what the run was trained on, such as its "image_size" and "classes".
+        weights: those of the model, by name.
+    """
 
     config: TrainConfig
     facts: dict[str, Any]
@@ -179,7 +183,7 @@ class _Stored(NamedTuple):
         return network.float()
 
 
-def _read(path: Path) -> _Stored:
+def read_run(path: Path) -> StoredRun:
     """Read a run's checkpoint; the stem stays, whatever size of images the model is used on.
 
     Raises:
@@ -189,7 +193,7 @@ def _read(path: Path) -> _Stored:
     if not {"config", "model", "facts"} <= state.keys():
         raise SimCLRError(f"{path} is not the checkpoint of a run: give the run's folder or its checkpoint.pt.")
     with _damage_named(path):
-        stored = _Stored(TrainConfig.from_dict(state["config"]), dict(state["facts"]), dict(state["model"]))
+        stored = StoredRun(TrainConfig.from_dict(state["config"]), dict(state["facts"]), dict(state["model"]))
         return stored._replace(config=stored.config.resolved(stored.image_size))
 
 
@@ -206,7 +210,13 @@ def _damage_named(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _below(part: str, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def find_run(source: str | Path) -> Path:
+    """The file of weights that come with the package, by their name; or the path of a run."""
+    bundled = {file.stem: file for file in WEIGHTS.glob("*.pt")}
+    return bundled.get(str(source)) or Path(source).expanduser()
+
+
+def below(part: str, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The weights of a part of the model, such as its "encoder", by the names that they have within it."""
     prefix = f"{part}."
     return {name.removeprefix(prefix): weight for name, weight in weights.items() if name.startswith(prefix)}

@@ -17,6 +17,7 @@ from simclr_lib.evaluation import extract_features, knn_accuracy
 from simclr_lib.loop import fit
 from simclr_lib.models import SimCLR
 from simclr_lib.seeding import initial_weights, seeded
+from simclr_lib.training.initial import start_from
 from simclr_lib.training.run import Run, dataset_identity, opened
 
 MONITOR_BANK = 1_000  # at most this many training images vote in the kNN monitor
@@ -59,7 +60,10 @@ def pretrain(
     """
     with opened("pretrain", dataset, config, run_dir, encoder) as (config, device, folder):
         with initial_weights(config.seed):
-            model = place(config.simclr(dataset.image_size, encoder), device)
+            model = config.simclr(dataset.image_size, encoder)
+        if config.init and not config.resume:
+            start_from(config.init, model, config, dataset.classes)
+        model = place(model, device)
         rows = training_rows(dataset, config, labelled)
         monitor = _monitor(model, dataset.labelled if labelled is None else labelled, config)
         run = None

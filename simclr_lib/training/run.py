@@ -98,7 +98,7 @@ def _resolved_as_before(
     if changed:
         raise SimCLRError(
             f"{folder.checkpoint} is from another configuration ({'; '.join(changed)}): "
-            "use the same settings, or another folder."
+            f'use the same settings, or another folder; init="{folder.path}" starts a new run from these weights.'
         )
     return config
 

@@ -16,6 +16,7 @@ from simclr_lib.loop import fit
 from simclr_lib.models import Classifier, OutputHead
 from simclr_lib.objectives import classification_objective
 from simclr_lib.seeding import initial_weights
+from simclr_lib.training.initial import start_from
 from simclr_lib.training.run import Run, dataset_identity, opened
 
 
@@ -46,7 +47,10 @@ def train_supervised(
         with initial_weights(config.seed):
             encoder = config.encoder(dataset.image_size, encoder)
             head = OutputHead(config.feature_dim(encoder, dataset.image_size), len(dataset.classes))
-        model = place(Classifier(encoder, head), device)
+        model = Classifier(encoder, head)
+        if config.init and not config.resume:
+            start_from(config.init, model, config, dataset.classes)
+        model = place(model, device)
         network = distribute_and_compile(model, config.compile)
         objective = classification_objective(network, dataset.to(device), config.augment(dataset.image_size))
         run = Run(folder, config, dataset_identity("supervised", dataset)) if folder else None
