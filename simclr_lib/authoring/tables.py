@@ -117,11 +117,34 @@ def plan(file: Result) -> str:
     return "\n\n".join([markdown(head, rows), how])
 
 
+def folders(file: Result) -> str:
+    """The time and memory to load folders of images, with how they were measured below."""
+    rows = [
+        [
+            name,
+            f"{row['seconds']:,.0f} s",
+            f"{row['images_per_second_per_core']:,.0f}",
+            f"{row['pillow_per_core']:,.0f}",
+            f"{row['torchvision_per_core']:,.0f}",
+            f"{row['ratio_to_pillow']:.1f} ×",
+            f"{row['gigabytes'] - row['gigabytes_before']:.2f} GB",
+            f"{row['seconds_from_cache']:.1f} s",
+        ]
+        for name, row in file.results.items()
+    ]
+    where = file.environment
+    head = ["folder", "first time", "images/s per core", "Pillow", "torchvision", "ours / Pillow", "memory", "again"]
+    how = f"`{where['command']}`: {file.extra['cores']} cores, {where['device']}, torch {where['torch']}."
+    return "\n\n".join([markdown(head, rows), how])
+
+
 BLOCKS: dict[str, tuple[list[str], Callable[..., str]]] = {
     "demo": (["demo"], demo),
     "crop-color": (["crop-color"], accuracies),
     "cifar10-jpeg": (["cifar10-jpeg-simclr", "cifar10-jpeg-supervised"], accuracies),
     "tinyimagenet-20": (["tinyimagenet-20"], accuracies),
+    "own-images": (["own-images"], accuracies),
+    "folders": (["folders"], folders),
     "bench": (["bench-cpu"], bench),
     "plan": (["plan-cpu"], plan),
 }
