@@ -15,6 +15,7 @@ import pytest
 import tifffile
 import torch
 from PIL import Image
+from tiny import TINY
 
 from simclr_lib import TrainConfig
 from simclr_lib.commands.evaluate import Loaded
@@ -24,7 +25,6 @@ from simclr_lib.evaluation import extract_features, pixel_features, shifted
 from simclr_lib.models import SimCLR
 from simclr_lib.objectives import classification_objective
 from simclr_lib.training import load_checkpoint, pretrain
-from tiny import TINY
 
 TWELVE_BITS = np.arange(64).reshape(8, 8) * 65  # 0…4,095
 
@@ -252,7 +252,7 @@ def test_bands_of_transparent_images_are_those_of_the_file(tmp_path: Path) -> No
 
 def test_a_band_that_an_image_lacks_is_named_with_the_file(tmp_path: Path) -> None:
     root = folder(tmp_path / "set", a__png=np.zeros((8, 8), np.uint8))
-    with pytest.raises(SimCLRError, match=r"a\.png: it has 1 bands, so there is no band 3"):
+    with pytest.raises(SimCLRError, match=r"a\.png: it has 1 band, so there is no band 3"):
         pixels(root, bands=(3, 2, 1))
 
 

@@ -189,7 +189,7 @@ def _chosen_bands(image: Image.Image, bands: tuple[int, int, int]) -> Image.Imag
 
 def _positions(bands: tuple[int, int, int], count: int) -> list[int]:
     if max(bands) > count:
-        raise ValueError(f"it has {count} bands, so there is no band {max(bands)}")
+        raise ValueError(f"it has {count} band{'s' if count > 1 else ''}, so there is no band {max(bands)}")
     return [band - 1 for band in bands]
 
 
