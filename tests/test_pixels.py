@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import logging
 import struct
 import warnings
@@ -166,6 +167,31 @@ def test_deep_transparency_is_laid_over_white(tmp_path: Path, bands: int) -> Non
     image[1, 1, :-1] = 4095
     root = folder(tmp_path / "set", a__png=image)
     assert grey(pixels(root)["a.png"]).tolist() == [[255, 0], [127, 255]]
+
+
+# np.arange(48).reshape(4, 4, 3) * 85 as Photoshop and GDAL write it (LZW), which no library here can write.
+LZW_LITTLE_ENDIAN = (
+    "SUkqAAgAAAAOAAABBAABAAAABAAAAAEBBAABAAAABAAAAAIBAwADAAAAtgAAAAMBAwABAAAABQAAAAYBAwABAAAAAgAAABEBBAABAAAA4AAA"
+    "ABUBAwABAAAAAwAAABYBBAABAAAABAAAABcBBAABAAAAbwAAABoBBQABAAAAvAAAABsBBQABAAAAxAAAABwBAwABAAAAAQAAACgBAwABAAAA"
+    "AQAAADEBAgAMAAAAzAAAAAAAAAAQABAAEAABAAAAAQAAAAEAAAABAAAAdGlmZmZpbGUucHkAAAAAAAAAAACAAAAFUAKoAP8AFQAqkAv4AlMB"
+    "KgBP0BFIBqcBvwBlECKYCPsCFACqUCvoCk8DKQDPkDE4DqMDvgDk0EKIEPcEEwEqEEvYEksFKAFPUFEoFp8FvQFkkGJ4GPMGEgGp0GvIGkcH"
+    "JwHPEHEYHpsHwEA="
+)
+LZW_BIG_ENDIAN = (
+    "TU0AKgAAAAgADgEAAAQAAAABAAAABAEBAAQAAAABAAAABAECAAMAAAADAAAAtgEDAAMAAAABAAUAAAEGAAMAAAABAAIAAAERAAQAAAABAAAA"
+    "4AEVAAMAAAABAAMAAAEWAAQAAAABAAAABAEXAAQAAAABAAAAbgEaAAUAAAABAAAAvAEbAAUAAAABAAAAxAEcAAMAAAABAAEAAAEoAAMAAAAB"
+    "AAEAAAExAAIAAAAMAAAAzAAAAAAAEAAQABAAAAABAAAAAQAAAAEAAAABdGlmZmZpbGUucHkAAAAAAAAAAACAACBFUAKoAP8AlQAqkAv4BFMB"
+    "KgBP0BlIBqcBvwCFECKYCPsClACqUCvoDE8DKQDPkDk4DqMDvgEE0EKIEPcEkwEqEEvYFEsFKAFPUFkoFp8FvQGEkGJ4GPMGkgGp0GvIHEcH"
+    "JwHPEHkYHpuAgA=="
+)
+
+
+@pytest.mark.parametrize("content", [LZW_LITTLE_ENDIAN, LZW_BIG_ENDIAN], ids=["little", "big"])
+def test_compressed_colours_of_sixteen_bits_keep_their_low_bits(tmp_path: Path, content: str) -> None:
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "a.tif").write_bytes(base64.b64decode(content))
+    image = pixels(tmp_path / "set", levels=(0, 255 * 17))["a.tif"]
+    assert np.abs(image - np.arange(48).reshape(4, 4, 3) * 5).max() <= 1
 
 
 def test_float_colours_are_read(tmp_path: Path) -> None:

@@ -9,10 +9,12 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -138,9 +140,11 @@ def opened(path: Path, max_pixels: int) -> Iterator[Image.Image | Bands]:
             yield _bands_of_tiff(stack.enter_context(TiffFile(path)), max_pixels)
             return
         _check_size(image.size, max_pixels)
-        if isinstance(image, TiffImageFile) and _is_unusual(image):
+        if isinstance(image, TiffImageFile) and _is_compressed_deep(image):
+            yield _bands_of_two_bytes(path, image, first="16N", second="16B" if sys.byteorder == "little" else "16L")
+        elif isinstance(image, TiffImageFile) and _is_unusual(image):
             yield _bands_of_tiff(stack.enter_context(TiffFile(path)), max_pixels)
-        elif isinstance(image, PngImageFile) and image.mode != "I;16" and ";16" in str(image.tile[:1]):
+        elif isinstance(image, PngImageFile) and not image.mode.startswith("I") and ";16" in str(image.tile[:1]):
             yield _bands_of_png(path, image)
         elif image.mode == "F" or image.mode.startswith("I"):  # "I", "I;16", "I;16B", …
             yield Bands(image.size, 1, False, partial(_orientation, image), partial(_grey, image))
@@ -271,30 +275,59 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _bands_of_png(path: Path, image: PngImageFile) -> Bands:
-    """The bands of a PNG file with 16 bits and more than grey levels. Pillow returns one byte of each number."""
-    # Grey with opacity (LA) is 4 bytes a pixel, as RGBA of 8 bits is. Of colours, Pillow takes the first byte of each
-    # number (16B, as PNG has it), or the second byte if it is told that the order is the other one (16L).
-    grey = "LA;16" in str(image.tile)
-    count = 2 if grey else len(image.getbands())
-    orders = ("RGBA",) if grey else (f"{image.mode};16B", f"{image.mode};16L")
-    tiles = image.tile
+    """The bands of a PNG file with 16 bits and more than grey levels."""
+    if "LA;16" in str(image.tile):  # grey with opacity is 4 bytes a pixel, as RGBA of 8 bits is
+        load, count = _reread(path, "RGBA"), 2
+        return Bands(
+            image.size, count, True, partial(_orientation, image), lambda: 256 * load()[..., ::2] + load()[..., 1::2]
+        )
+    return _bands_of_two_bytes(path, image, first="16B", second="16L")
 
-    def load() -> np.ndarray:
-        parts = []
-        for order in orders:
-            with Image.open(path) as again:
-                again.tile = [(*tile[:3], order) for tile in tiles]
-                parts.append(np.asarray(again).astype(np.uint16))
-        if grey:
-            return parts[0][..., 0::2] * 256 + parts[0][..., 1::2]
-        return parts[0] * 256 + parts[1]
 
-    return Bands(image.size, count, count in (2, 4), partial(_orientation, image), load)
+def _bands_of_two_bytes(path: Path, image: Image.Image, first: str, second: str) -> Bands:
+    """The bands of an image with 16 bits in red, green, blue and perhaps opacity, of which Pillow returns one byte.
+
+    It returns the upper byte of each number, and the lower one if it is told that the bytes have the other order.
+
+    Args:
+        path: the file.
+        image: the image that Pillow has opened.
+        first: Pillow's name of the right order of the bytes.
+        second: its name of the other order.
+    """
+    upper, lower = (_reread(path, f"{image.mode};{order}") for order in (first, second))
+    count = len(image.getbands())
+    return Bands(image.size, count, count == 4, partial(_orientation, image), lambda: 256 * upper() + lower())
+
+
+def _reread(path: Path, order: str) -> Callable[[], np.ndarray]:
+    """Return a function that decodes a file as if its bytes had this order, to an array of 16 bits."""
+
+    def read() -> np.ndarray:
+        with Image.open(path) as image:
+            assert isinstance(image, PngImageFile | TiffImageFile)
+            image.tile = [_reordered(tile, order) for tile in image.tile]
+            image.load()
+            return np.asarray(image).astype(np.uint16)
+
+    return read
+
+
+def _reordered(tile: Any, order: str) -> Any:
+    """Return Pillow's description of where and how pixels are stored, with another order of the bytes."""
+    codec, extents, offset, args = tile
+    args = order if isinstance(args, str) else (order, *args[1:])
+    return tile._replace(args=args) if hasattr(tile, "_replace") else (codec, extents, offset, args)  # since Pillow 11
 
 
 def _is_tiff(path: Path) -> bool:
     with open(path, "rb") as file:
         return file.read(2) in (b"II", b"MM")
+
+
+def _is_compressed_deep(image: TiffImageFile) -> bool:
+    """Return whether colours of 16 bits come from libtiff, which knows all compressions, in this machine's order (16N)."""
+    return image.mode in ("RGB", "RGBA") and f"'{image.mode};16N'" in str(image.tile)
 
 
 def _is_unusual(image: TiffImageFile) -> bool:
