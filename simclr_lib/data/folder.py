@@ -12,11 +12,12 @@ import numpy as np
 import torch
 from PIL import Image
 
+from simclr_lib.data.bands import Bands, opened, without_pillows_limit
 from simclr_lib.data.dataset import ImageDataset
 from simclr_lib.data.decoding import load_files
 from simclr_lib.data.layout import Labels, Layout, find_images
 from simclr_lib.data.levels import set_levels
-from simclr_lib.data.pixels import Bands, NeedsLevelsError, opened, without_pillows_limit
+from simclr_lib.data.pixels import NeedsLevelsError
 from simclr_lib.data.reading import Reading
 from simclr_lib.errors import SimCLRError, shown
 
