@@ -186,12 +186,35 @@ LZW_BIG_ENDIAN = (
 )
 
 
+LZW_TURNED = (  # 8 × 8 pixels, the upper half white, to be turned a quarter clockwise
+    "SUkqAAgAAAAQAAABBAABAAAACAAAAAEBBAABAAAACAAAAAIBAwADAAAAzgAAAAMBAwABAAAABQAAAAYBAwABAAAAAgAAAA4BAgAVAAAA1AAA"
+    "ABEBBAABAAAAIAEAABIBAwABAAAABgAAABUBAwABAAAAAwAAABYBBAABAAAACAAAABcBBAABAAAAOAAAABoBBQABAAAA+AAAABsBBQABAAAA"
+    "AAEAABwBAwABAAAAAQAAACgBAwABAAAAAQAAADEBAgAMAAAACAEAAAAAAAAQABAAEAB7InNoYXBlIjogWzgsIDgsIDNdfQAAAAAAAAAAAAAA"
+    "AAAAAAABAAAAAQAAAAEAAAABAAAAdGlmZmZpbGUucHkAAAAAAAAAAAAAAAAAgD/B8CgkDg0FhEHhUJhkLh0NiEPiURikTi0VjEXjURAEdj0f"
+    "kEhkUjkklk0nlEplUrlktl0dgIA="
+)
+
+
 @pytest.mark.parametrize("content", [LZW_LITTLE_ENDIAN, LZW_BIG_ENDIAN], ids=["little", "big"])
 def test_compressed_colours_of_sixteen_bits_keep_their_low_bits(tmp_path: Path, content: str) -> None:
     (tmp_path / "set").mkdir()
     (tmp_path / "set" / "a.tif").write_bytes(base64.b64decode(content))
     image = pixels(tmp_path / "set", levels=(0, 255 * 17))["a.tif"]
     assert np.abs(image - np.arange(48).reshape(4, 4, 3) * 5).max() <= 1
+
+
+def test_deep_images_are_turned_upright(tmp_path: Path) -> None:
+    image = np.zeros((8, 8, 3), np.uint16)
+    image[:4] = 4095
+    root = tmp_path / "set"
+    root.mkdir()
+    (root / "compressed.tif").write_bytes(base64.b64decode(LZW_TURNED))
+    for name, stored in (("colour", image), ("grey", image[..., 0]), ("float", image.astype(np.float32))):
+        tag = (274, 3, 1, 6, True)
+        photometric = "rgb" if stored.ndim == 3 else "minisblack"
+        tifffile.imwrite(root / f"{name}.tif", stored, photometric=photometric, extratags=[tag])
+    for file, picture in pixels(root).items():
+        assert grey(picture).tolist() == [[0] * 4 + [255] * 4] * 8, file
 
 
 def test_float_colours_are_read(tmp_path: Path) -> None:

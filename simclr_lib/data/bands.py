@@ -173,6 +173,8 @@ def _reread(path: Path, order: str) -> Callable[[], np.ndarray]:
         with Image.open(path) as image:
             assert isinstance(image, PngImageFile | TiffImageFile)
             image.tile = [_reordered(tile, order) for tile in image.tile]
+            if isinstance(image, TiffImageFile):
+                image.getexif()[ORIENTATION] = 1  # else Pillow turns the image as soon as it is decoded
             image.load()
             return np.asarray(image).astype(np.uint16)
 
