@@ -12,8 +12,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from simclr_lib.data.bands import TooLargeError, opened, without_pillows_limit
 from simclr_lib.data.dataset import ImageDataset, empty_images
-from simclr_lib.data.pixels import TooLargeError, opened, read_square, without_pillows_limit
+from simclr_lib.data.pixels import read_square
 from simclr_lib.data.reading import Reading
 from simclr_lib.data.rows import Kind, Read, cached_rows, computed_rows
 from simclr_lib.data.subsets import balanced_subset

@@ -12,11 +12,12 @@ import numpy as np
 import torch
 from PIL import Image
 
+from simclr_lib.data.bands import Bands, opened, without_pillows_limit
 from simclr_lib.data.dataset import ImageDataset
 from simclr_lib.data.decoding import load_files
 from simclr_lib.data.layout import Labels, Layout, find_images
 from simclr_lib.data.levels import set_levels
-from simclr_lib.data.pixels import Bands, NeedsLevelsError, opened, without_pillows_limit
+from simclr_lib.data.pixels import NeedsLevelsError
 from simclr_lib.data.reading import Reading
 from simclr_lib.errors import SimCLRError, shown
 
@@ -157,6 +158,8 @@ def _choices(sample: Sample, size: int, reading: Reading) -> str:
     if not sample.square:
         what = "the central square of each" if reading.fit == "crop" else "all of each, with black borders"
         text += f"; not all are square: {what} is taken (fit {reading.fit})"
+    if reading.levels is not None:
+        text += f"; levels {reading.levels[0]:,.6g} and {reading.levels[1]:,.6g} of deep images are black and white"
     if reading.bands is None and sample.bands > 3:
         alpha = f", over white where band {sample.bands} is transparent" if sample.has_alpha else ""
         text += f"; of {sample.bands} bands, 1, 2 and 3 are taken as red, green and blue{alpha}; bands chooses others"

@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from simclr_lib.data.bands import TooLargeError, without_pillows_limit
 from simclr_lib.data.cache import Cached, cache_dir, file_keys, known_rows, open_cache, write_cache
-from simclr_lib.data.pixels import NeedsLevelsError, TooLargeError, without_pillows_limit
+from simclr_lib.data.pixels import NeedsLevelsError
 from simclr_lib.errors import SimCLRError
 
 CACHE_FORMAT = 2  # raise it whenever the same files would give other rows
