@@ -219,16 +219,8 @@ def fit(
     losses = _Losses(observer, first_step, total_steps, config.lr)
     model.train()
     with (
-        torch.random.fork_rng([device] if device.type == "cuda" else []),
-        tqdm(
-            total=total_steps,
-            initial=first_step,
-            desc=description,
-            unit="step",
-            delay=2,
-            leave=False,
-            disable=not world().leads,
-        ) as bar,
+        torch.random.fork_rng([device] if device.type == "cuda" else []),  # dropout draws from the global generators
+        _progress_bar(first_step, total_steps, description) as bar,
     ):
         for step, indices in enumerate(batches(num_examples, config, first_step), first_step):
             lr = config.lr * warmup_cosine(step, total_steps, warmup_steps)
@@ -244,3 +236,16 @@ def fit(
             if losses.history:
                 bar.set_postfix(loss=f"{losses.history[-1]:.3f}", refresh=False)
     return losses.history
+
+
+def _progress_bar(first_step: int, total_steps: int, description: str) -> tqdm:
+    """A bar that appears when training takes over two seconds, on the leading process."""
+    return tqdm(
+        total=total_steps,
+        initial=first_step,
+        desc=description,
+        unit="step",
+        delay=2,
+        leave=False,
+        disable=not world().leads,
+    )
