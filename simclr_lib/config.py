@@ -58,7 +58,8 @@ class Recipe:
     """Channels of a ResNet's first stage (64 in the original). Networks of timm take no width."""
     stem: Stem | None = None
     """First layers of a ResNet: cifar (stride 1), fast (stride 2) or imagenet (7×7, stride 2, and max-pool). By default
-    cifar for images of up to 64 pixels, and imagenet for larger ones. Networks of timm take no stem."""
+    cifar for images of up to 64 pixels; imagenet for larger ones, and with ImageNet's weights. Networks of timm take
+    no stem."""
     init: str | None = None
     """Weights to start from, instead of random ones: the folder of a run, with SimCLR or with labels, or its
     checkpoint.pt; or imagenet for weights that are downloaded from torchvision or timm, trained with labels on ImageNet
