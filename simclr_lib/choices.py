@@ -10,11 +10,14 @@ from typing import Literal
 DATASETS = ("emblems", "cifar10", "cifar100", "stl10", "tinyimagenet", "imagefolder")
 
 ExportFormat = Literal["torchvision", "timm", "safetensors", "onnx"]
+Fit = Literal["crop", "pad"]
 OptimizerName = Literal["adam", "sgd", "lars"]
 Precision = Literal["auto", "bf16", "fp16", "fp32"]
 ProjectionMethod = Literal["umap", "pca", "tsne"]
 Stem = Literal["cifar", "fast", "imagenet"]
 
+MAX_IMAGE_SIZE = 4096  # pixels; no network here is trained on larger images
+MAX_PIXELS = 178_956_970  # of a file that is read unless a larger number is allowed: Pillow's own limit
 IMAGENET = "imagenet"  # as initial weights
 TIMM = "timm:"  # stands before the name of a network of the timm package
 OWN = "module:"  # stands before the class of an encoder that was given as a module

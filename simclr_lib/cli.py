@@ -1,4 +1,4 @@
-"""The command line: ``simclr demo | train | evaluate | embed | export | sweep | plan | bench``.
+"""The command line: ``simclr demo | train | evaluate | embed | search | predict | export | report | …``.
 
 Nothing here imports torch before a command runs, so that help and mistakes are answered at once.
 """
@@ -28,6 +28,9 @@ from simclr_lib.commands.settings import (
     EvaluateConfig,
     ExportConfig,
     PlanConfig,
+    PredictConfig,
+    ReportConfig,
+    SearchConfig,
     SweepConfig,
 )
 from simclr_lib.config import TrainConfig
@@ -71,8 +74,13 @@ COMMANDS = {
     "evaluate": Command(
         EvaluateConfig, "evaluate:evaluate", "Compare a checkpoint's features: kNN, linear probe, few labels."
     ),
-    "embed": Command(EmbedConfig, "evaluate:embed", "Draw a checkpoint's features in two dimensions."),
+    "embed": Command(EmbedConfig, "embed:embed", "Draw a checkpoint's features in two dimensions."),
+    "search": Command(SearchConfig, "search:search", "Find the images of a folder that are most similar to a photo."),
+    "predict": Command(
+        PredictConfig, "predict:predict", "Write a class and its probability for each image of a folder."
+    ),
     "export": Command(ExportConfig, "export:export", "Write the encoder for torchvision, timm, safetensors or ONNX."),
+    "report": Command(ReportConfig, "report:report", "Write a page about a run: views, learning curves, features."),
     "sweep": Command(SweepConfig, "sweep:sweep", "Repeat a measured comparison, such as crop × colour."),
     "plan": Command(
         PlanConfig, "plan:plan", "Estimate the time and memory of pretraining, here or on several processes.", PRESETS

@@ -18,7 +18,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from simclr_lib.choices import FORMS, IMAGENET, MAX_COUNT, MAX_SEED, OWN, TIMM, OptimizerName, Precision, Stem
+from simclr_lib.choices import (
+    FORMS,
+    IMAGENET,
+    MAX_COUNT,
+    MAX_IMAGE_SIZE,
+    MAX_PIXELS,
+    MAX_SEED,
+    OWN,
+    TIMM,
+    Fit,
+    OptimizerName,
+    Precision,
+    Stem,
+)
 from simclr_lib.errors import ABOVE_0, SimCLRError, require_range, unknown_name
 
 if TYPE_CHECKING:
@@ -26,6 +39,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from simclr_lib.augment import SimCLRAugment
+    from simclr_lib.data import Reading
     from simclr_lib.loop import BatchLoss, LoopConfig
     from simclr_lib.models import SimCLR
 
@@ -51,6 +65,18 @@ class Recipe:
     image_size: int | None = None
     """Side to which the images are resized, in pixels. By default they keep their own size, and images of a folder of
     mixed sizes are brought to 64 pixels."""
+    store_size: int | None = None
+    """Side at which your own images are stored, in pixels: views are cut from these, and whole images are resized from
+    them. By default it is twice the image size, but at most 256; small images of one size are stored as they are."""
+    fit: Fit = "crop"
+    """What becomes of your own images if they are not square: crop keeps the central square of each, and pad keeps all
+    of it and adds black borders."""
+    bands: tuple[int, int, int] | None = None
+    """Bands of your own images that are taken as red, green and blue, counted from 1. By default these are the colours,
+    or the first three bands."""
+    levels: tuple[float, float] | None = None
+    """Levels of your own images that become black and white, where they have more than 8 bits. By default these are the
+    smallest and the largest level of all images together."""
 
     base_model: Literal[18, 34, 50] | str = 18
     """Encoder: a ResNet of this depth, or timm:NAME for a network of the timm package, such as timm:convnext_atto."""
@@ -82,6 +108,8 @@ class Recipe:
     """Smallest crop, as a share of the image's area."""
     crop_max: float = 1.0
     """Largest crop, as a share of the image's area."""
+    flip_prob: float = 0.5
+    """Probability that a view is mirrored. Use 0 where the mirror image has another meaning, as with letters."""
     color_strength: float = 0.5
     """Strength s of the colour jitter: 0.5 for CIFAR-10, 1 for ImageNet."""
     color_prob: float = 0.8
@@ -166,11 +194,17 @@ class Recipe:
             )
         if self.crop_min > self.crop_max:
             raise SimCLRError(f"crop_min must be at most crop_max, not {self.crop_min} and {self.crop_max}.")
+        if self.levels is not None and not self.levels[0] < self.levels[1]:
+            raise SimCLRError(f"levels are those of black and of white, the smaller one first, not {self.levels}.")
         if self.blur_sigma[0] > self.blur_sigma[1]:
             raise SimCLRError(f"blur_sigma is a smallest and a largest value, not {self.blur_sigma}.")
 
     def resolved(
-        self: RecipeT, image_size: int, device: torch.device | None = None, earlier: Recipe | None = None
+        self: RecipeT,
+        image_size: int,
+        device: torch.device | None = None,
+        earlier: Recipe | None = None,
+        reading: Reading | None = None,
     ) -> RecipeT:
         """Return the same settings with every None and "auto" replaced by the value that it stands for.
 
@@ -178,6 +212,7 @@ class Recipe:
             image_size: side of the training images, in pixels.
             device: decides about the precision "auto"; without a device, "auto" stays.
             earlier: the resolved recipe of the run that is resumed; what these settings leave open is taken from it.
+            reading: how the training images were read, if they are from files of one's own.
         """
         from simclr_lib.optim import default_lr
 
@@ -187,6 +222,9 @@ class Recipe:
             chosen = dataclasses.replace(self, **{name: getattr(earlier, name) for name in left_open})
         optimizer: OptimizerName = chosen.optimizer or ("lars" if self.contrastive else "sgd")
         values: dict[str, Any] = {
+            "image_size": image_size,
+            "store_size": reading.store_size if reading else None,
+            "levels": reading.levels if reading else None,
             "stem": self._default_stem(image_size),
             "view_size": image_size,
             "blur_prob": 0.0 if image_size <= 32 else 0.5,
@@ -220,6 +258,7 @@ class Recipe:
         return SimCLRAugment(
             size=settings.view_size,
             crop_scale=(settings.crop_min, settings.crop_max),
+            flip_prob=settings.flip_prob,
             color_strength=settings.color_strength,
             color_prob=settings.color_prob,
             gray_prob=settings.gray_prob,
@@ -353,6 +392,8 @@ class TrainConfig(Recipe):
     labels: str | None = None
     """Labels of your own images: folders, none, or a CSV file with lines "file,label". By default the folders are the
     classes, unless there is only one or their names are dates."""
+    max_pixels: int = MAX_PIXELS
+    """Number of pixels of the largest file that is read. Larger files are left out with a warning."""
     download: bool = True
     """Download the data set if it is not there."""
     loss_chunk: int | None = None
@@ -382,6 +423,12 @@ class TrainConfig(Recipe):
             for name, value in {"dataset": "imagefolder", "data_dir": self.images, "images": None}.items():
                 object.__setattr__(self, name, value)
 
+    def reading(self) -> Reading:
+        """Return how the files of one's own images become pixels."""
+        from simclr_lib.data import Reading
+
+        return Reading(self.store_size, self.fit, self.bands, self.levels, self.max_pixels)
+
     def objective(self, network: nn.Module, images: Tensor) -> BatchLoss:
         """Return the loss of a pretraining step on batches of these images, see `contrastive_objective`.
 
@@ -394,7 +441,7 @@ class TrainConfig(Recipe):
         return contrastive_objective(
             network,
             images,
-            self.augment(max(images.shape[-2:])),
+            self.augment(self.image_size or max(images.shape[-2:])),
             temperature=self.temperature,
             micro_batch=self.micro_batch,
             loss_chunk=self.loss_chunk,
@@ -427,13 +474,17 @@ class TrainConfig(Recipe):
 RECIPE = tuple(field.name for field in dataclasses.fields(Recipe))
 
 _LEFT_OPEN = (
-    *("stem", "view_size", "blur_prob", "optimizer", "lr", "warmup_epochs"),
+    *("image_size", "store_size", "levels", "stem", "view_size", "blur_prob", "optimizer", "lr", "warmup_epochs"),
     *("monitor_every", "precision"),
 )  # None or "auto" until they are resolved
 
 _RANGES: dict[str, tuple[float, float]] = {  # setting → smallest and largest value
     "limit": (1, MAX_COUNT),
     "image_size": (1, 2**14),
+    "store_size": (1, MAX_IMAGE_SIZE),
+    "bands": (1, MAX_COUNT),
+    "levels": (-1e30, 1e30),
+    "max_pixels": (1, 2**63),
     "width": (1, 2**14),
     "projection_hidden": (1, 2**20),
     "projection_dim": (1, 2**20),
@@ -442,6 +493,7 @@ _RANGES: dict[str, tuple[float, float]] = {  # setting → smallest and largest 
     "view_size": (1, 2**14),
     "crop_min": (ABOVE_0, 1),
     "crop_max": (ABOVE_0, 1),
+    "flip_prob": (0, 1),
     "color_strength": (0, 1e3),
     "color_prob": (0, 1),
     "gray_prob": (0, 1),

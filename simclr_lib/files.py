@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import csv
+import io
 import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from simclr_lib.errors import SimCLRError
+from simclr_lib.errors import SimCLRError, shown
 
 if sys.platform == "win32":
     import msvcrt
@@ -39,6 +41,19 @@ def write_atomically(path: Path, content: bytes) -> None:
             f"cannot write {path}: {error.strerror or error}. Free some space or choose another folder; "
             f"files that were there are as they were."
         ) from error
+
+
+def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write a table as a CSV file in UTF-8, as a whole or not at all.
+
+    Raises:
+        SimCLRError: as in `write_atomically`.
+    """
+    text = io.StringIO()
+    table = csv.writer(text)
+    table.writerow(columns)
+    table.writerows(rows)
+    write_atomically(path, shown(text.getvalue()).encode())
 
 
 @contextlib.contextmanager

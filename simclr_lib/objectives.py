@@ -161,7 +161,7 @@ def classification_objective(network: nn.Module, dataset: ImageDataset, augment:
     Args:
         network: float [B, 3, S, S] → logits [B, C]; it is trained in place.
         dataset: labelled images, on the network's device.
-        augment: makes a random view of each image; None takes the image itself.
+        augment: makes a random view of each image; None takes the whole image itself.
 
     Raises:
         SimCLRError: an image has no label.
@@ -172,7 +172,7 @@ def classification_objective(network: nn.Module, dataset: ImageDataset, augment:
     def batch_loss(indices: Tensor, generator: torch.Generator) -> Tensor:
         own = indices[world().part(len(indices))].to(dataset.images.device, non_blocking=True)
         if augment is None:
-            views = to_unit_range(dataset.images[own])
+            views = to_unit_range(dataset.whole(own))
         else:
             views = own_views(augment, dataset.images, indices, generator)
         logits = network(views.contiguous(memory_format=torch.channels_last))

@@ -30,11 +30,11 @@ from simclr_lib.errors import SimCLRError, nearest, unknown_name
 GROUPS = {
     "data": (
         *("contrastive", "images", "labels", "dataset", "data_dir"),
-        *("download", "limit", "image_size", "validation"),
+        *("download", "limit", "image_size", "store_size", "fit", "bands", "levels", "max_pixels", "validation"),
     ),
     "network": ("base_model", "width", "stem", "init", "projection_hidden", "projection_dim", "projection_layers"),
     "views": (
-        *("view_size", "crop_min", "crop_max", "color_strength", "color_prob"),
+        *("view_size", "crop_min", "crop_max", "flip_prob", "color_strength", "color_prob"),
         *("gray_prob", "blur_prob", "blur_sigma"),
     ),
     "optimiser": (
@@ -80,20 +80,24 @@ class Option:
         return typing.get_args(self.hint) if union else (self.hint,)
 
     @functools.cached_property
+    def parts(self) -> tuple[Any, ...] | None:
+        """The types of the values of a tuple; None if the option has a single value."""
+        kind = next(kind for kind in self.kinds if kind is not types.NoneType)
+        return typing.get_args(kind) if typing.get_origin(kind) is tuple else None
+
+    @functools.cached_property
     def kind(self) -> Any:
         """The type of a single value: bool, int, float, str, Path or a Literal."""
-        kind = next(kind for kind in self.kinds if kind is not types.NoneType)
-        return typing.get_args(kind)[0] if typing.get_origin(kind) is tuple else kind
+        return self.parts[0] if self.parts else next(kind for kind in self.kinds if kind is not types.NoneType)
 
     @functools.cached_property
     def count(self) -> int | Literal["*"]:
         """The number of words that the option takes: 0 for a boolean, "*" for any number."""
         if self.kind is bool:
             return 0
-        if typing.get_origin(self.hint) is not tuple:
+        if self.parts is None:
             return 1
-        parts = typing.get_args(self.hint)
-        return "*" if Ellipsis in parts else len(parts)
+        return "*" if Ellipsis in self.parts else len(self.parts)
 
     @functools.cached_property
     def choices(self) -> dict[str, object]:
@@ -115,7 +119,7 @@ class Option:
         if list(words) == ["None"] and types.NoneType in self.kinds:
             return None
         values = tuple(self._read_one(word) for word in words)
-        return values if typing.get_origin(self.hint) is tuple else values[0]
+        return values if self.parts else values[0]
 
     def _read_one(self, word: str) -> object:
         label = self.name.upper() if self.positional else self.flag
@@ -219,7 +223,7 @@ def options_of(settings: type, defaults: object | None = None) -> list[Option]:
                 group=GROUP_OF.get(field.name) if issubclass(settings, TrainConfig) else None,
             )
         )
-    return options
+    return sorted(options, key=lambda option: not option.positional)
 
 
 def preset_option(presets: Mapping[str, object]) -> Option:

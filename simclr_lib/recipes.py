@@ -30,6 +30,24 @@ EMBLEMS_SUPERVISED = replace(EMBLEMS, contrastive=False, view_size=None, optimiz
 # This much training tells the variants of a sweep apart, and takes a minute a run.
 SHORT = replace(EMBLEMS, epochs=12, validation=0.0)
 
+# Small grey drawings, such as handwritten digits: a mirrored one means something else, and there are no colours.
+DIGITS = TrainConfig(
+    dataset="imagefolder",
+    image_size=16,
+    stem="fast",
+    projection_hidden=512,
+    temperature=0.2,
+    crop_min=0.3,
+    flip_prob=0.0,
+    color_prob=0.0,
+    gray_prob=0.0,
+    optimizer="adam",
+    lr=2e-3,
+    weight_decay=1e-2,
+    batch_size=64,
+    epochs=15,
+)
+
 # What `simclr train --preset NAME` starts from.
 PRESETS = {
     # A narrow network that learns in minutes on a CPU; emblems, unless another data set is chosen.
@@ -49,4 +67,5 @@ PRESETS = {
     "cifar10": TrainConfig(dataset="cifar10"),  # the paper's recipe (B.9) with ResNet-18, for a GPU
     "photos": TrainConfig(dataset="imagefolder", batch_size=64),
     "demo": EMBLEMS,
+    "digits": DIGITS,
 }

@@ -42,6 +42,9 @@ COLUMN_NAMES = {  # column → (name in a terminal, name on a page); {} is the n
 }
 
 
+BALANCED = "_balanced"  # at the end of a column's name: the mean accuracy of the classes, see `balanced_accuracy`
+
+
 @dataclass(frozen=True)
 class Result:
     """The content of a results file: what was measured, and everything that it takes to measure it again.
@@ -165,6 +168,7 @@ def columns(table: Mapping[str, Mapping[str, Any]], long: bool = False) -> dict[
     measured = list(dict.fromkeys(column for row in table.values() for column in row))
     budgets = sorted(int(column.removeprefix("labels_")) for column in measured if _is_budget(column))
     known = ["knn", "knn_200", *(f"labels_{budget}" for budget in budgets), "labels_all", "labels_all_sgd"]
+    known = [variant for column in known for variant in (column, f"{column}{BALANCED}")]
     others = [column for column in measured if column not in known]
     return {column: _column_name(column, long) for column in (*known, *others) if column in measured}
 
@@ -174,6 +178,8 @@ def _is_budget(column: str) -> bool:
 
 
 def _column_name(column: str, long: bool) -> str:
+    if column.endswith(BALANCED):
+        return f"{_column_name(column.removesuffix(BALANCED), long)}, {'balanced' if long else 'bal.'}"
     if _is_budget(column):
         return COLUMN_NAMES["labels_{}"][long].format(column.removeprefix("labels_"))
     return COLUMN_NAMES[column][long] if column in COLUMN_NAMES else column.replace("_", " ")
@@ -183,12 +189,13 @@ def text_table(table: Table) -> str:
     """The accuracies as aligned lines in per cent: a line a column of the table, so that it fits a terminal."""
     heads = {source: _in_two_lines(source) for source in table}
     widths = {source: max(len("99.9 ± 0.1"), *map(len, head)) + 2 for source, head in heads.items()}
+    margin = max(16, *(len(name) + 1 for name in columns(table).values()))
     lines = [
-        "".join([f"{name:<16}", *(f"{heads[source][i]:>{widths[source]}}" for source in table)])
+        "".join([f"{name:<{margin}}", *(f"{heads[source][i]:>{widths[source]}}" for source in table)])
         for i, name in enumerate(("", "test accuracy, %"))
     ]
     for column, name in columns(table).items():
-        cells = [f"{name:<16}"]
+        cells = [f"{name:<{margin}}"]
         for source, row in table.items():
             text = per_cent(row[column]) if column in row else "–"
             if "±" not in text:

@@ -5,6 +5,7 @@ While working on the package, leave out what takes long: ``pytest -m "not slow a
 
 import os
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 import torch
 from hypothesis import settings
 
+from simclr_lib.files import lock_file
 from simclr_lib.training import read_metrics
 
 settings.register_profile("repeatable", deadline=None, derandomize=True, max_examples=25)
@@ -48,6 +50,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
     yield
     chosen = set(items)
     items[:] = [cell for cell in cells if cell in chosen] + [item for item in items if item.path.suffix != ".ipynb"]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
+    """Let the kernels of notebooks start one after the other: two that start at once may choose the same ports."""
+    if item.path.suffix != ".ipynb":
+        return (yield)
+    with open(Path(tempfile.gettempdir()) / "simclr-tests-kernel.lock", "a") as lock:
+        while True:
+            try:
+                lock_file(lock.fileno())
+                break
+            except (BlockingIOError, PermissionError):
+                time.sleep(0.1)
+        return (yield)
 
 
 @pytest.fixture(autouse=True, scope="session")

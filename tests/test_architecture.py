@@ -124,7 +124,8 @@ def test_a_function_can_be_read_at_a_glance(path):
 
 def test_commands_only_set_check_call_print_and_write():
     lines = sum(len(path.read_text(encoding="utf-8").splitlines()) for path in (PACKAGE / "commands").glob("*.py"))
-    assert lines <= 1_058
+    # 1,058 is half of what the first seven commands once took; each of the four that came later has 60 more.
+    assert lines <= 1_058 + 4 * 60
 
 
 def test_no_notebook_imports_a_command():
@@ -155,6 +156,7 @@ OPTIONAL = {
     "safetensors",
     "tensorboard",
     "timm",
+    "pillow_heif",
 }  # imported where they are wanted, with an error that names them
 
 

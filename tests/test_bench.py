@@ -8,20 +8,31 @@ from functools import partial
 
 import pytest
 import torch
+from PIL import Image
 
 from simclr_lib import loop
+from simclr_lib.authoring import folders
 from simclr_lib.commands.bench import bench
 from simclr_lib.commands.settings import BenchConfig
 from simclr_lib.data import load_dataset
 from simclr_lib.errors import SimCLRError
 from simclr_lib.experiments import competitors, throughput
-from simclr_lib.experiments.benchmarks import Workload, loss_in_chunks, one_pass
+from simclr_lib.experiments.benchmarks import Workload, decoding, loss_in_chunks, one_pass
+from simclr_lib.experiments.photographs import write_photographs
 from simclr_lib.experiments.throughput import Peak, Row, Section, best, compare, version, work
 from simclr_lib.models import resnet18
 from simclr_lib.results import Result
 
 TINY = Workload(
-    images=16, augmented=8, loss_pairs=16, many_pairs=64, chunk=16, seconds=0.01, loop_seconds=0.01
+    images=16,
+    photographs=2,
+    photograph_width=64,
+    augmented=8,
+    loss_pairs=16,
+    many_pairs=64,
+    chunk=16,
+    seconds=0.01,
+    loop_seconds=0.01,
 )  # few images, single steps
 CPU = torch.device("cpu")
 
@@ -53,6 +64,29 @@ def test_quick_run_writes_ratios_that_agree_with_its_rows(quick):
             assert row["share"] is None or row["share"] > 0
     assert results["peak"].keys() == {"training", "float32", "memory"}
     assert not any("ResNet-18, batch" in section["title"] for section in results["sections"])
+
+
+def test_all_who_decode_read_the_same_files():
+    section = decoding(TINY, size=16)
+    assert [row.name for row in section.rows] == ["simclr_lib", "Pillow", "torchvision"]
+    assert section.title == "Decoding, JPEG of 64×48 to 16×16, one core"
+
+
+@pytest.mark.slow
+def test_folders_are_loaded_in_processes_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.setattr(folders, "SECONDS", 0.01)
+    folders.main(["--large", "22", "--small", "5", "--width", "64", "--out", str(tmp_path / "folders.json")])
+    large, small = Result.read(tmp_path / "folders.json").results.values()
+    assert (large["n"], small["n"]) == (22, 5)
+    for row in (large, small):
+        assert row["images_per_second"] == pytest.approx(row["n"] / row["seconds"], rel=1e-2)
+        assert row["gigabytes"] >= row["gigabytes_before"]
+
+
+def test_photographs_differ_and_have_the_size_that_was_asked_for(tmp_path):
+    files = write_photographs(tmp_path, 3, 64, 48)
+    assert {Image.open(file).size for file in files} == {(64, 48)}
+    assert len({file.read_bytes() for file in files}) == 3
 
 
 @pytest.mark.slow

@@ -146,6 +146,9 @@ def test_python_m_is_the_same_command_line():
         ("--lr 1e-3", "lr", 1e-3),
         ("--lr 1", "lr", 1.0),
         ("--blur-sigma 0.1 2", "blur_sigma", (0.1, 2.0)),
+        ("--bands 3 2 1", "bands", (3, 2, 1)),
+        ("--levels -100 4095", "levels", (-100.0, 4095.0)),
+        ("--fit pad", "fit", "pad"),
         ("--stem None", "stem", None),
         ("--stem fast", "stem", "fast"),
         ("--base-model 50", "base_model", 50),
@@ -216,6 +219,7 @@ def test_a_plan_takes_presets_too(settings):
         ("train --lr", "--lr needs a value."),
         ("train --lr --seed 1", "--lr needs a value."),
         ("train --blur-sigma 0.1", "--blur-sigma needs 2 values."),
+        ("train --bands 3 2", "--bands needs 3 values."),
         ("train --epochs 5 6", "unexpected word '6': see simclr train --help."),
         ("train --resume yes", "unexpected word 'yes': see simclr train --help."),
         ("train --optimizer adam --lr -1", "--lr must be above 0"),
@@ -246,7 +250,8 @@ def test_an_empty_name_is_refused(capsys, option):
 @pytest.mark.parametrize("value", ["-1", "0", str(2**70), "1e308", "nan", "inf", "", "abc"])
 @pytest.mark.parametrize(("name", "option"), NUMBERS)
 def test_no_number_ends_in_a_traceback(capsys, settings, name, option, value):
-    words = [name, *PLACES.get(name, []), option, value, *(["1"] if option == "--blur-sigma" else [])]
+    others = {"--blur-sigma": ["1"], "--levels": ["1"], "--bands": ["1", "1"]}.get(option, [])
+    words = [name, *PLACES.get(name, []), option, value, *others]
     code = main(words)
     error = capsys.readouterr().err
     assert (code, len(error.splitlines())) == ((0, 0) if settings else (2, 1))

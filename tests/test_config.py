@@ -30,7 +30,9 @@ def test_a_resolved_recipe_leaves_nothing_open():
     assert (large.stem, large.view_size, large.blur_prob) == ("imagenet", 96, 0.5)
     assert (small.optimizer, small.lr, small.warmup_epochs) == ("lars", default_lr("lars", 512), 10.0)
     assert small.precision in ("bf16", "fp32")
-    open_by_meaning = {"limit", "image_size", "init", "micro_batch"}  # all, their own, random, in one piece
+    assert (small.image_size, large.image_size) == (32, 96)
+    # None means: all, random, in one piece, the colours. These images are not from files, whose size is chosen.
+    open_by_meaning = {"limit", "init", "micro_batch", "bands", "store_size", "levels"}
     assert {name for name in RECIPE if getattr(small, name) is None} == open_by_meaning
     assert small.resolved(96) == small  # what is chosen stays
 
@@ -72,7 +74,7 @@ def test_a_recipe_holds_what_decides_the_result_and_nothing_else():
     where_and_how = {field.name for field in dataclasses.fields(TrainConfig)} - set(RECIPE)
     assert where_and_how == {
         *("data_dir", "images", "labels", "download", "loss_chunk", "compile", "device", "run_dir", "resume"),
-        *("checkpoint_seconds", "timeout", "tensorboard"),
+        *("checkpoint_seconds", "timeout", "tensorboard", "max_pixels"),
     }
     assert issubclass(TrainConfig, Recipe)
 

@@ -28,16 +28,18 @@ from torchvision.transforms.v2 import functional as TF
 from simclr_lib.data import (
     DATASETS,
     ImageDataset,
+    Reading,
     cache,
     cifar,
+    decoding,
     download,
     few_labels,
-    images,
     load_dataset,
+    rows,
     tiny_imagenet,
 )
 from simclr_lib.data.cache import cache_dir
-from simclr_lib.data.images import decode_images, to_rgb
+from simclr_lib.data.pixels import to_rgb
 from simclr_lib.data.subsets import balanced_subset
 from simclr_lib.errors import SimCLRError
 
@@ -53,13 +55,13 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The files decoded so far."""
     seen: list[Path] = []
-    read = images._read
+    read = decoding.read_square
 
-    def spy(path: Path, image_size: int) -> np.ndarray:
+    def spy(path: Path, reading: Reading) -> np.ndarray:
         seen.append(path)
-        return read(path, image_size)
+        return read(path, reading)
 
-    monkeypatch.setattr(images, "_read", spy)
+    monkeypatch.setattr(decoding, "read_square", spy)
     return seen
 
 
@@ -77,6 +79,10 @@ def make_folder(root: Path, counts: dict[str, int]) -> Path:
     return root
 
 
+def decode(paths: list[Path], size: int, **reading: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    return decoding.decode_images(paths, Reading(size, **reading))
+
+
 def break_image(path: Path) -> None:
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
@@ -90,31 +96,6 @@ def photograph(path: Path, size: tuple[int, int], detail: int = 6, **options: An
 
 
 # ---- One image of any kind --------------------------------------------------------------
-
-
-def grey16(mode: str) -> Image.Image:
-    levels = np.array([[0, 257, 32896, 65535]])
-    if mode == "I":
-        return Image.fromarray(levels.astype(np.int32))
-    return Image.frombytes(mode, (4, 1), levels.astype(">u2" if mode.endswith("B") else "<u2").tobytes())
-
-
-@pytest.mark.parametrize("mode", ["I;16", "I;16L", "I;16B", "I"])
-def test_sixteen_bit_grey_is_scaled_and_not_clipped(mode: str) -> None:
-    assert np.asarray(to_rgb(grey16(mode)))[0].tolist() == [[0] * 3, [1] * 3, [128] * 3, [255] * 3]
-
-
-@pytest.mark.parametrize("extension", ["png", "tif"])
-def test_sixteen_bit_grey_survives_a_file(tmp_path: Path, extension: str) -> None:
-    path = tmp_path / f"deep.{extension}"
-    Image.fromarray(np.full((8, 8), 32896, dtype=np.uint16)).save(path)
-    assert decode_images([path], 8)[0].unique().tolist() == [128]
-
-
-@pytest.mark.parametrize("top", [1.0, 255.0, 65535.0])
-def test_float_grey_fills_the_range_it_was_stored_in(top: float) -> None:
-    levels = np.array([[0, 0.5, 1.0]], dtype=np.float32) * top
-    assert np.asarray(to_rgb(Image.fromarray(levels)))[0, :, 0].tolist() == [0, 128, 255]
 
 
 @pytest.mark.parametrize(
@@ -161,7 +142,7 @@ def test_exif_rotation_is_applied(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned a quarter clockwise: red on the right
     image.save(tmp_path / "turned.png", exif=exif)
-    picture = decode_images([tmp_path / "turned.png"], 8)[0][0]
+    picture = decode([tmp_path / "turned.png"], 8)[0][0]
     assert picture[:, 4, 7].tolist() == list(RED)
     assert picture[:, 4, 0].tolist() == list(WHITE)
 
@@ -171,7 +152,7 @@ def test_damaged_exif_does_not_cost_the_picture(tmp_path: Path) -> None:
     exif[0x0112], exif[0x011A] = 6, 72.5
     damaged = exif.tobytes().replace(b"\x01\x1a", b"\x01\x51")  # a fraction under the name of a text
     path = save(tmp_path / "a.jpg", exif=damaged)
-    _, kept = decode_images([path], 8)
+    _, kept = decode([path], 8)
     assert kept.tolist() == [0]
 
 
@@ -182,7 +163,7 @@ def test_channels_are_red_green_blue_and_rows_run_down(tmp_path: Path) -> None:
     image = Image.new("RGB", (4, 4), (10, 20, 30))
     image.putpixel((3, 0), (200, 0, 0))  # x = 3, y = 0
     image.save(tmp_path / "a.png")
-    (picture,), _ = decode_images([tmp_path / "a.png"], 4)
+    (picture,), _ = decode([tmp_path / "a.png"], 4)
     assert picture[:, 1, 1].tolist() == [10, 20, 30]
     assert picture[:, 0, 3].tolist() == [200, 0, 0]
 
@@ -192,7 +173,7 @@ def test_resizing_is_that_of_torchvision(tmp_path: Path, size: tuple[int, int]) 
     path = photograph(tmp_path / "a.png", size)
     with Image.open(path) as image:
         reference = TF.pil_to_tensor(TF.center_crop(TF.resize(image, [32]), [32]))
-    difference = decode_images([path], 32)[0][0].int() - reference.int()
+    difference = decode([path], 32)[0][0].int() - reference.int()
     assert difference.float().abs().mean() < 1.5  # at most half a pixel's shift
 
 
@@ -200,19 +181,19 @@ def test_the_fast_jpeg_path_keeps_the_picture(tmp_path: Path) -> None:
     path = photograph(tmp_path / "a.jpg", (128, 128), detail=16, quality=95)
     with Image.open(path) as image:
         reference = TF.pil_to_tensor(image.resize((32, 32), Image.Resampling.BILINEAR))
-    difference = decode_images([path], 32)[0][0].int() - reference.int()
+    difference = decode([path], 32)[0][0].int() - reference.int()
     assert difference.float().abs().mean() < 2
 
 
 def test_the_right_size_is_not_resampled(tmp_path: Path) -> None:
     path = photograph(tmp_path / "a.png", (16, 16))
-    assert torch.equal(decode_images([path], 16)[0][0], TF.pil_to_tensor(Image.open(path)))
+    assert torch.equal(decode([path], 16)[0][0], TF.pil_to_tensor(Image.open(path)))
 
 
 def test_a_second_load_decodes_nothing(tmp_path: Path, decoded: list[Path]) -> None:
     paths = [save(tmp_path / f"{i}.png", (i, 0, 0)) for i in range(3)]
-    first, _ = decode_images(paths, 8)
-    again, kept = decode_images(paths, 8)
+    first, _ = decode(paths, 8)
+    again, kept = decode(paths, 8)
     assert len(decoded) == 3
     assert torch.equal(first, again)
     assert kept.tolist() == [0, 1, 2]
@@ -220,28 +201,28 @@ def test_a_second_load_decodes_nothing(tmp_path: Path, decoded: list[Path]) -> N
 
 def test_another_size_is_decoded_anew(tmp_path: Path) -> None:
     path = save(tmp_path / "a.png")
-    assert [decode_images([path], size)[0].shape[-1] for size in (8, 4)] == [8, 4]
+    assert [decode([path], size)[0].shape[-1] for size in (8, 4)] == [8, 4]
 
 
 def test_a_changed_file_is_decoded_anew(tmp_path: Path) -> None:
     path = save(tmp_path / "a.bmp", (0, 0, 0))
-    decode_images([path], 8)
+    decode([path], 8)
     save(path, WHITE)  # as many bytes as before
     os.utime(path, (1, 1))
-    assert decode_images([path], 8)[0].unique().tolist() == [255]
+    assert decode([path], 8)[0].unique().tolist() == [255]
 
 
 def test_writing_to_the_images_leaves_the_cache_alone(tmp_path: Path) -> None:
     path = save(tmp_path / "a.png", WHITE)
-    decode_images([path], 8)[0].zero_()
-    assert decode_images([path], 8)[0].unique().tolist() == [255]
+    decode([path], 8)[0].zero_()
+    assert decode([path], 8)[0].unique().tolist() == [255]
 
 
 def test_a_cache_larger_than_memory_opens_without_a_warning(tmp_path: Path) -> None:
     n = 2 * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // (3 * 64 * 64)
     path = tmp_path / "huge.npy"
     with open(path, "wb") as file:
-        cache._write_header(file, n, 64)
+        cache._write_header(file, (n, 3, 64, 64), "|u1")
         file.truncate(file.tell() + n * 3 * 64 * 64)  # a hole: takes no space
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -252,17 +233,17 @@ def test_a_cache_larger_than_memory_opens_without_a_warning(tmp_path: Path) -> N
 
 def test_an_interrupted_decode_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     paths = [save(tmp_path / f"{i}.png") for i in range(4)]
-    read = images._read
+    read = decoding.read_square
 
-    def interrupted(path: Path, image_size: int) -> np.ndarray:
+    def interrupted(path: Path, reading: Reading) -> np.ndarray:
         if path == paths[3]:
             raise KeyboardInterrupt
-        return read(path, image_size)
+        return read(path, reading)
 
-    monkeypatch.setattr(images, "BLOCK", 2)  # so that the first block is already on disk
-    monkeypatch.setattr(images, "_read", interrupted)
+    monkeypatch.setattr(rows, "PIECE", 2)  # so that the first piece is already on disk
+    monkeypatch.setattr(decoding, "read_square", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        decode_images(paths, 8)
+        decode(paths, 8)
     assert list(cache_dir().iterdir()) == []
 
 
@@ -285,13 +266,13 @@ def damages(content: bytes, dice: random.Random) -> list[bytes]:
     ]
 
 
-@pytest.mark.parametrize("name", ["images.npy", "kept.npy", "checksums.json"])
+@pytest.mark.parametrize("name", ["keys.npy", "rows.npy", "kept.npy", "checksums.json"])
 def test_a_damaged_cache_is_named_once_and_decoded_again(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, decoded: list[Path], name: str
 ) -> None:
     paths = [save(tmp_path / f"{i:02}.png", (i, 0, 0)) for i in range(11)]
     break_image(paths[4])
-    whole, kept = decode_images(paths, 8)
+    whole, kept = decode(paths, 8)
     (stored,) = cache_dir().glob(f"*/{name}")
     content = stored.read_bytes()
     for damaged in damages(content, random.Random(0)):
@@ -299,7 +280,7 @@ def test_a_damaged_cache_is_named_once_and_decoded_again(
         caplog.clear()
         decoded.clear()
         for _ in ("decoded again", "from the new cache"):
-            images, again = decode_images(paths, 8)
+            images, again = decode(paths, 8)
             assert torch.equal(images, whole)
             assert torch.equal(again, kept)
         assert len(decoded) == 11
@@ -309,26 +290,26 @@ def test_a_damaged_cache_is_named_once_and_decoded_again(
 def test_a_cache_without_checksums_is_decoded_again(tmp_path: Path, decoded: list[Path]) -> None:
     """Caches of older versions have none."""
     path = save(tmp_path / "a.png", WHITE)
-    decode_images([path], 8)
+    decode([path], 8)
     (stored,) = cache_dir().glob("*/checksums.json")
     stored.unlink()
-    assert decode_images([path], 8)[0].unique().tolist() == [255]
+    assert decode([path], 8)[0].unique().tolist() == [255]
     assert len(decoded) == 2
 
 
 def test_the_cache_of_other_images_is_not_taken(tmp_path: Path) -> None:
-    white, red = save(tmp_path / "white.png", WHITE), save(tmp_path / "red.png", RED)
-    decode_images([white], 8)
+    white, red = (save(tmp_path / name / "a.png", colour) for name, colour in (("white", WHITE), ("red", RED)))
+    decoding.decode_images([white], Reading(8), white.parent)
     (of_white,) = cache_dir().iterdir()
-    decode_images([red], 8)
+    decoding.decode_images([red], Reading(8), red.parent)
     (of_red,) = set(cache_dir().iterdir()) - {of_white}
     shutil.rmtree(of_red)
     of_white.rename(of_red)
-    assert decode_images([red], 8)[0][0, :, 0, 0].tolist() == list(RED)
+    assert decoding.decode_images([red], Reading(8), red.parent)[0][0, :, 0, 0].tolist() == list(RED)
 
 
 def test_no_files_are_no_images(tmp_path: Path) -> None:
-    images, kept = decode_images([], 8)
+    images, kept = decode([], 8)
     assert images.shape == (0, 3, 8, 8)
     assert kept.shape == (0,)
 
@@ -338,7 +319,7 @@ def test_without_a_cache_folder_images_go_to_memory(
 ) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("SIMCLR_CACHE", str(tmp_path / "file" / "cache"))
-    decoded, _ = decode_images([save(tmp_path / "a.png", WHITE)], 8)
+    decoded, _ = decode([save(tmp_path / "a.png", WHITE)], 8)
     assert decoded.unique().tolist() == [255]
     assert "SIMCLR_CACHE" in caplog.text
 
@@ -354,7 +335,7 @@ def test_a_full_disk_falls_back_to_memory(
         monkeypatch.setattr(cache.shutil, "disk_usage", lambda _: SimpleNamespace(free=100))
     else:
         monkeypatch.setattr(cache.np, "save", full)
-    decoded, kept = decode_images([save(tmp_path / "a.png", WHITE)], 8)
+    decoded, kept = decode([save(tmp_path / "a.png", WHITE)], 8)
     assert decoded.unique().tolist() == [255]
     assert kept.tolist() == [0]
     assert os.strerror(errno.ENOSPC) in caplog.text
@@ -368,7 +349,7 @@ def test_images_that_fit_nowhere_are_refused(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(cache.shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
     monkeypatch.setattr(torch, "empty", too_large)
     with pytest.raises(SimCLRError, match=r"fit neither the cache folder nor the memory: set SIMCLR_CACHE"):
-        decode_images([save(tmp_path / "a.png")], 8)
+        decode([save(tmp_path / "a.png")], 8)
 
 
 def test_the_cache_folder_can_be_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -396,7 +377,7 @@ def test_without_a_home_folder_the_cache_is_a_temporary_one(
     cache._temporary_cache_dir.cache_clear()
     path = save(tmp_path / "a.png", WHITE)
     for _ in ("decoded", "from the cache"):
-        assert decode_images([path], 8)[0].unique().tolist() == [255]
+        assert decode([path], 8)[0].unique().tolist() == [255]
     assert len(list(tmp_path.glob("simclr-*/images-*"))) == 1
     assert caplog.text.count("decoded images are kept in") == 1
 
@@ -411,7 +392,7 @@ def test_a_temporary_cache_of_somebody_else_is_not_used(
     cache._temporary_cache_dir.cache_clear()
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / f"simclr-{os.getuid()}").symlink_to(tmp_path / "elsewhere")
-    assert decode_images([save(tmp_path / "a.png", WHITE)], 8)[0].unique().tolist() == [255]
+    assert decode([save(tmp_path / "a.png", WHITE)], 8)[0].unique().tolist() == [255]
     assert "belongs to somebody else" in caplog.text
     assert list((tmp_path / "elsewhere").iterdir()) == []
 
@@ -422,17 +403,17 @@ def test_what_a_killed_decoder_leaves_is_removed_by_the_next_one(
 ) -> None:
     paths = [save(tmp_path / f"{i}.png") for i in range(2)]
     with monkeypatch.context() as patch:
-        patch.setattr(images, "_read", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+        patch.setattr(decoding, "read_square", lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))
         child = os.fork()
         if child == 0:
             try:
-                decode_images(paths, 8)
+                decode(paths, 8)
             finally:
                 os._exit(1)
         _, status = os.waitpid(child, 0)
     assert os.WIFSIGNALED(status)
     assert len(list(cache_dir().iterdir())) == 2  # half a cache and its lock
-    decode_images(paths, 8)
+    decode(paths, 8)
     (left,) = cache_dir().iterdir()
     assert left.name.startswith("images-")
 
@@ -461,14 +442,14 @@ def test_many_unreadable_images_are_an_error_that_names_them(tmp_path: Path) -> 
     for path in paths[:2]:
         break_image(path)
     with pytest.raises(SimCLRError, match=r"2 of .*unreadable .*0\.png: .*1\.png: .*delete them"):
-        decode_images(paths, 8)
+        decode(paths, 8)
     assert list(cache_dir().iterdir()) == []
 
 
 def test_a_dangling_link_counts_as_unreadable(tmp_path: Path) -> None:
     (tmp_path / "gone.png").symlink_to(tmp_path / "nowhere.png")
     with pytest.raises(SimCLRError, match=r"gone\.png"):
-        decode_images([tmp_path / "gone.png"], 8)
+        decode([tmp_path / "gone.png"], 8)
 
 
 # ---- A limited number of images ---------------------------------------------------------
@@ -603,7 +584,7 @@ def test_pipes_and_sockets_are_left_out(tmp_path: Path, monkeypatch: pytest.Monk
         server.bind("socket.png")
         assert len(load_dataset("imagefolder", root=root)) == 5
     with pytest.raises(SimCLRError, match="there is no such file"):
-        decode_images([root / "a" / "pipe.png"], 8)
+        decode([root / "a" / "pipe.png"], 8)
 
 
 def test_names_that_are_not_valid_text_are_names(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -634,11 +615,11 @@ def test_a_class_may_be_called_train_or_test(tmp_path: Path, name: str) -> None:
 
 def test_pictures_of_kinds_that_are_not_read_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     root = make_folder(tmp_path / "set", {"train/a": 2, "train/b": 1, "val/a": 1})
-    for name in ("x.HEIC", "y.avif"):
+    for name in ("x.DNG", "y.xcf"):
         (root / "train" / "a" / name).write_bytes(b"a picture")
     with caplog.at_level("INFO", "simclr_lib"):
         assert len(load_dataset("imagefolder", root=root)) == 3
-    assert "left out: 1 .heic, 1 .avif" in caplog.text
+    assert "left out: 1 .dng, 1 .xcf" in caplog.text
 
 
 @pytest.mark.parametrize(("size", "expected"), [((40, 40), 40), ((128, 128), 128), ((200, 200), 64), ((40, 30), 64)])
@@ -955,6 +936,24 @@ def test_tiny_imagenet_reads_its_original_layout(tiny_root: Path, given: str) ->
     assert test.labels.tolist() == [1, 0]  # val_1 belongs to a class without training images
     assert test.images[:, 0, 0, 0].tolist() == [20, 10]
     assert train.image_size == 64
+
+
+@pytest.mark.parametrize("below", ["", "images"])
+@pytest.mark.parametrize("annotations", ["kept", "removed"])
+def test_tiny_imagenet_may_have_its_validation_images_in_folders_of_classes(
+    tiny_root: Path, below: str, annotations: str
+) -> None:
+    original = load_dataset("tinyimagenet", "test", tiny_root)
+    for line in (tiny_root / "val" / "val_annotations.txt").read_text().splitlines():
+        name, wnid = line.split("\t")[:2]
+        (tiny_root / "val" / wnid / below).mkdir(parents=True)
+        (tiny_root / "val" / "images" / name).rename(tiny_root / "val" / wnid / below / name)
+    (tiny_root / "val" / "images").rmdir()
+    if annotations == "removed":
+        (tiny_root / "val" / "val_annotations.txt").unlink()
+    sorted_ = load_dataset("tinyimagenet", "test", tiny_root)
+    assert sorted(zip(sorted_.labels.tolist(), sorted_.images[:, 0, 0, 0].tolist(), strict=True)) == [(0, 10), (1, 20)]
+    assert sorted(original.labels.tolist()) == [0, 1]
 
 
 @pytest.mark.parametrize("part", ["words.txt", "val/val_annotations.txt", "val/images/val_2.JPEG"])

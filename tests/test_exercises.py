@@ -12,6 +12,7 @@ from simclr_lib.teaching.exercises import (
     embeddings,
     linear_probe,
     nt_xent,
+    own_images,
     pretraining,
     scaling_up,
     supervised_comparison,
@@ -19,7 +20,10 @@ from simclr_lib.teaching.exercises import (
 
 ALL = {
     f"{module.__name__.rpartition('.')[2]}.{name}": exercise
-    for module in (augmentations, nt_xent, pretraining, linear_probe, supervised_comparison, embeddings, scaling_up)
+    for module in (
+        *(augmentations, nt_xent, pretraining, linear_probe, supervised_comparison),
+        *(embeddings, own_images, scaling_up),
+    )
     for name, exercise in module.EXERCISES.items()
 }
 MISTAKES = [
@@ -42,7 +46,7 @@ def test_each_misconception_gets_its_own_hint(exercise, mistake):
 def test_every_exercise_of_a_module_is_collected_in_order():
     assert list(scaling_up.EXERCISES) == ["num_negatives", "chunked_loss", "cached_gradient", "speed_up"]
     assert scaling_up.EXERCISES["speed_up"] is scaling_up.speed_up
-    assert len(ALL) == 29
+    assert len(ALL) == 33
     assert len(MISTAKES) > 100
 
 

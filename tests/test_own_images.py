@@ -119,10 +119,10 @@ def test_folders_that_systems_make_are_no_classes(tmp_path, folder):
 
 
 def test_pictures_that_are_not_read_are_counted_by_extension(tmp_path):
-    files = [*numbered("cat", "dog"), "cat/a.heic", "cat/b.HEIC", "dog/c.avif", "dog/notes.txt"]
+    files = [*numbered("cat", "dog"), "cat/a.dng", "cat/b.DNG", "dog/c.xcf", "dog/notes.txt"]
     layout = find_images(make(tmp_path, *files))
-    assert layout.left_out == {".heic": 2, ".avif": 1}
-    assert "left out: 2 .heic, 1 .avif (images are read from .jpg" in str(layout)
+    assert layout.left_out == {".dng": 2, ".xcf": 1}
+    assert "left out: 2 .dng, 1 .xcf (images are read from .jpg" in str(layout)
 
 
 def test_folders_are_classes_or_not_as_their_owner_says(tmp_path):

@@ -198,6 +198,24 @@ def test_the_monitor_sees_only_images_that_are_not_trained_on(emblems, tmp_path,
     assert [m["epoch"] for m in looks] == [1, 2, 3]
 
 
+def test_of_few_labelled_images_some_are_kept_out_to_look_at(emblems, tmp_path, monkeypatch):
+    trained_on = set()
+    real_objective = TrainConfig.objective
+
+    def objective(self, network, images):
+        loss = real_objective(self, network, images)
+        return lambda rows, views: trained_on.update(rows.tolist()) or loss(rows, views)
+
+    monkeypatch.setattr(TrainConfig, "objective", objective)
+    few = dataclasses.replace(emblems, labels=torch.where(torch.arange(len(emblems)) < 60, emblems.labels, -1))
+    settings = dataclasses.replace(TINY, batch_size=10, validation=0.2, limit=None)
+    pretrain(few, settings, tmp_path / "run")
+    kept_out = set(range(len(few))) - trained_on
+    assert len(kept_out) == 10
+    assert all(few.labels[row] >= 0 for row in kept_out)
+    assert any("validation_knn" in record for record in read_metrics(tmp_path / "run"))
+
+
 def test_metrics_have_a_line_for_every_step(emblems, tmp_path):
     pretrain(emblems, TINY, tmp_path / "run")
     steps = [m for m in read_metrics(tmp_path / "run") if "loss" in m]

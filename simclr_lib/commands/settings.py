@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar, Literal
 
 from tyro.conf import Positional
 
 from simclr_lib.choices import MAX_COUNT, MAX_SEED, ExportFormat, ProjectionMethod
 from simclr_lib.config import TrainConfig
 from simclr_lib.errors import SimCLRError, require_range
-from simclr_lib.recipes import BUDGETS, EMBLEMS, SHORT
+from simclr_lib.recipes import BUDGETS, EMBLEMS, PRESETS, SHORT
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,8 @@ class CheckpointConfig:
     """Folder for the results. By default they are written beside the checkpoint."""
     device: str = "auto"
     """Device to compute on: cpu, mps, cuda or cuda:N. With auto, it is the CUDA GPU if there is one."""
+
+    file: ClassVar[str] = ""  # name of the file that a command writes, where it writes a single one
 
     def check(self) -> None:
         """Raise `SimCLRError` for a setting that is out of range."""
@@ -72,6 +74,55 @@ class EmbedConfig(CheckpointConfig):
         """Raise `SimCLRError` for a setting that is out of range."""
         super().check()
         require_range("seed", self.seed, 0, MAX_SEED)
+
+
+@dataclass(frozen=True)
+class SearchConfig(CheckpointConfig):
+    """Settings of ``simclr search``."""
+
+    photo: Annotated[Path, Positional] = field(kw_only=True)
+    """Image file to find similar images of."""
+    count: int = 12
+    """Number of images to find."""
+
+    def check(self) -> None:
+        """Raise `SimCLRError` for a setting that is out of range."""
+        super().check()
+        require_range("count", self.count, 1, MAX_COUNT)
+        if not self.photo.is_file():
+            raise SimCLRError(f"there is no image {self.photo}: check its path.")
+
+
+@dataclass(frozen=True)
+class PredictConfig(CheckpointConfig):
+    """Settings of ``simclr predict``."""
+
+    labels: str | None = None
+    """Labels of some of the images: folders, or a CSV file with lines "file,label". The nearest labelled images then
+    vote on each image (kNN). By default the run's output head predicts."""
+    out: Path | None = None
+    """CSV file to write. By default it is predictions.csv beside the checkpoint."""
+    neighbors: int = 20
+    """Number of the nearest labelled images that vote."""
+
+    file: ClassVar[str] = "predictions.csv"
+
+    def check(self) -> None:
+        """Raise `SimCLRError` for a setting that is out of range."""
+        super().check()
+        require_range("neighbors", self.neighbors, 1, MAX_COUNT)
+        if self.labels == "none":
+            raise SimCLRError('labels="none" gives nobody a vote: leave it out, or name a CSV file.')
+
+
+@dataclass(frozen=True)
+class ReportConfig(CheckpointConfig):
+    """Settings of ``simclr report``."""
+
+    out: Path | None = None
+    """HTML file to write. By default it is report.html beside the checkpoint."""
+
+    file: ClassVar[str] = "report.html"
 
 
 @dataclass(frozen=True)
@@ -118,7 +169,8 @@ class SweepConfig:
     """Settings of ``simclr sweep``."""
 
     name: Annotated[str, Positional]
-    """One of crop-color, temperature, batch-size, steps, large-batch, negatives, head, epochs, labels and shifts."""
+    """One of crop-color, views, temperature, batch-size, steps, large-batch, negatives, head, epochs, labels and
+    shifts."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """Random seeds. Every variant is trained once with each."""
     epochs: int = SHORT.epochs
@@ -129,6 +181,8 @@ class SweepConfig:
     """Name of the data set. Any other than emblems is trained on with the default settings of `simclr train`."""
     data_dir: Path | None = None
     """Folder in which the data set lies, or to which it is downloaded. By default it is ./data."""
+    preset: Literal[tuple(PRESETS)] | None = None  # type: ignore[valid-type]
+    """Recipe of `simclr train` to start from, instead of those."""
     out: Path | None = None
     """Folder for results.json. By default it is a new folder below ./runs."""
     device: str = "auto"
@@ -183,8 +237,8 @@ class BenchConfig:
     """Leave out the full ResNet-18, whose steps take seconds on a CPU, and the loss of very many pairs, which takes
     16 GB of memory in one piece."""
     device: str = "auto"
-    """Device to train on: cpu, mps, cuda or cuda:N. With auto, it is the CUDA GPU if there is one. Augmentation is
-    measured on one CPU core."""
+    """Device to train on: cpu, mps, cuda or cuda:N. With auto, it is the CUDA GPU if there is one. Augmentation and
+    decoding are measured on one CPU core."""
 
     def check(self) -> None:
         """Raise `SimCLRError` for a setting that is out of range."""

@@ -12,7 +12,7 @@ from simclr_lib.device import pick_device
 from simclr_lib.errors import SimCLRError, unknown_name
 from simclr_lib.experiments.comparison import merge_seeds
 from simclr_lib.experiments.sweeps import SWEEPS, Budget, Sweep
-from simclr_lib.recipes import SHORT
+from simclr_lib.recipes import PRESETS, SHORT
 from simclr_lib.results import Result, text_table
 from simclr_lib.training import new_folder
 
@@ -27,7 +27,8 @@ def sweep(config: SweepConfig, recipe: TrainConfig | None = None, budget: Budget
     """
     chosen = _chosen_sweep(config)
     if recipe is None:
-        recipe = SHORT if config.dataset == "emblems" else TrainConfig(validation=0.0)
+        usual = SHORT if config.dataset == "emblems" else TrainConfig()
+        recipe = replace(PRESETS[config.preset] if config.preset else usual, validation=0.0)
     recipe = replace(recipe, dataset=config.dataset, epochs=config.epochs)
     base = replace(recipe, device=config.device)
     budget = budget or Budget()
@@ -38,7 +39,7 @@ def sweep(config: SweepConfig, recipe: TrainConfig | None = None, budget: Budget
     clock = Stopwatch()
     limits = (config.images or 4096, budget.test_images) if config.dataset == "emblems" else (config.images, None)
     train, test = (
-        load_dataset(config.dataset, split, config.data_dir, download=True, limit=limit)
+        load_dataset(config.dataset, split, config.data_dir, True, limit, recipe.image_size, reading=recipe.reading())
         for split, limit in zip(("train", "test"), limits, strict=True)
     )
     variants = chosen.variants(base)

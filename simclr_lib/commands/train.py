@@ -21,7 +21,15 @@ from simclr_lib.experiments.scaling import seconds_of_steps
 from simclr_lib.models import Classifier, SimCLR
 from simclr_lib.objectives import check_micro_batch
 from simclr_lib.results import Result, Table, summary, text_table
-from simclr_lib.training import RunFolder, load_checkpoint, new_folder, pretrain, save_checkpoint, train_supervised
+from simclr_lib.training import (
+    RunFolder,
+    load_checkpoint,
+    new_folder,
+    pretrain,
+    save_checkpoint,
+    train_supervised,
+    training_rows,
+)
 
 Data = dict[str, ImageDataset]
 """Part of the data set → images: "train", "test", and perhaps "unlabeled"."""
@@ -62,7 +70,7 @@ def train(config: TrainConfig) -> None:
                 _trained_on(data),
                 config,
                 config.run_dir,
-                labelled=data["train"].labelled,
+                labelled=_watched(data),
                 filmed=evenly(data.get("test", data["train"]), FILMED),
             )
             clock.lap("pretraining")
@@ -85,12 +93,12 @@ def _load(config: TrainConfig) -> Data:
             limit=config.limit,
             image_size=config.image_size,
             labels=config.labels,
+            reading=config.reading(),
         )
 
     def labelled(part: str, limit: int | None) -> ImageDataset:
-        return load_dataset(
-            config.dataset, part, config.data_dir, config.download, limit, config.image_size, config.labels
-        ).labelled
+        where, size = (config.data_dir, config.download), config.image_size
+        return load_dataset(config.dataset, part, *where, limit, size, config.labels, config.reading()).labelled
 
     test = labelled("test", None)  # first: it is the part that is missing where there are no labels
     return {"train": labelled("train", config.limit), "test": test}
@@ -98,6 +106,11 @@ def _load(config: TrainConfig) -> Data:
 
 def _trained_on(data: Data) -> ImageDataset:
     return data.get("unlabeled", data["train"])
+
+
+def _watched(data: Data) -> ImageDataset | None:
+    """The images to measure the kNN accuracy on where those that are trained on have no labels."""
+    return data["train"] if "unlabeled" in data else None
 
 
 def _method(config: TrainConfig) -> str:
@@ -122,11 +135,16 @@ def _in_its_folder(config: TrainConfig, processes: World) -> TrainConfig:
 
 
 def _resolved(config: TrainConfig, data: Data, device: torch.device) -> TrainConfig:
-    """Fill in what the settings leave open, from the run that is resumed where there is one."""
+    """Fill in what the settings leave open, from the run that is resumed, and let a batch fit the images."""
+    count = len(training_rows(_trained_on(data), config, _watched(data)) if config.contrastive else data["train"])
+    if config.batch_size > count > 1:
+        print(f"the batch size is {count}, the number of training images, instead of {config.batch_size}")
+        config = dataclasses.replace(config, batch_size=count)
     earlier, run_dir = None, config.run_dir
     if config.resume and run_dir and (run_dir / "checkpoint.pt").exists():
         earlier = RunFolder(run_dir, load_checkpoint(run_dir)).settings()
-    return config.resolved(_trained_on(data).image_size, device, earlier)
+    images = _trained_on(data)
+    return config.resolved(images.image_size, device, earlier, images.reading)
 
 
 def _estimated_seconds(config: TrainConfig, data: Data, device: torch.device) -> float:
@@ -134,7 +152,7 @@ def _estimated_seconds(config: TrainConfig, data: Data, device: torch.device) ->
     images = _trained_on(data)
     fixed, per_image = seconds_of_steps(dataclasses.replace(config, compile=False), images.image_size, device)
     views = 1.0 if config.contrastive else 0.5
-    num_images = len(images) * (1 - config.validation if config.contrastive else 1)
+    num_images = len(training_rows(images, config, _watched(data)) if config.contrastive else images)
     return config.epochs * (num_images // config.batch_size) * (fixed + views * per_image * config.batch_size)
 
 

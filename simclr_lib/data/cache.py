@@ -1,20 +1,23 @@
-"""The cache of decoded images: a folder for each set of files, memory-mapped, with checksums."""
+"""The cache of what was computed from files: a folder for each set of files, memory-mapped, with checksums."""
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import hashlib
 import json
 import logging
+import math
 import os
 import shutil
 import tempfile
 import warnings
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import torch
@@ -23,7 +26,7 @@ from tqdm import tqdm
 
 from simclr_lib.files import temporary_folder
 
-ARRAYS = ("images.npy", "kept.npy")
+ARRAYS = ("keys.npy", "rows.npy", "kept.npy")
 CHECKSUMS = "checksums.json"
 CHECKED_AT_ONCE = 2**24  # bytes that share a checksum
 
@@ -66,7 +69,74 @@ def _temporary_cache_dir(unwritable: Path) -> Path:
     return folder
 
 
-def open_cache(folder: Path) -> tuple[Tensor, Tensor] | None:
+class Cached(NamedTuple):
+    """Rows that were computed from files, such as their pixels.
+
+    Attributes:
+        keys: uint8 [N, 16]: which files these are, and of what state, see `file_keys`.
+        rows: [n, …], memory-mapped: a row for each file that could be read.
+        kept: int64 [n]: the positions of those files among the N.
+    """
+
+    keys: np.ndarray
+    rows: Tensor
+    kept: Tensor
+
+
+def file_keys(paths: Sequence[Path]) -> np.ndarray:
+    """Compute a key for each file that changes with its path, its size and its time.
+
+    Returns:
+        uint8 [N, 16].
+    """
+    keys = bytearray()
+    for path in paths:
+        digest = hashlib.blake2b(os.fsencode(os.path.abspath(path)), digest_size=16)
+        with contextlib.suppress(OSError):  # a dangling link: reading it will report it
+            state = os.stat(path)
+            digest.update(f"\0{state.st_size} {state.st_mtime_ns}".encode())
+        keys += digest.digest()
+    return np.frombuffer(keys, np.uint8).reshape(-1, 16)
+
+
+def known_rows(folder: Path, keys: np.ndarray, own: Cached | None) -> dict[int, np.ndarray]:
+    """Find the rows of files in a cache that other files have changed or joined since, and in the caches beside it.
+
+    Args:
+        folder: the cache. Its name is ``kind-family-part``: all caches of a family hold the same row for the same file.
+        keys: uint8 [N, 16]: the files' keys.
+        own: the content of the cache, as far as it is there and not damaged.
+
+    Returns:
+        position among the N files → the file's row.
+    """
+    position = {key.tobytes(): i for i, key in enumerate(keys)}
+    found: dict[int, np.ndarray] = {}
+
+    def take(cached: Cached | None) -> None:
+        if cached:
+            for row, key in zip(cached.rows.numpy(), cached.keys[cached.kept.numpy()], strict=True):
+                if key.tobytes() in position:
+                    found[position[key.tobytes()]] = row
+
+    take(own)
+    for other in sorted(folder.parent.glob(f"{folder.name.rpartition('-')[0]}-*")):
+        lacking = {key for key, i in position.items() if i not in found}
+        if other != folder and any(key.tobytes() in lacking for key in _keys(other)):
+            take(open_cache(other))
+    return found
+
+
+def _keys(folder: Path) -> np.ndarray:
+    """The keys of a cache, not yet compared with their checksum; none if they cannot be read."""
+    with contextlib.suppress(Exception):  # whatever a damaged file raises
+        keys = np.load(folder / "keys.npy")
+        if isinstance(keys, np.ndarray) and keys.ndim == 2:
+            return keys
+    return np.empty((0, 16), np.uint8)
+
+
+def open_cache(folder: Path) -> Cached | None:
     """Open a cache that `write_cache` wrote, after all of it has been compared with its checksums.
 
     Reading a memory map is nothing that a program can watch, so the checks cannot wait until an image is used. They run
@@ -74,8 +144,7 @@ def open_cache(folder: Path) -> tuple[Tensor, Tensor] | None:
     system's memory, where the training that follows finds them.
 
     Returns:
-        (images, kept): uint8 [n, 3, S, S] and int64 [n]; or None if there is no cache, or a damaged one, which a
-        warning names.
+        What it holds; or None if there is no cache, or a damaged one, which a warning names.
     """
     if not folder.exists():
         return None
@@ -90,40 +159,39 @@ def open_cache(folder: Path) -> tuple[Tensor, Tensor] | None:
 
 
 def write_cache(
-    folder: Path, blocks: Iterable[tuple[np.ndarray, list[int]]], max_images: int, image_size: int
-) -> tuple[Tensor, Tensor]:
-    """Write decoded images to ``folder``, which appears whole or not at all, and replaces one that is there.
+    folder: Path, keys: np.ndarray, blocks: Iterable[tuple[np.ndarray, list[int]]], shape: tuple[int, ...], dtype: str
+) -> Cached:
+    """Write the rows of some files to ``folder``, which appears whole or not at all, and replaces one that is there.
 
     Args:
         folder: the folder.
-        blocks: (images uint8 [n, 3, S, S], their n positions among the files), block by block.
-        max_images: how many images there can be at most.
-        image_size: S, in pixels.
-
-    Returns:
-        (images, kept): the images of all blocks, uint8 [N, 3, S, S], and their positions, int64 [N].
+        keys: uint8 [N, 16]: the files' keys.
+        blocks: (rows [n, …], their n positions among the files), block by block.
+        shape: shape of a row.
+        dtype: number type of the rows, as NumPy writes it: "|u1".
 
     Raises:
         OSError: there is not enough space, or the folder cannot be written.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    if shutil.disk_usage(folder.parent).free < max_images * 3 * image_size**2:
+    if shutil.disk_usage(folder.parent).free < len(keys) * math.prod(shape) * np.dtype(dtype).itemsize:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     with temporary_folder(folder.parent) as temporary:
         unfinished = temporary / folder.name
         unfinished.mkdir()
         kept: list[int] = []
-        with open(unfinished / "images.npy", "wb") as file:
-            _write_header(file, max_images, image_size)
+        with open(unfinished / "rows.npy", "wb") as file:
+            _write_header(file, (len(keys), *shape), dtype)
             # Written, not memory-mapped: a disk that fills up is then an error and not a killed process.
-            for images, positions in blocks:
-                file.write(images.data)
+            for rows, positions in blocks:
+                file.write(rows.data)
                 kept += positions
             file.seek(0)
-            _write_header(file, len(kept), image_size)  # NumPy pads headers, so both are equally long
+            _write_header(file, (len(kept), *shape), dtype)  # NumPy pads headers, so both are equally long
+        np.save(unfinished / "keys.npy", keys)
         np.save(unfinished / "kept.npy", np.array(kept, dtype=np.int64))
         (unfinished / CHECKSUMS).write_bytes(_checksums(unfinished))
-        shutil.rmtree(folder, ignore_errors=True)  # a damaged one, or another process was faster
+        shutil.rmtree(folder, ignore_errors=True)  # of files that have changed, or another process was faster
         os.replace(unfinished, folder)
     return _open(folder)
 
@@ -145,8 +213,9 @@ def _checksum(path: Path, start: int) -> int:
         return zlib.crc32(file.read(CHECKED_AT_ONCE))
 
 
-def _open(folder: Path) -> tuple[Tensor, Tensor]:
-    return _memory_map(folder / "images.npy"), torch.from_numpy(np.load(folder / "kept.npy"))
+def _open(folder: Path) -> Cached:
+    keys, kept = np.load(folder / "keys.npy"), np.load(folder / "kept.npy")
+    return Cached(keys, _memory_map(folder / "rows.npy"), torch.from_numpy(kept))
 
 
 def _memory_map(path: Path) -> Tensor:
@@ -160,7 +229,5 @@ def _memory_map(path: Path) -> Tensor:
             return torch.from_numpy(np.load(path, mmap_mode="r"))
 
 
-def _write_header(file: BinaryIO, n: int, image_size: int) -> None:
-    shape = (n, 3, image_size, image_size)
-    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(file, header)
+def _write_header(file: BinaryIO, shape: tuple[int, ...], dtype: str) -> None:
+    np.lib.format.write_array_header_1_0(file, {"descr": dtype, "fortran_order": False, "shape": shape})

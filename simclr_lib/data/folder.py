@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +13,17 @@ import torch
 from PIL import Image
 
 from simclr_lib.data.dataset import ImageDataset
-from simclr_lib.data.images import load_files
-from simclr_lib.data.layout import Labels, find_images
+from simclr_lib.data.decoding import load_files
+from simclr_lib.data.layout import Labels, Layout, find_images
+from simclr_lib.data.levels import set_levels
+from simclr_lib.data.pixels import Bands, NeedsLevelsError, opened, without_pillows_limit
+from simclr_lib.data.reading import Reading
 from simclr_lib.errors import SimCLRError, shown
 
 DEFAULT_SIZE = 64  # pixels, for photographs and mixed sizes
 MAX_NATIVE_SIZE = 128  # larger images are resized to DEFAULT_SIZE unless another size is asked for
+MAX_STORE_SIZE = 256  # pixels, unless a larger size is asked for
+SAMPLED = 64  # files whose size and bands are looked at to choose the sizes
 
 log = logging.getLogger(__name__)
 
@@ -28,15 +33,18 @@ def image_parts(
     limits: Mapping[str, int | None],
     image_size: int | None = None,
     labels: Labels | None = None,
+    reading: Reading | None = None,
 ) -> dict[str, ImageDataset]:
     """Load the images of a folder, see `find_images` for what it may hold.
 
     Args:
         root: the folder.
         limits: the parts to load ("train", "test", "all") → the size of a class-balanced random subset; None is all.
-        image_size: side of the images, in pixels. None takes the training images' own size where they
-            are all squares of one size up to 128 pixels, and 64 otherwise.
+        image_size: side at which a network sees the images, in pixels. None takes the training images' own size where
+            they are all squares of one size up to 128 pixels, and 64 otherwise.
         labels: where the labels come from.
+        reading: how the files become pixels. Without a store_size, the images are stored at their own size where they
+            are such squares, and otherwise at twice the image size, so that crops are sharp, but at most at 256.
 
     Returns:
         The parts; "test" only where some images have labels or there is a folder of that name.
@@ -49,37 +57,107 @@ def image_parts(
     train = [path for path, _ in layout.parts["train"]]
     if not train:
         raise SimCLRError(f"{root} has too few images for a train part: add more, or a train/ folder.")
-    size = image_size or _native_size(train)  # both parts get the training images' size
+    sample = _sample(train, reading or Reading())
+    size, reading = _sizes(sample, image_size, reading or Reading())  # both parts get the training images' size
+    log.info(shown(f"{root}: {_choices(sample, size, reading)}"))
+    files = sorted((pair for files in layout.parts.values() for pair in files), key=lambda pair: str(pair[0]))
+    paths = [path for path, _ in files]
     if "all" in limits:
-        everything = sorted((pair for files in layout.parts.values() for pair in files), key=lambda pair: str(pair[0]))
-        layout = replace(layout, parts={"all": everything})
+        layout = replace(layout, parts={"all": files})
+    if reading.levels is None:
+        reading = replace(reading, levels=set_levels(paths, reading, root, scan=False))
+    try:
+        return _load(layout, limits, size, reading)
+    except NeedsLevelsError:
+        return _load(layout, limits, size, replace(reading, levels=set_levels(paths, reading, root, scan=True)))
+
+
+def _load(layout: Layout, limits: Mapping[str, int | None], size: int, reading: Reading) -> dict[str, ImageDataset]:
     return {
         part: load_files(
             [path for path, _ in files],
             torch.tensor([label for _, label in files], dtype=torch.int64),
             layout.classes,
-            size,
+            reading,
             limits[part],
-            name=root.resolve().name,
-            root=root,
+            name=layout.root.resolve().name,
+            root=layout.root,
+            part=part,
+            shown_size=size,
         )
         for part, files in layout.parts.items()
         if files and part in limits
     }
 
 
-def _native_size(paths: Sequence[Path]) -> int:
-    """The one size of a sample of square images, or DEFAULT_SIZE."""
-    sample = np.linspace(0, len(paths) - 1, min(len(paths), 64)).astype(int)
-    sizes = set()
-    for i in sample:
-        with (
-            contextlib.suppress(Exception),  # whatever is wrong with a file is reported when it is read
-            Image.open(paths[i]) as image,  # reads the header only
-        ):
-            sizes.add(image.size)
-    if len(sizes) == 1:
-        width, height = sizes.pop()
-        if width == height <= MAX_NATIVE_SIZE:
-            return width
-    return DEFAULT_SIZE
+@dataclass(frozen=True)
+class Sample:
+    """What some of the files say about themselves before their pixels are decoded.
+
+    Attributes:
+        sizes: the different (width, height) among them, in pixels.
+        bands: the most bands that one of them has.
+        has_alpha: whether the last one of these is the image's opacity.
+    """
+
+    sizes: frozenset[tuple[int, int]]
+    bands: int = 0
+    has_alpha: bool = False
+
+    @property
+    def native_size(self) -> int | None:
+        """The side of the images, if all are squares of one size up to 128 pixels."""
+        sides = {side for size in self.sizes for side in size}
+        return sides.pop() if len(sides) == 1 and max(sides) <= MAX_NATIVE_SIZE else None
+
+    @property
+    def square(self) -> bool:
+        """Whether all images are square."""
+        return all(width == height for width, height in self.sizes)
+
+
+def _sample(paths: Sequence[Path], reading: Reading) -> Sample:
+    """Look at the headers of some files, evenly spaced."""
+    sizes, most, has_alpha = set(), 0, False
+    with without_pillows_limit():
+        for i in np.linspace(0, len(paths) - 1, min(len(paths), SAMPLED)).astype(int):
+            with (
+                contextlib.suppress(Exception),  # whatever is wrong with a file is reported when it is read
+                opened(paths[i], reading.max_pixels) as file,
+            ):
+                sizes.add(file.size)
+                bands, alpha = _count(file)
+                if bands > most:
+                    most, has_alpha = bands, alpha
+    return Sample(frozenset(sizes), most, has_alpha)
+
+
+def _count(file: Image.Image | Bands) -> tuple[int, bool]:
+    """Return an image's number of bands, and whether the last one is its opacity. CMYK has the three of its colours."""
+    if isinstance(file, Bands):
+        return file.count, file.has_alpha
+    return (3, False) if file.mode == "CMYK" else (len(file.getbands()), file.has_transparency_data)
+
+
+def _sizes(sample: Sample, image_size: int | None, reading: Reading) -> tuple[int, Reading]:
+    """Choose the side at which whole images are seen, and the side at which they are stored, where they are open."""
+    native = sample.native_size
+    size = image_size or min(native or DEFAULT_SIZE, reading.store_size or MAX_STORE_SIZE)
+    store = reading.store_size or max(size, min(2 * size, native or MAX_STORE_SIZE))
+    if store < size:
+        raise SimCLRError(f"store_size must be at least image_size, {size} pixels, not {store}: leave it out.")
+    return size, replace(reading, store_size=store)
+
+
+def _choices(sample: Sample, size: int, reading: Reading) -> str:
+    """Say in a line what becomes of the images."""
+    text = (
+        f"images are stored with {reading.store_size} × {reading.store_size} pixels and seen whole at {size} × {size}"
+    )
+    if not sample.square:
+        what = "the central square of each" if reading.fit == "crop" else "all of each, with black borders"
+        text += f"; not all are square: {what} is taken (fit {reading.fit})"
+    if reading.bands is None and sample.bands > 3:
+        alpha = f", over white where band {sample.bands} is transparent" if sample.has_alpha else ""
+        text += f"; of {sample.bands} bands, 1, 2 and 3 are taken as red, green and blue{alpha}; bands chooses others"
+    return text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
 import os
@@ -12,12 +13,24 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from PIL import Image, features
+
 from simclr_lib.data.listing import files_below, is_set_aside
 from simclr_lib.errors import SimCLRError
 
-EXTENSIONS = (".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
-OTHER_PICTURES = (".heic", ".heif", ".avif", ".jxl", ".jp2", ".dng", ".cr2", ".nef", ".arw", ".raw", ".svg")  # not read
-READABLE = f"images are read from {', '.join(EXTENSIONS)} files: convert others, for instance to .jpg"
+# Formats of pictures by Pillow's names, and the feature that Pillow must have to read them. Plugins add HEIF and JXL.
+FORMATS = {
+    **{"JPEG": "jpg", "PNG": "zlib", "TIFF": "", "WEBP": "webp", "AVIF": "avif", "JPEG2000": "jpg_2000", "HEIF": ""},
+    **{"JXL": "", "BMP": "", "DIB": "", "GIF": "", "PPM": "", "MPO": "", "QOI": "", "SGI": "", "TGA": ""},
+}
+PICTURES = {
+    *(".heic", ".heif", ".avif", ".jxl", ".jp2", ".j2k", ".webp", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf"),
+    *(".rw2", ".raf", ".raw", ".svg", ".psd", ".xcf"),
+}  # not read, unless Pillow can
+READABLE = (
+    "images are read from .jpg, .png, .tif and other files that Pillow reads: convert others, for instance to .jpg; "
+    "pip install pillow-heif reads .heic"
+)
 TEST_SHARE = 0.2  # of the labelled images, where there is no test folder
 PARTS = {"train": "train", "training": "train"} | dict.fromkeys(
     ("test", "testing", "val", "valid", "validation"), "test"
@@ -66,6 +79,18 @@ class Layout:
         return text
 
 
+def readable_extensions() -> set[str]:
+    """Return the extensions of the pictures that Pillow reads here, in lower case."""
+    with contextlib.suppress(ImportError):
+        from pillow_heif import register_heif_opener  # the photographs of many telephones
+
+        register_heif_opener()
+    here = {name for name, feature in FORMATS.items() if not feature or features.check(feature)}
+    return {
+        extension for extension, name in Image.registered_extensions().items() if name in here and name in Image.OPEN
+    }
+
+
 def find_images(root: Path, labels: Labels | None = None) -> Layout:
     """Find the images of a folder, their parts and their labels.
 
@@ -92,8 +117,10 @@ def find_images(root: Path, labels: Labels | None = None) -> Layout:
     # All in one list, so that a link from one part to the other does not bring test images into training. A part's
     # own folder comes last: the folders in it have taken their files by then.
     listed = files_below([child for *_, child in blocks])
-    left_out = Counter(path.suffix.lower() for files in listed for path in files if _is_other_picture(path))
-    images = [[path for path in files if path.suffix.lower() in EXTENSIONS] for files in listed]
+    extensions = readable_extensions()
+    others = PICTURES - extensions
+    left_out = Counter(path.suffix.lower() for files in listed for path in files if path.suffix.lower() in others)
+    images = [[path for path in files if path.suffix.lower() in extensions] for files in listed]
     if not any(images):
         raise SimCLRError(f"{root} has no images: {READABLE}.")
     if isinstance(labels, Path):
@@ -143,10 +170,11 @@ def _beside(root: Path, parts: dict[str, Path]) -> tuple[str, ...]:
     """Return the names of the folders and images that lie in the root beside the folders of the parts."""
     if root in parts.values():
         return ()
+    extensions = readable_extensions()
     folders = [f"{folder.name}/" for folder in _folders(root) if folder not in parts.values()]
     return (
         *folders,
-        *sorted(path.name for path in root.iterdir() if path.suffix.lower() in EXTENSIONS and path.is_file()),
+        *sorted(path.name for path in root.iterdir() if path.suffix.lower() in extensions and path.is_file()),
     )
 
 
@@ -242,7 +270,3 @@ def _is_held_out(path: Path, root: Path) -> bool:
     """Decide by a file's name alone, so that files which are added later change nothing."""
     name = os.fsencode(path.relative_to(root).as_posix())
     return int.from_bytes(hashlib.blake2b(name, digest_size=4).digest(), "big") < TEST_SHARE * 2**32
-
-
-def _is_other_picture(path: Path) -> bool:
-    return path.suffix.lower() in OTHER_PICTURES

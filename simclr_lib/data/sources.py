@@ -10,16 +10,15 @@ from typing import SupportsIndex
 
 from torchvision.transforms.v2.functional import resize
 
-from simclr_lib.choices import DATASETS, MAX_COUNT
+from simclr_lib.choices import DATASETS, MAX_COUNT, MAX_IMAGE_SIZE
 from simclr_lib.data.cifar import torchvision_images
 from simclr_lib.data.dataset import ImageDataset, empty_images
 from simclr_lib.data.emblems import draw_emblems
 from simclr_lib.data.folder import image_parts
 from simclr_lib.data.layout import Labels
+from simclr_lib.data.reading import Reading
 from simclr_lib.data.tiny_imagenet import tinyimagenet
 from simclr_lib.errors import SimCLRError, require_range, unknown_name
-
-MAX_IMAGE_SIZE = 4096  # pixels; no network here is trained on larger images
 
 
 def load_dataset(
@@ -30,6 +29,7 @@ def load_dataset(
     limit: int | None = None,
     image_size: int | None = None,
     labels: str | os.PathLike[str] | None = None,
+    reading: Reading | None = None,
 ) -> ImageDataset:
     """Load one part of a data set.
 
@@ -42,6 +42,7 @@ def load_dataset(
             possible; of ``emblems``, any number can be drawn. None loads all.
         image_size: side of the images, in pixels, at most 4,096; None keeps the source's own.
         labels: of ``imagefolder``: "folders", "none" or a CSV file, see `find_images`; None chooses by what is there.
+        reading: of ``imagefolder``: how the files become pixels; None chooses by what is there, see `image_parts`.
 
     Returns:
         The images, uint8 [N, 3, H, W], with their labels.
@@ -53,7 +54,7 @@ def load_dataset(
     splits = (*_parts(name), "all") if name == "imagefolder" else _parts(name)
     if split not in splits:
         raise unknown_name(f"{name} split", str(split), splits)
-    loaded = _load(name, root, download, {split: limit}, image_size, labels)
+    loaded = _load(name, root, download, {split: limit}, image_size, labels, reading)
     if split not in loaded:  # only the test part of one's own images may be missing
         raise SimCLRError(
             f"{_folder(root)} has no test part: no image has a label. Add a folder called test, or labels."
@@ -68,11 +69,12 @@ def load_parts(
     limit: int | None = None,
     image_size: int | None = None,
     labels: str | os.PathLike[str] | None = None,
+    reading: Reading | None = None,
 ) -> dict[str, ImageDataset]:
     """Load all parts of a data set, see `load_dataset`.
 
     Args:
-        name, root, download, image_size, labels: as in `load_dataset`.
+        name, root, download, image_size, labels, reading: as in `load_dataset`.
         limit: load this many training images only; the test images are all loaded.
 
     Returns:
@@ -82,7 +84,7 @@ def load_parts(
         SimCLRError: as in `load_dataset`.
     """
     limits = {part: None if part == "test" else limit for part in _parts(name)}
-    return _load(name, root, download, limits, image_size, labels)
+    return _load(name, root, download, limits, image_size, labels, reading)
 
 
 def _parts(name: str) -> tuple[str, ...]:
@@ -98,6 +100,7 @@ def _load(
     limits: dict[str, int | None],
     image_size: int | None,
     labels: str | os.PathLike[str] | None,
+    reading: Reading | None,
 ) -> dict[str, ImageDataset]:
     """Load the parts that ``limits`` names, as far as they are there."""
     for limit in limits.values():
@@ -109,7 +112,7 @@ def _load(
             raise SimCLRError(f"labels are for a folder of your own images, not for {name}: leave them out.")
         return {part: _load_known(name, part, folder, download, limit, image_size) for part, limit in limits.items()}
     chosen: Labels | None = labels if labels in (None, "folders", "none") else Path(labels).expanduser()  # type: ignore[assignment]
-    return image_parts(folder, limits, image_size, chosen)
+    return image_parts(folder, limits, image_size, chosen, reading)
 
 
 def _folder(root: str | os.PathLike[str] | None) -> Path:

@@ -6,14 +6,16 @@ import logging
 import stat
 import zipfile
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 import torch
 from tqdm import tqdm
 
 from simclr_lib.data.dataset import ImageDataset
+from simclr_lib.data.decoding import load_files
 from simclr_lib.data.download import damaged, fetch, missing
-from simclr_lib.data.images import load_files
+from simclr_lib.data.reading import Reading
 from simclr_lib.errors import SimCLRError
 
 log = logging.getLogger(__name__)
@@ -59,7 +61,7 @@ def tinyimagenet(
         if split == "train":
             paths_and_wnids = [(path, wnid) for wnid, paths in train.items() for path in paths]
         else:
-            paths_and_wnids = _validation_images(folder / "val")
+            paths_and_wnids = _validation_images(folder / "val", wnids)
     except (FileNotFoundError, ValueError) as error:  # a file is missing, or a line was cut off
         raise damaged(folder) from error
     if not paths_and_wnids or not {wnid for _, wnid in paths_and_wnids} <= set(wnids):
@@ -71,7 +73,8 @@ def tinyimagenet(
     label_of = {wnid: label for label, wnid in enumerate(train)}
     labels = torch.tensor([label_of[wnid] for _, wnid in paths_and_wnids])
     paths = [path for path, _ in paths_and_wnids]
-    return load_files(paths, labels, classes, image_size or NATIVE_SIZE, limit, name="tinyimagenet", root=folder)
+    reading = Reading(store_size=image_size or NATIVE_SIZE)
+    return load_files(paths, labels, classes, reading, limit, name="tinyimagenet", root=folder, part=split)
 
 
 def _class_names(words: Path, wnids: list[str]) -> list[str]:
@@ -82,10 +85,15 @@ def _class_names(words: Path, wnids: list[str]) -> list[str]:
     return [name if uses[name] == 1 else f"{name} ({wnid})" for name, wnid in zip(names, wnids, strict=True)]
 
 
-def _validation_images(folder: Path) -> list[tuple[Path, str]]:
-    """(path, WordNet id) of every annotated validation image. Raises FileNotFoundError for a missing one."""
+def _validation_images(folder: Path, wnids: Sequence[str]) -> list[tuple[Path, str]]:
+    """(path, WordNet id) of every validation image. Raises FileNotFoundError for a missing one.
+
+    Many users have sorted these images into a folder for each class, as those for training are.
+    """
+    pairs = [(path, wnid) for wnid in wnids for path in sorted((folder / wnid).rglob("*.JPEG"))]
+    if pairs:
+        return pairs
     present = {path.name: path for path in (folder / "images").iterdir()}
-    pairs = []
     for line in (folder / "val_annotations.txt").read_text(encoding="utf-8").splitlines():
         name, wnid = line.split("\t")[:2]
         if name not in present:

@@ -12,6 +12,7 @@ from simclr_lib.choices import Precision
 from simclr_lib.data import ImageDataset
 from simclr_lib.device import autocast
 from simclr_lib.errors import SimCLRError
+from simclr_lib.models import SimCLR
 from simclr_lib.models.encoders import check_output, evaluating
 
 PIXEL_SIDE = 32  # images as features are at most this many pixels high and wide
@@ -41,32 +42,49 @@ def extract_features(
         SimCLRError: there are no images, they have another shape, type or range, batch_size is below 1, or the encoder
             does not return features [N, D].
     """
-    images = _images(dataset)
-    if len(images) == 0:
+    _check(dataset)
+    if len(dataset) == 0:
         raise SimCLRError("extract_features needs at least one image.")
     if batch_size < 1:
         raise SimCLRError(f"batch_size must be at least 1, not {batch_size}.")
     parameter = next(encoder.parameters(), None)
-    device = images.device if parameter is None else parameter.device
+    device = _batch(dataset, slice(0, 0)).device if parameter is None else parameter.device
     features = []
     with evaluating(encoder), autocast(device, precision):
-        starts = range(0, len(images), batch_size)
+        starts = range(0, len(dataset), batch_size)
         for start in tqdm(starts, desc="features", unit="batch", delay=2, leave=False, disable=not progress):
-            batch = to_unit_range(images[start : start + batch_size].to(device))
+            batch = to_unit_range(_batch(dataset, slice(start, start + batch_size)).to(device))
             h = encoder(batch.contiguous(memory_format=torch.channels_last))
             check_output(h, len(batch))
             features.append(h.float().cpu())
     return torch.cat(features)
 
 
-def pixel_features(dataset: ImageDataset | Tensor) -> Tensor:
+@torch.no_grad()
+def projected(model: SimCLR, h: Tensor) -> Tensor:
+    """Compute the embeddings z of features h by the projection head, in evaluation mode.
+
+    Args:
+        model: encoder and projection head.
+        h: float [N, D], as `extract_features` returns them.
+
+    Returns:
+        float32 [N, out_dim], on the CPU.
+    """
+    device = next(model.parameters()).device
+    with evaluating(model):
+        return torch.cat([model.projector(part.to(device)).float().cpu() for part in h.split(4096)])
+
+
+def pixel_features(dataset: ImageDataset | Tensor, side: int = PIXEL_SIDE) -> Tensor:
     """Take the images themselves as features: the accuracy that needs no learning.
 
-    Images with a side above 32 pixels are first averaged down to 32×32: a linear probe on more numbers than that
+    Larger images are first averaged down to ``side`` × ``side`` pixels: a linear probe on more than 3·32·32 numbers
     takes hours and gigabytes.
 
     Args:
         dataset: as in `extract_features`.
+        side: largest height and width that is kept, in pixels.
 
     Returns:
         float32 [N, 3·H·W] in [0, 1], on the CPU.
@@ -74,15 +92,21 @@ def pixel_features(dataset: ImageDataset | Tensor) -> Tensor:
     Raises:
         SimCLRError: the images have another shape, type or range.
     """
-    images = _images(dataset)
-    if max(images.shape[-2:]) <= PIXEL_SIDE:
-        return to_unit_range(images).flatten(1).cpu()
-    parts = (F.interpolate(to_unit_range(part), PIXEL_SIDE, mode="area") for part in images.split(1_000))
-    return torch.cat([part.flatten(1).cpu() for part in parts])
+    _check(dataset)
+    parts = (to_unit_range(_batch(dataset, slice(i, i + 1_000))) for i in range(0, len(dataset), 1_000))
+    return torch.cat([_small(part, side).flatten(1).cpu() for part in parts])
 
 
-def _images(dataset: ImageDataset | Tensor) -> Tensor:
-    """Take the images of a data set, or the images themselves, and check them."""
-    images = dataset.images if isinstance(dataset, ImageDataset) else dataset
-    check_images(images)
-    return images
+def _small(images: Tensor, side: int) -> Tensor:
+    """Average images down to ``side`` × ``side`` pixels, if they are larger."""
+    return images if max(images.shape[-2:]) <= side else F.interpolate(images, side, mode="area")
+
+
+def _check(dataset: ImageDataset | Tensor) -> None:
+    """Raise `SimCLRError` unless these are images."""
+    check_images(dataset.images if isinstance(dataset, ImageDataset) else dataset)
+
+
+def _batch(dataset: ImageDataset | Tensor, rows: slice) -> Tensor:
+    """Take a few whole images, at the size at which a network sees them."""
+    return dataset.whole(rows) if isinstance(dataset, ImageDataset) else dataset[rows]

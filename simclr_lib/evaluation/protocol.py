@@ -11,9 +11,12 @@ from torch import Tensor
 from simclr_lib.data import few_labels
 from simclr_lib.errors import SimCLRError
 from simclr_lib.evaluation.checks import check_features, check_labels
-from simclr_lib.evaluation.knn import knn_accuracy
+from simclr_lib.evaluation.classifier import balanced_accuracy
+from simclr_lib.evaluation.knn import knn_predict
 from simclr_lib.evaluation.linear import linear_probe
 from simclr_lib.results import Accuracy, summary
+
+UNEQUAL = 2  # largest / smallest class of the test part from which on balanced accuracies are given, too
 
 
 def evaluate_features(
@@ -37,7 +40,9 @@ def evaluate_features(
         seed: random seed of those choices.
 
     Returns:
-        {"knn": …, "knn_200": …, "labels_all": …, "labels_10": …, …}: accuracies, 0…1, as `summary` gives them.
+        {"knn": …, "knn_200": …, "labels_all": …, "labels_10": …, …}: accuracies, 0…1, as `summary` gives them. Where
+        the largest class of the test part is at least twice as large as the smallest, "knn_balanced" and so on are
+        the balanced accuracies, see `balanced_accuracy`.
 
     Raises:
         SimCLRError: features or labels have another shape or type, features are not finite, labels are negative, or a
@@ -51,29 +56,35 @@ def evaluate_features(
         raise SimCLRError(f"budgets and draws must be at least 1, not budgets={tuple(budgets)}, draws={draws}.")
     num_classes = max(int(train_labels.max()), int(test_labels.max())) + 1
 
-    def nearest(k: int) -> float:
-        return knn_accuracy(train_features, train_labels, test_features, test_labels, k)
+    def nearest(k: int) -> Tensor:
+        return knn_predict(train_features, train_labels, test_features, k)
 
-    def probe(rows: Tensor | slice) -> float:
-        return linear_probe(
-            train_features[rows],
-            train_labels[rows],
-            test_features,
-            test_labels,
-            seed=seed,
-            num_classes=num_classes,
-        ).accuracy
+    def probe(rows: Tensor | slice) -> Tensor:
+        found = linear_probe(
+            train_features[rows], train_labels[rows], test_features, test_labels, seed=seed, num_classes=num_classes
+        )
+        return found.head(test_features.to(found.head.weight.device).float()).argmax(dim=1)
 
-    table = {
-        "knn": summary([nearest(20)]),
-        "knn_200": summary([nearest(200)]),
-        "labels_all": summary([probe(slice(None))]),
-    }
+    predicted = {"knn": [nearest(20)], "knn_200": [nearest(200)], "labels_all": [probe(slice(None))]}
     smallest_class = int(train_labels.bincount(minlength=num_classes).min())
     for budget in budgets:
         if budget <= smallest_class:
             rows = [few_labels(train_labels, budget, seed=seed * draws + draw) for draw in range(draws)]
-            table[f"labels_{budget}"] = summary([probe(r) for r in rows])
+            predicted[f"labels_{budget}"] = [probe(r) for r in rows]
+    return _measured(predicted, test_labels)
+
+
+def _measured(predicted: Mapping[str, Sequence[Tensor]], labels: Tensor) -> dict[str, Accuracy]:
+    """Measure the accuracies of each column's predictions, int64 [M], and the balanced ones where classes differ."""
+
+    def accuracy(answer: Tensor) -> float:
+        return (answer.to(labels.device) == labels).float().mean().item()
+
+    table = {column: summary([accuracy(answer) for answer in answers]) for column, answers in predicted.items()}
+    counts = labels.bincount()
+    if counts.max() >= UNEQUAL * counts[counts > 0].min():
+        for column, answers in predicted.items():
+            table[f"{column}_balanced"] = summary([balanced_accuracy(answer, labels) for answer in answers])
     return table
 
 

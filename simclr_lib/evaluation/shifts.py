@@ -78,7 +78,8 @@ def shifted(dataset: ImageDataset, shift: str) -> ImageDataset:
     """
     if shift not in SHIFTS:
         raise unknown_name("shift", shift, SHIFTS)
-    height, width = dataset.images.shape[-2:]
+    images = dataset.whole(slice(None))
+    height, width = images.shape[-2:]
     if height != width:
         raise SimCLRError(f"shifted needs square images, not {height} × {width} pixels.")
-    return replace(dataset, images=SHIFTS[shift](dataset.images), name=f"{dataset.name}, {shift.replace('_', ' ')}")
+    return replace(dataset, images=SHIFTS[shift](images), name=f"{dataset.name}, {shift.replace('_', ' ')}")

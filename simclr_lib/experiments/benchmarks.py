@@ -9,8 +9,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
+import torchvision
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -25,11 +28,15 @@ from simclr_lib.experiments.competitors import (
     loss_steps,
     loss_work,
     optimizer_steps,
+    our_decoding,
     our_training,
     our_views,
     pil_images,
+    pillow_decoding,
+    torchvision_decoding,
     torchvision_views,
 )
+from simclr_lib.experiments.photographs import write_photographs
 from simclr_lib.experiments.throughput import (
     Competitor,
     Peak,
@@ -54,6 +61,8 @@ class Workload:
         repeats: how often each competitor is measured; the median counts.
         batch_size: images in a step of training.
         images: images that the training loops draw from.
+        photographs: JPEG files that are decoded.
+        photograph_width: their width in pixels; the height is three quarters of it.
         augmented: images in a call of an augmentation that takes batches.
         loss_pairs: pairs in the loss of a usual batch.
         many_pairs: pairs in the loss of a very large batch; the similarities of 16,384 take 4 GB, a few times over.
@@ -65,6 +74,8 @@ class Workload:
     repeats: int = 3
     batch_size: int = 256
     images: int = 1024
+    photographs: int = 4
+    photograph_width: int = 4_000
     augmented: int = 256
     loss_pairs: int = 512
     many_pairs: int = 16_384
@@ -77,7 +88,7 @@ def measured_sections(device: torch.device, peak: Peak, load: Workload, quick: b
     """Measure one section after the other.
 
     Args:
-        device: where training, losses and optimisers run; augmentation runs on one core of the CPU.
+        device: where training, losses and optimisers run; augmentation and decoding run on one core of the CPU.
         peak: what the machine can do at best, see `measure_peak`.
         load: how much is measured.
         quick: leave out the full ResNet-18, whose steps take seconds on a CPU, and the loss of very many pairs.
@@ -87,6 +98,7 @@ def measured_sections(device: torch.device, peak: Peak, load: Workload, quick: b
     if not quick:
         encoders["ResNet-18"] = partial(resnet18, "cifar", 64)
     yield augmentation(images[: load.augmented], load)
+    yield decoding(load)
     for name, encoder in encoders.items():
         yield training(name, encoder, images, device, peak, load)
     yield loss(device, peak, load)
@@ -111,6 +123,21 @@ def augmentation(images: Tensor, load: Workload) -> Section:
         limit = copying_speed(torch.device("cpu"), load.seconds) / moved
         title = f"Augmentation, {size}×{size}, one core"
         return compare(title, "views/s", competitors, load.repeats, load.seconds, limit)
+
+
+def decoding(load: Workload, size: int = 128) -> Section:
+    """Large JPEG files per second that become images of ``size`` pixels, on one core."""
+    width, height = load.photograph_width, 3 * load.photograph_width // 4
+    with TemporaryDirectory() as folder, one_core():
+        files = write_photographs(Path(folder), load.photographs, width, height)
+        competitors: dict[str, Competitor] = {
+            "simclr_lib": lambda: our_decoding(files, size),
+            "Pillow": lambda: pillow_decoding(files, size),
+        }
+        if hasattr(torchvision.io, "decode_jpeg"):  # it is to be removed some day
+            competitors["torchvision"] = lambda: torchvision_decoding(files, size)
+        title = f"Decoding, JPEG of {width}×{height} to {size}×{size}, one core"
+        return compare(title, "images/s", competitors, load.repeats, load.seconds)
 
 
 def training(

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from simclr_lib.config import TrainConfig
 from simclr_lib.data import ImageDataset, few_labels
 from simclr_lib.device import pick_device, place
-from simclr_lib.errors import SimCLRError
+from simclr_lib.errors import SimCLRError, shown
 from simclr_lib.evaluation import accuracy, evaluate_features, extract_features, linear_probe, pixel_features
 from simclr_lib.models import Classifier
 from simclr_lib.recipes import BUDGETS
@@ -102,6 +102,7 @@ def evaluate_encoder(
             f"{train.name} has one class only: pretraining works, but there is nothing to classify. "
             "The checkpoint is saved; use `simclr embed` on it, or add a second class."
         )
+    _report_budgets(train, budgets)
     train_features, test_features = (
         extract_features(encoder, part, precision=config.precision) for part in (train, test)
     )
@@ -117,6 +118,16 @@ def evaluate_encoder(
         num_classes=len(train.classes),
     )
     return {**row, "labels_all_sgd": summary([probe.accuracy])}, probe.head, (train_features, test_features)
+
+
+def _report_budgets(train: ImageDataset, budgets: Sequence[int]) -> None:
+    """Say which budgets of labels the table does not have, because a class is too small."""
+    counts = train.labels.bincount(minlength=len(train.classes))
+    smallest = int(counts.min())
+    too_many = [str(budget) for budget in budgets if budget > smallest]
+    if too_many:
+        name = shown(train.classes[int(counts.argmin())])
+        log.info(f"left out: {', '.join(too_many)} labels per class, as {name} has {smallest} training images")
 
 
 def evaluate_baselines(

@@ -7,16 +7,20 @@ used as its documentation shows.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, RandomSampler
+from torchvision import io
 from torchvision.transforms import v2
 
 from simclr_lib.augment import SimCLRAugment, to_unit_range
+from simclr_lib.data import Reading
+from simclr_lib.data.pixels import read_square
 from simclr_lib.device import autocast, gradient_scaler, place
 from simclr_lib.distributed import distribute_and_compile
 from simclr_lib.loop import BatchLoss, train_step
@@ -29,6 +33,35 @@ from simclr_lib.optim import build_optimizer, default_lr
 def pil_images(images: Tensor) -> list[Image.Image]:
     """uint8 [N, 3, H, W] → N images, the form that torchvision's data sets give."""
     return [Image.fromarray(image.permute(1, 2, 0).numpy()) for image in images]
+
+
+# Decoding: a JPEG file becomes RGB pixels of size × size.
+
+
+def our_decoding(files: Sequence[Path], size: int) -> Iterator[int]:
+    """One file at a time, as each thread that fills the cache reads it: its central square."""
+    reading = Reading(size)
+    while True:
+        for file in files:
+            read_square(file, reading)
+            yield 1
+
+
+def pillow_decoding(files: Sequence[Path], size: int) -> Iterator[int]:
+    """One file at a time, as most programs read it: all of its pixels are decoded."""
+    while True:
+        for file in files:
+            with Image.open(file) as image:
+                image.convert("RGB").resize((size, size))
+            yield 1
+
+
+def torchvision_decoding(files: Sequence[Path], size: int) -> Iterator[int]:
+    """One file at a time, to a tensor."""
+    while True:
+        for file in files:
+            v2.functional.resize(io.decode_jpeg(io.read_file(str(file)), io.ImageReadMode.RGB), [size, size])
+            yield 1
 
 
 # Augmentation: crop, flip, jitter at strength 0.5 and grayscale; no blur, as the paper has it for CIFAR-10 (B.9).

@@ -123,7 +123,8 @@ def size_of(config: TrainConfig) -> tuple[int, int]:
     if config.dataset in SIZES:
         num_images, size = SIZES[config.dataset]
     else:
-        found = load_dataset(config.dataset, "train", config.data_dir, config.download, None, config.image_size)
+        where = config.data_dir, config.download, None, config.image_size
+        found = load_dataset(config.dataset, "train", *where, config.labels, config.reading())
         num_images, size = len(found), found.image_size
     num_images = min(num_images, config.limit or num_images)
     if config.dataset != "stl10":  # its images without labels are all trained on
@@ -147,7 +148,8 @@ def stepper(
         num_images: images that are held in memory, at least a batch.
     """
     model = place(config.simclr(size), device)
-    shape = max(batch_size, num_images), 3, size, size
+    stored = config.store_size or size
+    shape = max(batch_size, num_images), 3, stored, stored
     images = torch.randint(256, shape, dtype=torch.uint8, device=device)
     loop = config.loop()
     optimizer = build_optimizer(loop.optimizer, model, 1e-6, loop.weight_decay)

@@ -245,6 +245,19 @@ def crop_color(base: TrainConfig) -> Variants:
     }
 
 
+@answered_by(partial(pretrained_rows, baselines=True))
+def views(base: TrainConfig) -> Variants:
+    """Which augmentation does this data set need, and which one hurts?"""
+    usual = replace(base, flip_prob=0.5, color_prob=0.8, gray_prob=0.2)
+    return {
+        "crop + flip + color": usual,
+        "no flip": replace(usual, flip_prob=0.0),
+        "no color": replace(usual, color_prob=0.0, gray_prob=0.0),
+        "no flip, no color": replace(usual, flip_prob=0.0, color_prob=0.0, gray_prob=0.0),
+        "no crop": replace(usual, crop_min=1.0),
+    }
+
+
 @answered_by(pretrained_rows)
 def temperature(base: TrainConfig) -> Variants:
     """Table 5: how sharply should the softmax look at the hardest negatives?"""

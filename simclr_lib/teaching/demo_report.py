@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from sklearn.metrics import confusion_matrix
 from torch import Tensor
 
 from simclr_lib.data import ImageDataset
@@ -16,16 +15,15 @@ from simclr_lib.files import write_atomically
 from simclr_lib.models import SimCLR
 from simclr_lib.recipes import EMBLEMS
 from simclr_lib.results import Result, Table, columns, in_words
-from simclr_lib.seeding import seeded
 from simclr_lib.teaching.explorer import html_fragment, kinds_of_features, make_scene
-from simclr_lib.teaching.plots import (
-    plot_confusion,
-    plot_embeddings,
-    plot_label_efficiency,
-    plot_neighbors,
-    plot_training,
-    plot_views,
+from simclr_lib.teaching.pictures import (
+    picture_of_confusion,
+    picture_of_embeddings,
+    picture_of_neighbors,
+    picture_of_training,
+    picture_of_views,
 )
+from simclr_lib.teaching.plots import plot_label_efficiency
 from simclr_lib.teaching.report import Picture, accuracy_table, html_report
 from simclr_lib.training import read_film, read_metrics
 
@@ -79,14 +77,24 @@ class Drawn:
 
 def draw(exhibit: Exhibit) -> Drawn:
     """Project the features of the shown images and draw everything that the report shows."""
-    shown = exhibit.shown
+    shown, train = exhibit.shown, exhibit.train
     kinds = kinds_of_features(exhibit.model, replace(EMBLEMS, seed=exhibit.seed), shown)
+    h, pixels = kinds["SimCLR h"], kinds["pixels"]
     embeddings = {name: project(kinds[name]) for name in ("SimCLR h", "pixels")}
     trust = {name: trustworthiness(kinds[name], points) for name, points in embeddings.items()}
+    first = torch.arange(6)  # images of six classes
+    predicted = knn_predict(exhibit.h_train, train.labels, h)
     pictures = [
-        *pictures_of_training(exhibit),
-        picture_of_embeddings(embeddings, trust, shown),
-        *pictures_of_neighbors(exhibit, kinds["SimCLR h"], kinds["pixels"]),
+        picture_of_views(shown.images[first], EMBLEMS.augment(shown.image_size)),
+        picture_of_training(read_metrics(exhibit.run_dir), 2 * EMBLEMS.batch_size - 2),
+        picture_of_budgets(exhibit),
+        picture_of_embeddings(embeddings, trust, shown, "The features fall into the classes"),
+        picture_of_neighbors(
+            shown.subset(first),
+            train,
+            {"SimCLR": (h[first], exhibit.h_train), "pixels": (pixels[first], pixel_features(train))},
+        ),
+        picture_of_confusion(shown.labels, predicted, shown.classes, "kNN"),
     ]
     frames = list(read_film(exhibit.run_dir, shown).items())
     every = 1 if len(frames) <= 8 else 2  # UMAP takes a second for each frame
@@ -95,87 +103,18 @@ def draw(exhibit: Exhibit) -> Drawn:
     return Drawn(pictures, explorer, trust)
 
 
-def pictures_of_training(exhibit: Exhibit) -> list[Picture]:
-    """The views that SimCLR sees, its learning curves, and its accuracy at every budget of labels."""
-    originals = exhibit.shown.images[:6]
-    augment = EMBLEMS.augment(exhibit.shown.image_size)
-    views = torch.stack([augment(originals, seeded(0, "report", i)) for i in range(8)], dim=1)
+def picture_of_budgets(exhibit: Exhibit) -> Picture:
+    """Draw the accuracy at every budget of labels, of SimCLR and of what it is compared with."""
     fewest = f"labels_{min(exhibit.budgets)}"
-    return [
-        Picture(
-            "Two views of one image are all that SimCLR sees",
-            "Each view is a random crop, perhaps flipped, with its colours jittered or gone. The network learns to "
-            "tell which views come from the same image. No label is used.",
-            plot_views(originals, views),
-            "Six emblems in the first column; to the right of each, eight random views of it: crops with changed "
-            "colours, some of them grey.",
-        ),
-        Picture(
-            "It learns",
-            "Left: the contrastive loss of every step. Right: how often the nearest neighbours of an unseen image, "
-            "in the features so far, have its class.",
-            plot_training(read_metrics(exhibit.run_dir), 2 * EMBLEMS.batch_size - 2),
-            "Two curves over the epochs of pretraining: the loss, and the kNN accuracy on validation images.",
-        ),
-        Picture(
-            "Few labels go a long way",
-            "A linear output head on frozen features, against the same network trained with labels from scratch on "
-            f"the same images, for {exhibit.steps} steps where they are few. With more steps it would do better: "
-            "notebook 5 measures how much.",
-            plot_label_efficiency(exhibit.table, exhibit.budgets),
-            f"Accuracy against labels per class. With {min(exhibit.budgets)}: "
-            + ", ".join(f"{source} {in_words(row[fewest])}" for source, row in exhibit.table.items()),
-        ),
-    ]
-
-
-def picture_of_embeddings(embeddings: dict[str, Tensor], trust: dict[str, float], shown: ImageDataset) -> Picture:
-    """Projections [M, 2] of the shown images, by kind of features."""
     return Picture(
-        "The features fall into the classes",
-        "A thousand test images, projected to two dimensions by UMAP. Distances between clusters mean little. "
-        "Trustworthiness, which is 1 where all neighbours in the picture are neighbours among the features too, is "
-        f"{trust['SimCLR h']:.2f} (pixels: {trust['pixels']:.2f}).",
-        plot_embeddings(embeddings, shown.labels, shown.classes),
-        "Two scatter plots of the same images, by SimCLR's features and by pixels; each class has a colour and a "
-        "marker.",
+        "Few labels go a long way",
+        "A linear output head on frozen features, against the same network trained with labels from scratch on the "
+        f"same images, for {exhibit.steps} steps where they are few. With more steps it would do better: notebook 5 "
+        "measures how much.",
+        plot_label_efficiency(exhibit.table, exhibit.budgets),
+        f"Accuracy against labels per class. With {min(exhibit.budgets)}: "
+        + ", ".join(f"{source} {in_words(row[fewest])}" for source, row in exhibit.table.items()),
     )
-
-
-def pictures_of_neighbors(exhibit: Exhibit, h_shown: Tensor, pixels_shown: Tensor) -> list[Picture]:
-    """The nearest training images of some test images, and the confusions of kNN.
-
-    Args:
-        exhibit: see `Exhibit`.
-        h_shown: float32 [M, D], the model's features of the shown images.
-        pixels_shown: float32 [M, 3·H·W], the shown images as features.
-    """
-    train, shown, h_train = exhibit.train, exhibit.shown, exhibit.h_train
-    predicted = knn_predict(h_train, train.labels, h_shown)
-    confusion = torch.from_numpy(confusion_matrix(shown.labels, predicted, labels=range(len(shown.classes))))
-    queries = slice(0, 6)  # images of six classes
-    return [
-        Picture(
-            "What the network thinks is similar",
-            "The six training images nearest to a test image. Green and ✓: same class. Red and ✗: another class. "
-            "Pixels go by colour, which the augmentations made useless to SimCLR.",
-            plot_neighbors(
-                shown.images[queries],
-                shown.labels[queries],
-                train.images,
-                train.labels,
-                {"SimCLR": (h_shown[queries], h_train), "pixels": (pixels_shown[queries], pixel_features(train))},
-            ),
-            "Six query emblems, each with its six nearest neighbours by SimCLR's features and the six by pixels.",
-        ),
-        Picture(
-            "Where it errs",
-            "kNN predictions for the thousand test images, in per cent of the true class.",
-            plot_confusion(confusion, shown.classes),
-            f"Confusion matrix of the ten classes; {confusion.trace() / confusion.sum():.0%} of the images lie on its "
-            "diagonal.",
-        ),
-    ]
 
 
 def write_report(out: Path, exhibit: Exhibit, drawn: Drawn, result: Result, device: torch.device) -> None:

@@ -29,10 +29,11 @@ from simclr_lib.evaluation import (
     extract_features,
     pixel_features,
     project,
+    projected,
     trustworthiness,
 )
 from simclr_lib.files import write_atomically
-from simclr_lib.models import SimCLR
+from simclr_lib.models import Classifier, SimCLR
 from simclr_lib.seeding import initial_weights
 from simclr_lib.teaching.style import OKABE_ITO
 
@@ -180,13 +181,13 @@ def _film(film: Film) -> Scene:
     }
 
 
-def kinds_of_features(model: SimCLR, config: TrainConfig, images: ImageDataset) -> dict[str, Tensor]:
-    """Four kinds of features: h and z of a pretrained model, the pixels, and h of the same network with random weights.
+def kinds_of_features(model: SimCLR | Classifier, config: TrainConfig, images: ImageDataset) -> dict[str, Tensor]:
+    """Several kinds of features: h and z of a trained model, h of the same network with random weights, and the pixels.
 
-    The last one is left out where the network was given as a module, which cannot be made anew.
+    The random network is left out where the encoder was given as a module, which cannot be made anew.
 
     Args:
-        model: the pretrained model, in evaluation mode.
+        model: the trained model, in evaluation mode. A `Classifier` has no z.
         config: the settings that the model was trained with.
         images: N images.
 
@@ -195,9 +196,11 @@ def kinds_of_features(model: SimCLR, config: TrainConfig, images: ImageDataset) 
     """
     device = next(model.parameters()).device
     h = extract_features(model.encoder, images, precision=config.precision)
-    with torch.no_grad():
-        z = model.projector(h.to(device)).cpu()
-    kinds = {"SimCLR h": h, "SimCLR z": z, "pixels": pixel_features(images)}
+    if isinstance(model, SimCLR):
+        kinds = {"SimCLR h": h, "SimCLR z": projected(model, h)}
+    else:
+        kinds = {"supervised h": h}
+    kinds["pixels"] = pixel_features(images)
     if not config.has_own_encoder:
         with initial_weights(config.seed):
             random_encoder = place(config.encoder(images.image_size), device)
@@ -275,7 +278,7 @@ def _sprite(images: Tensor, side: int, columns: int) -> bytes:
     if tuple(images.shape[-2:]) != (side, side):
         size = max(images.shape[-2:])
         bottom, right = size - images.shape[-2], size - images.shape[-1]
-        square = (F.pad(part, (0, right, 0, bottom)).float() for part in images.split(CHUNK))
+        square = (F.pad(part, (0, right, 0, bottom)).float() for part in images.split(64))
         images = torch.cat([F.interpolate(part, side, mode="area").round().to(torch.uint8) for part in square])
     lines = math.ceil(len(images) / columns)
     sheet = torch.zeros(lines * columns, 3, side, side, dtype=torch.uint8)

@@ -220,36 +220,43 @@ def plot_similarities(similarities: Tensor, views: Tensor) -> Figure:
     return figure
 
 
-def plot_training(metrics: Sequence[Mapping[str, float]], num_negatives: int) -> Figure:
-    """Loss and validation kNN accuracy over the epochs.
+def plot_training(metrics: Sequence[Mapping[str, float]], num_negatives: int | None) -> Figure:
+    """Loss and, where it was measured, validation kNN accuracy over the epochs.
 
     Args:
         metrics: the records of a run, as `simclr_lib.training.read_metrics` returns them.
         num_negatives: negatives per anchor, 2N − 2. A network that cannot tell views apart has the loss log(2N − 1).
+            None for training with labels, whose loss is cross-entropy.
     """
-    figure, (loss_axes, knn_axes) = new_figure(9, 3.2, 1, 2)
     steps = [m for m in metrics if "loss" in m]
     looks = [m for m in metrics if "validation_knn" in m]
-    loss_axes.plot([m["epoch"] for m in steps], [m["loss"] for m in steps], color=OKABE_ITO["sky blue"], lw=0.7)
+    figure, axes_list = new_figure(9 if looks else 5.5, 3.2, 1, 2 if looks else 1)
+    loss_axes = axes_list[0]
+    loss_axes.plot(
+        [m["epoch"] for m in steps], [m["loss"] for m in steps], color=OKABE_ITO["sky blue"], lw=0.7, label="every step"
+    )
     window = max(1, len(steps) // 50)
     losses = torch.tensor([m["loss"] for m in steps])
-    if len(losses) >= window:
+    if len(losses) >= window > 1:
         smooth = losses.unfold(0, window, 1).mean(dim=1)
         epochs = [m["epoch"] for m in steps[window - 1 :]]
         loss_axes.plot(epochs, smooth, color=OKABE_ITO["blue"], lw=2, label=f"mean of {window} steps")
-    chance = torch.tensor(num_negatives + 1.0).log().item()
-    loss_axes.axhline(chance, color=OKABE_ITO["black"], ls=":", lw=1.2, label=f"all views alike: {chance:.2f}")
-    loss_axes.set(xlabel="epoch", ylabel="NT-Xent loss")
+    if num_negatives is not None:
+        chance = torch.tensor(num_negatives + 1.0).log().item()
+        loss_axes.axhline(chance, color=OKABE_ITO["black"], ls=":", lw=1.2, label=f"all views alike: {chance:.2f}")
+    loss_axes.set(xlabel="epoch", ylabel="cross-entropy" if num_negatives is None else "NT-Xent loss")
     loss_axes.legend(frameon=False, fontsize=8)
-    knn_axes.plot(
-        [m["epoch"] for m in looks],
-        [m["validation_knn"] for m in looks],
-        color=OKABE_ITO["bluish green"],
-        marker="o",
-        ms=4,
-    )
-    knn_axes.set(xlabel="epoch", ylabel="kNN accuracy, validation images", ylim=(0, 1))
-    for axes in (loss_axes, knn_axes):
+    if looks:
+        knn_axes = axes_list[1]
+        knn_axes.plot(
+            [m["epoch"] for m in looks],
+            [m["validation_knn"] for m in looks],
+            color=OKABE_ITO["bluish green"],
+            marker="o",
+            ms=4,
+        )
+        knn_axes.set(xlabel="epoch", ylabel="kNN accuracy, validation images", ylim=(0, 1))
+    for axes in axes_list:
         tidy(axes)
     return figure
 
@@ -365,10 +372,12 @@ def scatter_classes(axes: Axes, points: Tensor, labels: Tensor, classes: Sequenc
         The points of each class and, if there are any, those without a label: the handles of a legend.
     """
 
+    size = min(max(12.0, 1200 / len(points)), 60.0)  # few points may be large
+
     def draw(rows: Tensor, name: str, color: str, marker: str) -> PathCollection:
         chosen = points[rows]
         return axes.scatter(
-            chosen[:, 0], chosen[:, 1], s=12, color=color, marker=marker, alpha=0.75, lw=0, label=drawn(name)
+            chosen[:, 0], chosen[:, 1], s=size, color=color, marker=marker, alpha=0.75, lw=0, label=drawn(name)
         )
 
     colors = list(OKABE_ITO.values())
@@ -396,9 +405,9 @@ def plot_neighbors(
 
     Args:
         queries: test images, uint8 [Q, 3, H, W].
-        query_labels: int64 [Q].
+        query_labels: int64 [Q]; without a label, −1, no neighbour is marked as right or wrong.
         bank: training images, uint8 [N, 3, H, W].
-        bank_labels: int64 [N].
+        bank_labels: int64 [N]; −1 where an image has no label.
         features: name → (float [Q, D], float [N, D]), the features of the queries and of the bank.
         count: neighbours per query.
     """
@@ -414,6 +423,9 @@ def plot_neighbors(
         for row in range(len(queries)):
             for rank, index in enumerate(nearest[row].tolist()):
                 cell = axes[row * columns + 1 + block * count + rank]
+                if min(bank_labels[index], query_labels[row]) < 0:
+                    show_image(cell, bank[index])
+                    continue
                 right = bool(bank_labels[index] == query_labels[row])
                 show_image(cell, bank[index], OKABE_ITO["bluish green" if right else "vermillion"])
                 cell.set_xlabel("✓" if right else "✗", fontsize=8, labelpad=1)

@@ -10,7 +10,10 @@ from functools import cached_property
 from html import escape
 
 from matplotlib.figure import Figure
+from PIL import Image
+from torch import Tensor
 
+from simclr_lib.data import ImageDataset
 from simclr_lib.errors import shown
 from simclr_lib.results import Table, in_words
 
@@ -39,6 +42,9 @@ table { border-collapse: collapse; width: 100%; font-size: .9rem; font-variant-n
 th, td { text-align: right; padding: .45rem .3rem; border-bottom: 1px solid var(--line); white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; } th { font-weight: 600; color: var(--soft); font-size: .9rem; }
 td.best { font-weight: 700; } .scroll { overflow-x: auto; }
+.grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(9rem, 1fr)); gap: 1rem; }
+.cell { margin: 0; } .cell img { width: 100%; height: auto; padding: 0; image-rendering: pixelated; }
+.cell figcaption { font-size: .8rem; color: var(--soft); overflow-wrap: anywhere; margin-top: .3rem; }
 code { background: var(--page); border: 1px solid var(--line); border-radius: 5px; padding: .1rem .35rem;
   font-size: .88em; overflow-wrap: anywhere; }
 """
@@ -79,7 +85,7 @@ def html_report(
     tiles: Sequence[tuple[str, str]],
     blocks: Sequence[tuple[str, str, str]],
     pictures: Sequence[Picture],
-    facts: Mapping[str, str],
+    facts: Mapping[str, str] | None = None,
 ) -> str:
     """A whole page with embedded pictures.
 
@@ -90,7 +96,7 @@ def html_report(
         blocks: (heading, text, HTML) of each table, see `accuracy_table`, and of each explorer, see
             `simclr_lib.teaching.explorer.html_fragment`.
         pictures: the figures, in order.
-        facts: label → value, for the table that says how the page was made.
+        facts: label → value, for the table that says how the page was made; None leaves the table out.
     """
     parts = [f"<h1>{_html(title)}</h1><p class=soft>{_html(lead)}</p><div class=tiles>"]
     parts += [f"<div class=tile><b>{_html(number)}</b>{_html(label)}</div>" for number, label in tiles]
@@ -105,15 +111,52 @@ def html_report(
         )
     rows = "".join(
         f"<tr><td>{_html(name)}</td><td style='text-align:left;white-space:normal'>{_html(value)}</td></tr>"
-        for name, value in facts.items()
+        for name, value in (facts or {}).items()
     )
-    parts.append(f"<section><h2>How this page was made</h2><table>{rows}</table></section>")
+    if rows:
+        parts.append(f"<section><h2>How this page was made</h2><table>{rows}</table></section>")
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{_html(title)}</title><style>{STYLE}</style></head>"
         f"<body><main>{''.join(parts)}</main></body></html>\n"
     )
+
+
+def search_page(photo: ImageDataset, found: ImageDataset, captions: Sequence[str], where: str) -> str:
+    """Make a page with a photo and the images that are nearest to it.
+
+    Args:
+        photo: a single image.
+        found: N images, the most similar first.
+        captions: a line of text below each of them.
+        where: name of the set of images that was searched.
+    """
+    blocks = [
+        ("The photo", "", image_grid(photo.images, photo.names)),
+        (
+            "Its nearest images",
+            "The number is the cosine similarity of the features.",
+            image_grid(found.images, captions),
+        ),
+    ]
+    return html_report(
+        f"Images like {photo.names[0]}", f"The nearest {len(found):,} images of {where}.", [], blocks, []
+    )
+
+
+def image_grid(images: Tensor, captions: Sequence[str]) -> str:
+    """Make HTML of images, uint8 [N, 3, H, W], each with a caption below it, which is its description too."""
+    cells = []
+    for image, caption in zip(images.cpu(), captions, strict=True):
+        buffer = io.BytesIO()
+        Image.fromarray(image.permute(1, 2, 0).numpy()).save(buffer, "PNG")
+        data = base64.b64encode(buffer.getvalue()).decode()
+        cells.append(
+            f'<figure class=cell><img alt="{_html(caption)}" src="data:image/png;base64,{data}">'
+            f"<figcaption>{_html(caption)}</figcaption></figure>"
+        )
+    return f"<div class=grid>{''.join(cells)}</div>"
 
 
 def accuracy_table(results: Table, columns: Mapping[str, str]) -> str:

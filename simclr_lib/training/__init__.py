@@ -5,8 +5,8 @@ from simclr_lib.training.export import Exported, export_encoder
 from simclr_lib.training.fine_tuning import FineTuned, fine_tune
 from simclr_lib.training.interrupt import Interrupted
 from simclr_lib.training.metrics import read_metrics
-from simclr_lib.training.pretrained import load_classifier, load_encoder, load_pretrained, load_run
-from simclr_lib.training.pretraining import pretrain
+from simclr_lib.training.pretrained import load_classifier, load_encoder, load_pretrained, load_run, load_trained
+from simclr_lib.training.pretraining import pretrain, training_rows
 from simclr_lib.training.run import Run
 from simclr_lib.training.run_folder import RunFolder, new_folder, read_film
 from simclr_lib.training.supervised import train_supervised
@@ -24,10 +24,12 @@ __all__ = [
     "load_encoder",
     "load_pretrained",
     "load_run",
+    "load_trained",
     "new_folder",
     "pretrain",
     "read_film",
     "read_metrics",
     "save_checkpoint",
     "train_supervised",
+    "training_rows",
 ]

@@ -96,7 +96,7 @@ def export_encoder(run: Path, to: ExportFormat, file: Path | None = None, encode
             "shorter_side": stored.image_size,
             "interpolation": "bilinear",
             "antialias": True,
-            "crop": "centre",
+            "crop": "centre" if config.fit == "crop" else "none; black borders make the image square",
         },
         "feature_dim": feature_dim(network, stored.image_size),
         "classes": list(stored.facts.get("classes", [])),

@@ -114,6 +114,25 @@ def load_classifier(
     return classifier, run.config, classes
 
 
+def load_trained(path: Path, device: torch.device) -> tuple[SimCLR | Classifier, TrainConfig]:
+    """The model of any run, in evaluation mode, with the settings of its training.
+
+    Args:
+        path: the folder of a run, or its checkpoint.pt.
+        device: the device that the model is placed on.
+
+    Returns:
+        (model, settings): a `SimCLR`, or a `Classifier` where the run trained with labels.
+
+    Raises:
+        SimCLRError: as in `load_run`, which this is for all runs.
+    """
+    if read_run(path).config.contrastive:
+        return load_run(path, device)
+    classifier, config, _ = load_classifier(path, device)
+    return classifier, config
+
+
 def _encoder(run: StoredRun, path: Path, device: torch.device, own: nn.Module | None) -> nn.Module:
     """The encoder of a run, in evaluation mode."""
     with _damage_named(path):

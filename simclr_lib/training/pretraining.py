@@ -41,7 +41,7 @@ def pretrain(
         config: settings.
         run_dir: folder for metrics and checkpoint. None takes ``config.run_dir``; if that is None, too, nothing is
             written.
-        labelled: images to measure the kNN accuracy on where ``dataset`` has no labels; they are not trained on.
+        labelled: images to measure the kNN accuracy on instead of those of ``dataset``; they are not trained on.
         watch: called after every measurement with the run's metrics so far (`read_metrics`); needs a run folder.
         filmed: images whose features h are kept in the run's folder, before training and at every measurement, see
             `read_film`; they are not trained on. Needs a run folder.
@@ -64,7 +64,8 @@ def pretrain(
         if config.init and not config.resume:
             start_from(config.init, model, config, dataset.classes)
         model = place(model, device)
-        rows, monitor = _monitor(model, dataset, labelled, config)
+        rows = training_rows(dataset, config, labelled)
+        monitor = _monitor(model, dataset.labelled if labelled is None else labelled, config)
         run = None
         if folder:
             film = None if filmed is None else _film(model, filmed, config)
@@ -84,19 +85,23 @@ def pretrain(
     return model.eval()
 
 
-def _monitor(
-    model: SimCLR, dataset: ImageDataset, labelled: ImageDataset | None, config: TrainConfig
-) -> tuple[Tensor, Callable[[], dict[str, float]] | None]:
-    """Return the rows of ``dataset`` to train on, and what measures the kNN accuracy on images that are not."""
+def training_rows(dataset: ImageDataset, config: TrainConfig, labelled: ImageDataset | None = None) -> Tensor:
+    """Return the rows of ``dataset`` that `pretrain` trains on, int64 [n]. The arguments are those of `pretrain`."""
+    held_out = torch.tensor([], dtype=torch.int64)
+    if labelled is None and config.validation and _has_classes(dataset.labelled):
+        _, queries = split_indices(dataset.labelled.labels, config.validation, config.seed)
+        held_out = (dataset.labels >= 0).nonzero().flatten().cpu()[queries]
     rows = torch.arange(len(dataset))
-    watched = dataset if _has_classes(dataset) else labelled
-    if not config.validation or watched is None or not _has_classes(watched):
-        return rows, None
+    return rows[~torch.isin(rows, held_out)]
+
+
+def _monitor(model: SimCLR, watched: ImageDataset, config: TrainConfig) -> Callable[[], dict[str, float]] | None:
+    """Return what measures the kNN accuracy on the share of the watched images that is not trained on."""
+    if not config.validation or not _has_classes(watched):
+        return None
     bank_rows, query_rows = split_indices(watched.labels, config.validation, config.seed)
-    if watched is dataset:
-        rows = bank_rows
     if not len(query_rows):
-        return rows, None
+        return None
     generator = seeded(config.seed, "monitor")
 
     def draw(candidates: Tensor, at_most: int) -> ImageDataset:
@@ -107,13 +112,11 @@ def _monitor(
     def features(part: ImageDataset) -> Tensor:
         return extract_features(model.encoder, part, precision=config.precision, progress=False)
 
-    return rows, lambda: {
-        "validation_knn": knn_accuracy(features(bank), bank.labels, features(queries), queries.labels)
-    }
+    return lambda: {"validation_knn": knn_accuracy(features(bank), bank.labels, features(queries), queries.labels)}
 
 
 def _has_classes(dataset: ImageDataset) -> bool:
-    return len(dataset.labels.unique()) > 1 and bool(dataset.labels.min() >= 0)
+    return len(dataset) > 0 and len(dataset.labels.unique()) > 1 and bool(dataset.labels.min() >= 0)
 
 
 def _film(model: SimCLR, filmed: ImageDataset, config: TrainConfig) -> Callable[[], dict[str, object]]:

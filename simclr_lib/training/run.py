@@ -73,7 +73,7 @@ def opened(
         check_compiler(device)
     with claimed(run_dir, config.resume) if run_dir else nullcontext() as folder:
         if folder is None or folder.state is None:
-            settings = config.resolved(dataset.image_size, device)
+            settings = config.resolved(dataset.image_size, device, reading=dataset.reading)
         else:
             settings = _resolved_as_before(folder, task, dataset, config, device)
         yield Opened(from_leader(settings), device, folder)
@@ -84,9 +84,9 @@ def _resolved_as_before(
 ) -> TrainConfig:
     """Resolve the settings by those of the run that is resumed; an error if the two runs are not the same."""
     # Older versions stored None where a setting was left open, and lack newer settings, which take their defaults.
-    earlier = folder.settings().resolved(dataset.image_size, device)
+    earlier = folder.settings().resolved(dataset.image_size, device, reading=dataset.reading)
     state, identity = folder.state or {}, dataset_identity(task, dataset)
-    config = config.resolved(dataset.image_size, device, earlier)
+    config = config.resolved(dataset.image_size, device, earlier, dataset.reading)
     before = {**{name: getattr(earlier, name) for name in RECIPE}, **state["facts"]}
     after = {**{name: getattr(config, name) for name in RECIPE}, **identity}
     changed = [

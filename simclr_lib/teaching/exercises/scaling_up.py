@@ -1,4 +1,4 @@
-"""Exercises of notebook 07: negatives of several processes, the loss in chunks, gradient caching, speed-up."""
+"""Exercises of notebook 08: negatives of several processes, the loss in chunks, gradient caching, speed-up."""
 
 from __future__ import annotations
 

@@ -1,0 +1,81 @@
+"""A run and the images that it is used on, for the commands that begin with them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from simclr_lib.commands.common import check_writable
+from simclr_lib.commands.settings import CheckpointConfig
+from simclr_lib.config import TrainConfig
+from simclr_lib.data import ImageDataset, Reading, load_dataset, load_parts
+from simclr_lib.data.decoding import load_files
+from simclr_lib.device import pick_device
+from simclr_lib.models import Classifier, SimCLR
+from simclr_lib.training import load_trained
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A run's model, and what a command needs besides it.
+
+    Attributes:
+        model: the trained model.
+        settings: the settings that it was trained with, but for device and precision, which suit this machine, and
+            for the data set, which is that of the command.
+        run_dir: the folder of the checkpoint.
+        out: the folder, or the file, for results; it can be written to.
+    """
+
+    model: SimCLR | Classifier
+    settings: TrainConfig
+    run_dir: Path
+    out: Path
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether the images are those of a folder, and not of a known data set."""
+        return self.settings.dataset == "imagefolder"
+
+    def images(self, split: str, limit: int | None) -> ImageDataset:
+        """Load a part of the images, read in the way and at the size that the model was trained with."""
+        config = self.settings
+        where, size, reading = config.data_dir, config.image_size, config.reading()
+        return load_dataset(config.dataset, split, where, False, limit, size, config.labels, reading)
+
+    def photo(self, path: Path, images: ImageDataset) -> ImageDataset:
+        """Load a single image file, read in the way the other images were."""
+        size = images.image_size
+        reading = images.reading or Reading(store_size=size)
+        return load_files([path], torch.tensor([-1]), [], reading, None, path.name, path.parent, "photo", size)
+
+    def parts(self, limit: int | None) -> dict[str, ImageDataset]:
+        """Load all parts of the images: "train" and, where there is one, "test"."""
+        config = self.settings
+        where, size, reading = config.data_dir, config.image_size, config.reading()
+        return load_parts(config.dataset, where, False, limit, size, config.labels, reading)
+
+    def all_images(self, limit: int | None) -> ImageDataset:
+        """Load all images of a folder; of a known data set, the test part."""
+        return self.images("all" if self.is_folder else "test", limit)
+
+
+def open_run(config: CheckpointConfig) -> Loaded:
+    """Load the run of a command, and check that its results can be written."""
+    config.check()
+    model, settings = load_trained(config.checkpoint, pick_device(config.device))
+    run_dir = config.checkpoint if config.checkpoint.is_dir() else config.checkpoint.parent
+    out = config.out or (run_dir / config.file if config.file else run_dir)
+    check_writable(out.parent if config.file else out)
+    settings = replace(
+        settings,
+        dataset=config.dataset or settings.dataset,
+        data_dir=config.data_dir or settings.data_dir,
+        images=config.images,
+        labels=config.labels or (None if config.images or config.dataset else settings.labels),  # of those images
+        device=config.device,
+        precision="auto",
+    )
+    return Loaded(model, settings, run_dir, out)

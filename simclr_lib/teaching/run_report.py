@@ -1,0 +1,184 @@
+"""The report of any run, ``simclr report``: what it was trained on, how it learned, and what its features show."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from simclr_lib.choices import ProjectionMethod
+from simclr_lib.config import TrainConfig
+from simclr_lib.data import ImageDataset
+from simclr_lib.evaluation import (
+    Film,
+    extract_features,
+    knn_predict,
+    make_film,
+    pixel_features,
+    project,
+    trustworthiness,
+)
+from simclr_lib.models import Classifier, SimCLR
+from simclr_lib.results import Result, columns, in_words
+from simclr_lib.teaching.explorer import html_fragment, kinds_of_features, make_scene
+from simclr_lib.teaching.pictures import (
+    picture_of_confusion,
+    picture_of_embeddings,
+    picture_of_neighbors,
+    picture_of_training,
+    picture_of_views,
+)
+from simclr_lib.teaching.report import Picture, accuracy_table, html_report
+from simclr_lib.training import read_film, read_metrics
+
+QUERIES = 6  # images whose neighbours and views are shown
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished or stopped run, and the images to show its features with.
+
+    Attributes:
+        model: the network in evaluation mode: a `SimCLR`, or a `Classifier` that was trained with labels.
+        config: the settings of the run.
+        run_dir: its folder, with metrics and perhaps a film.
+        train: the training images.
+        shown: the images whose features are drawn; none of them was trained on where there is a test part.
+        result: the content of its results.json; None where the run has not ended.
+        about: the content of its config.json, with the machine, the versions and the command; {} without one.
+    """
+
+    model: SimCLR | Classifier
+    config: TrainConfig
+    run_dir: Path
+    train: ImageDataset
+    shown: ImageDataset
+    result: Result | None
+    about: Mapping[str, Any]
+
+
+def film_of_run(run_dir: Path, shown: ImageDataset, h: Tensor, method: ProjectionMethod = "umap") -> Film | None:
+    """Project the features that a run filmed, if it did.
+
+    Args:
+        run_dir: the run's folder.
+        shown: the filmed images.
+        h: float [N, D], their features by the run's checkpoint.
+        method: as in `project`.
+    """
+    frames = read_film(run_dir, shown)
+    if not frames or len(h) < 4:  # so few points cannot be projected
+        return None
+    last = list(frames)[-1]
+    if not torch.allclose(frames[last], h, rtol=0.05, atol=0.05):
+        last = "now"  # the checkpoint is from after the last look
+    return make_film("SimCLR h", {**frames, last: h}, method=method)
+
+
+def report_of_run(run: Trained) -> str:
+    """Make the report of a run: one HTML page that needs no network."""
+    kinds = kinds_of_features(run.model, run.config, run.shown)
+    name, h = next(iter(kinds.items()))  # the features of the run come first
+    film = film_of_run(run.run_dir, run.shown, h)
+    points = film.points[-1] if film else project(h) if len(h) > 3 else None
+    scene = make_scene(run.shown, kinds, {name: points} if points is not None else None, film=film)
+    pictures = [*_pictures_of_training(run), *_pictures_of_features(run, name, h, points)]
+    blocks = [
+        (
+            "The features, to explore",
+            f"{len(run.shown):,} images. Point at one, click it for its true neighbours, or switch to other features.",
+            html_fragment(scene),
+        )
+    ]
+    if run.result and run.result.results:
+        table = {source: dict(row) for source, row in run.result.results.items()}
+        text = "Test accuracies after the last epoch: linear output heads on frozen features, and kNN."
+        blocks.insert(0, ("Accuracy", text, accuracy_table(table, columns(table))))
+    method = "SimCLR" if run.config.contrastive else "Training with labels"
+    return html_report(
+        title=f"{method} on {run.train.name}",
+        lead=f"A {_network(run.config)}, trained for {run.config.epochs} epochs on {len(run.train):,} images of "
+        f"{run.train.image_size} × {run.train.image_size} pixels.",
+        tiles=_tiles(run),
+        blocks=blocks,
+        pictures=pictures,
+        facts=_facts(run),
+    )
+
+
+def _network(config: TrainConfig) -> str:
+    if isinstance(config.base_model, str):
+        return config.base_model.removeprefix("timm:")
+    return f"ResNet-{config.base_model} of width {config.width}"
+
+
+def _tiles(run: Trained) -> list[tuple[str, str]]:
+    """The headline numbers: accuracies where they were measured, and otherwise how far the loss fell."""
+    row = next(iter(run.result.results.values()), {}) if run.result else {}
+    labels = {"labels_all": "accuracy of the output head, all labels", "knn": "accuracy of kNN on the features"}
+    tiles = [(in_words(row[column]), label) for column, label in labels.items() if column in row]
+    losses = [record["loss"] for record in read_metrics(run.run_dir) if "loss" in record]
+    if losses:
+        tiles.append((f"{losses[0]:.2f} → {losses[-1]:.2f}", "loss, first and last step"))
+    return [*tiles, (f"{len(run.train):,}", "training images")]
+
+
+def _pictures_of_training(run: Trained) -> list[Picture]:
+    config, metrics = run.config, read_metrics(run.run_dir)
+    views = run.train.subset(torch.linspace(0, len(run.train) - 1, min(len(run.train), QUERIES)).long()).images
+    pictures = [picture_of_views(views, config.augment(run.train.image_size), config.contrastive)]
+    if any("loss" in record for record in metrics):
+        pictures.append(picture_of_training(metrics, 2 * config.batch_size - 2 if config.contrastive else None))
+    return pictures
+
+
+def _pictures_of_features(run: Trained, name: str, h: Tensor, points: Tensor | None) -> list[Picture]:
+    """The features of the shown images in two dimensions, their neighbours, and the classes that they are taken for."""
+    shown, train = run.shown, run.train
+    pictures = []
+    if points is not None:
+        trust = {name: trustworthiness(h, points)}
+        pictures.append(picture_of_embeddings({name: points}, trust, shown, "The features in two dimensions"))
+    asked = torch.linspace(0, len(shown) - 1, min(len(shown), QUERIES)).long()
+    queries = shown.subset(asked)
+    others = ~_contains(train, queries)
+    if others.any():
+        bank = train.subset(others.nonzero().flatten())
+        h_bank = extract_features(run.model.encoder, bank)
+        features = {name: (h[asked], h_bank), "pixels": (pixel_features(queries), pixel_features(bank))}
+        pictures.append(picture_of_neighbors(queries, bank, features))
+        labelled = (bank.labels >= 0).nonzero().flatten()
+        tested = shown.labelled
+        if run.config.contrastive and len(tested) and len(bank.labels[labelled].unique()) > 1 and tested is shown:
+            predicted = knn_predict(h_bank[labelled], bank.labels[labelled], h)
+            pictures.append(picture_of_confusion(shown.labels, predicted, shown.classes, "kNN"))
+    if isinstance(run.model, Classifier):
+        predicted = extract_features(run.model, shown).argmax(dim=1)
+        pictures.append(picture_of_confusion(shown.labels, predicted, shown.classes, "the network"))
+    return pictures
+
+
+def _contains(dataset: ImageDataset, some: ImageDataset) -> Tensor:
+    """Return which images of a data set are among ``some`` images, bool [N], by the names of their files."""
+    names = set(some.files or ())
+    return torch.tensor([file in names for file in dataset.files or [""] * len(dataset)])
+
+
+def _facts(run: Trained) -> dict[str, str]:
+    where = run.about.get("environment", {})
+    facts = {
+        "command": where.get("command"),
+        "machine": f"{where['device']}, {where['threads']} threads" if "device" in where else None,
+        "versions": f"torch {where['torch']}, torchvision {where['torchvision']}, Python {where['python']}"
+        if "torch" in where
+        else None,
+        "time": ", ".join(f"{part} {seconds:.0f} s" for part, seconds in run.result.seconds.items())
+        if run.result
+        else "the run has not ended",
+        "settings": ", ".join(f"{key} {value}" for key, value in run.config.to_dict().items() if value is not None),
+    }
+    return {label: text for label, text in facts.items() if text}
