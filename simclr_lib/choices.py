@@ -12,7 +12,7 @@ DATASETS = ("emblems", "cifar10", "cifar100", "stl10", "tinyimagenet", "imagefol
 ExportFormat = Literal["torchvision", "timm", "safetensors", "onnx"]
 Fit = Literal["crop", "pad"]
 OptimizerName = Literal["adam", "sgd", "lars"]
-Precision = Literal["auto", "bf16", "fp32"]
+Precision = Literal["auto", "bf16", "fp16", "fp32"]
 ProjectionMethod = Literal["umap", "pca", "tsne"]
 Stem = Literal["cifar", "fast", "imagenet"]
 

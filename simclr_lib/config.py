@@ -84,7 +84,8 @@ class Recipe:
     """Channels of a ResNet's first stage (64 in the original). Networks of timm take no width."""
     stem: Stem | None = None
     """First layers of a ResNet: cifar (stride 1), fast (stride 2) or imagenet (7×7, stride 2, and max-pool). By default
-    cifar for images of up to 64 pixels, and imagenet for larger ones. Networks of timm take no stem."""
+    cifar for images of up to 64 pixels; imagenet for larger ones, and with ImageNet's weights. Networks of timm take
+    no stem."""
     init: str | None = None
     """Weights to start from, instead of random ones: the folder of a run, with SimCLR or with labels, or its
     checkpoint.pt; or imagenet for weights that are downloaded from torchvision or timm, trained with labels on ImageNet
@@ -149,7 +150,8 @@ class Recipe:
     monitor_every: int | None = None
     """Number of epochs between two measurements of the kNN accuracy. By default there are about ten in a run."""
     precision: Precision = "auto"
-    """Precision of the computation: bf16 or fp32. With auto it is bf16 on machines where that is faster."""
+    """Precision of the computation: bf16, fp16 (with scaled gradients) or fp32. With auto it is bf16 on machines where
+    that is faster, and fp16 on GPUs that have it alone, such as a T4."""
 
     def __post_init__(self) -> None:
         """Turn each value into the plain Python value of its field's type, or refuse it.
@@ -232,9 +234,9 @@ class Recipe:
             "monitor_every": max(1, round(self.epochs / 10)),
         }
         if device is not None and chosen.precision == "auto":
-            from simclr_lib.device import has_fast_bfloat16
+            from simclr_lib.device import fastest_precision
 
-            chosen = dataclasses.replace(chosen, precision="bf16" if has_fast_bfloat16(device) else "fp32")
+            chosen = dataclasses.replace(chosen, precision=fastest_precision(device))
         return dataclasses.replace(
             chosen, **{name: value for name, value in values.items() if getattr(chosen, name) is None}
         )
@@ -401,7 +403,8 @@ class TrainConfig(Recipe):
     """Compile the network for this machine first (torch.compile, with CUDA graphs on a GPU). That takes minutes at the
     start."""
     device: str = "auto"
-    """Device to compute on: cpu, cuda or cuda:N. With auto it is the GPU if there is one."""
+    """Device to compute on: cpu, cuda, cuda:N, or mps for an Apple GPU (in fp32 only, and not measured). With auto it
+    is the CUDA GPU if there is one."""
     run_dir: Path | None = None
     """Folder for checkpoint, metrics and results. By default a new folder below ./runs is made."""
     resume: bool = False

@@ -6,7 +6,9 @@ import os
 import platform
 import re
 import shlex
+import shutil
 import sys
+import typing
 from contextlib import AbstractContextManager
 from functools import lru_cache
 from pathlib import Path
@@ -17,13 +19,15 @@ import torchvision
 from torch import nn
 
 from simclr_lib.choices import Precision
-from simclr_lib.errors import SimCLRError
+from simclr_lib.errors import SimCLRError, unknown_name
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 
 def pick_device(name: str = "auto") -> torch.device:
     """Return the device of this name; "auto" is a CUDA GPU, or the CPU. Processes of ``torchrun`` take one GPU each.
+
+    Apple's GPUs ("mps") are only taken by name: nobody has measured this package on them.
 
     Raises:
         SimCLRError: there is no such device.
@@ -33,9 +37,11 @@ def pick_device(name: str = "auto") -> torch.device:
     local_rank = os.environ.get("LOCAL_RANK")  # set by torchrun
     if name == "cuda" and local_rank is not None:
         name = f"cuda:{local_rank}"
-    if not re.fullmatch(r"cpu|cuda(:\d{1,3})?", name):
-        raise SimCLRError(f"unknown device {name!r}: choose auto, cpu, cuda or cuda:0 …")
+    if not re.fullmatch(r"cpu|mps|cuda(:\d{1,3})?", name):
+        raise SimCLRError(f"unknown device {name!r}: choose auto, cpu, mps, cuda or cuda:0 …")
     device = torch.device(name)
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise SimCLRError("no Apple GPU was found (mps): use the device cpu, or PyTorch for macOS on a newer Mac.")
     if device.type == "cuda" and not torch.cuda.is_available():
         raise SimCLRError("no CUDA GPU was found: use the device cpu, or install a CUDA build of PyTorch.")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
@@ -47,8 +53,12 @@ def pick_device(name: str = "auto") -> torch.device:
 
 
 def place(model: ModuleT, device: torch.device) -> ModuleT:
-    """Move a network to the device, with its kernels in channels-last order, in which convolutions are fastest."""
-    return model.to(device).to(memory_format=torch.channels_last)
+    """Move a network to the device, with its kernels in channels-last order, in which convolutions are fastest.
+
+    On Apple's GPUs the order stays, since nobody has measured it there.
+    """
+    placed = model.to(device)
+    return placed if device.type == "mps" else placed.to(memory_format=torch.channels_last)
 
 
 def has_fast_bfloat16(device: torch.device) -> bool:
@@ -68,18 +78,70 @@ def has_fast_bfloat16(device: torch.device) -> bool:
     return has_amx or ("AMD" in _cpu_name() and has_avx512_bf16)
 
 
+def fastest_precision(device: torch.device) -> Precision:
+    """The precision that "auto" stands for on a device.
+
+    It is bfloat16 where the hardware has it, float16 on the GPUs before those that have tensor cores for it alone (such
+    as a T4), and float32 elsewhere.
+    """
+    if has_fast_bfloat16(device):
+        return "bf16"
+    has_tensor_cores = device.type == "cuda" and torch.cuda.get_device_capability(device)[0] >= 7
+    return "fp16" if has_tensor_cores else "fp32"
+
+
+def check_precision(device: torch.device, precision: Precision) -> None:
+    """Raise `SimCLRError` for an unknown precision, or one that the device does not compute in."""
+    if precision not in typing.get_args(Precision):
+        raise unknown_name("precision", precision, typing.get_args(Precision))
+    if precision == "bf16" and device.type == "cuda" and not has_fast_bfloat16(device):
+        raise SimCLRError("this GPU does not compute in bfloat16, it only imitates it: use the precision fp16 or fp32.")
+    if precision in ("bf16", "fp16") and device.type == "mps":
+        raise SimCLRError("on Apple's GPUs (mps) this package computes in float32 only: use the precision fp32.")
+
+
 def autocast(device: torch.device, precision: Precision = "auto") -> AbstractContextManager:
-    """Return the autocast context of a precision: "auto" is bfloat16 where that is faster.
+    """Return the autocast context of a precision; "auto" is the `fastest_precision`.
 
     Raises:
-        SimCLRError: an unknown precision, or bfloat16 on a GPU that lacks it.
+        SimCLRError: an unknown precision, or one that the device does not compute in.
     """
-    if precision not in ("auto", "bf16", "fp32"):
-        raise SimCLRError(f"unknown precision {precision!r}: choose auto, bf16 or fp32.")
-    if precision == "bf16" and device.type == "cuda" and not has_fast_bfloat16(device):
-        raise SimCLRError("this GPU does not compute in bfloat16, it only imitates it: use the precision fp32.")
-    enabled = precision == "bf16" or (precision == "auto" and has_fast_bfloat16(device))
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)
+    check_precision(device, precision)
+    chosen = fastest_precision(device) if precision == "auto" else precision
+    dtype = torch.float16 if chosen == "fp16" else torch.bfloat16
+    return torch.autocast(device.type, dtype=dtype, enabled=chosen != "fp32")
+
+
+def gradient_scaler(device: torch.device, precision: Precision = "auto") -> torch.amp.GradScaler:
+    """Return what keeps small gradients from vanishing in float16, and does nothing in the other precisions.
+
+    It multiplies the loss by a large factor and divides the gradients by it again. A step whose gradients are not
+    finite is left out, and the factor is halved; after 2,000 good steps it doubles.
+    """
+    chosen = fastest_precision(device) if precision == "auto" else precision
+    kind = device.type if device.type in ("cpu", "cuda") else "cpu"
+    return torch.amp.GradScaler(kind, enabled=chosen == "fp16")
+
+
+def check_compiler(device: torch.device) -> None:
+    """Raise `SimCLRError` where torch.compile will not find the compiler that it calls for this device.
+
+    It calls a C++ compiler for a CPU, and for a GPU a C compiler, too.
+    """
+    if sys.platform == "win32":
+        wanted = {"CXX": ["cl"]}
+    else:
+        wanted = {"CXX": ["clang++" if sys.platform == "darwin" else "g++"]}
+        if device.type == "cuda":
+            wanted["CC"] = ["gcc", "clang"]
+    for variable, usual in wanted.items():
+        names = [os.environ[variable]] if os.environ.get(variable) else usual
+        programs = [words[0] for words in map(shlex.split, names) if words]
+        if not any(map(shutil.which, programs)):
+            raise SimCLRError(
+                f"compile=True needs a compiler, and there is no {' or '.join(programs)}: install one (or set "
+                f"{variable} to its place), or leave compile=True out."
+            )
 
 
 def environment(device: torch.device) -> dict[str, object]:

@@ -16,11 +16,12 @@ from typing import Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.amp import GradScaler
 from torch.optim import Optimizer
 from tqdm.auto import tqdm
 
 from simclr_lib.choices import OptimizerName, Precision
-from simclr_lib.device import autocast
+from simclr_lib.device import autocast, gradient_scaler
 from simclr_lib.distributed import average, world
 from simclr_lib.errors import SimCLRError
 from simclr_lib.optim import build_optimizer, warmup_cosine
@@ -44,7 +45,7 @@ class LoopConfig:
         weight_decay: weight decay of weight matrices and kernels.
         warmup_epochs: epochs of linear warm-up before the cosine to zero; both go step by step.
         seed: random seed of the order of the examples and of their views.
-        precision: "auto" uses bfloat16 where that is faster.
+        precision: "auto" uses bfloat16 or float16 where that is faster.
     """
 
     epochs: int
@@ -71,7 +72,7 @@ class LoopConfig:
 class Observer(Protocol):
     """An object that follows a run: it writes logs and checkpoints, and may continue an earlier run."""
 
-    def start(self, model: nn.Module, optimizer: Optimizer, steps_per_epoch: int) -> int:
+    def start(self, model: nn.Module, optimizer: Optimizer, steps_per_epoch: int, scaler: GradScaler) -> int:
         """Prepare for training. Called once, before the first step; returns the step to start at."""
 
     def log(self, first_step: int, losses: list[float], lrs: list[float]) -> None:
@@ -106,6 +107,7 @@ def train_step(
     indices: Tensor,
     generator: torch.Generator,
     precision: AbstractContextManager,
+    scaler: GradScaler | None = None,
 ) -> Tensor:
     """Take one gradient step: loss, gradients, update. Training, `simclr bench` and `simclr plan` all take this one.
 
@@ -115,6 +117,7 @@ def train_step(
         indices: int64 [B], the examples of the batch.
         generator: the source of the step's random views.
         precision: the context of the forward pass, see `simclr_lib.device.autocast`.
+        scaler: scales the gradients in float16, see `simclr_lib.device.gradient_scaler`.
 
     Returns:
         The loss, a scalar without gradient that is still on the device: reading its value would make a GPU wait.
@@ -122,8 +125,13 @@ def train_step(
     with precision:
         loss = batch_loss(indices, generator)
     optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    optimizer.step()
+    if scaler is None or not scaler.is_enabled():
+        loss.backward()
+        optimizer.step()
+    else:
+        scaler.scale(loss).backward()
+        scaler.step(optimizer)
+        scaler.update()
     return loss.detach()
 
 
@@ -205,21 +213,14 @@ def fit(
     warmup_steps = min(round(config.warmup_epochs * steps_per_epoch), total_steps)
     device = next(model.parameters()).device
     optimizer = build_optimizer(config.optimizer, model, config.lr, config.weight_decay)
-    first_step = observer.start(model, optimizer, steps_per_epoch) if observer else 0
+    scaler = gradient_scaler(device, config.precision)
+    first_step = observer.start(model, optimizer, steps_per_epoch, scaler) if observer else 0
 
     losses = _Losses(observer, first_step, total_steps, config.lr)
     model.train()
     with (
-        torch.random.fork_rng([device] if device.type == "cuda" else []),
-        tqdm(
-            total=total_steps,
-            initial=first_step,
-            desc=description,
-            unit="step",
-            delay=2,
-            leave=False,
-            disable=not world().leads,
-        ) as bar,
+        torch.random.fork_rng([device] if device.type == "cuda" else []),  # dropout draws from the global generators
+        _progress_bar(first_step, total_steps, description) as bar,
     ):
         for step, indices in enumerate(batches(num_examples, config, first_step), first_step):
             lr = config.lr * warmup_cosine(step, total_steps, warmup_steps)
@@ -227,7 +228,7 @@ def fit(
                 group["lr"] = lr
             torch.manual_seed(seeded(config.seed, "within the network", step, world().rank).initial_seed())
             generator = seeded(config.seed, "views", step)
-            loss = train_step(optimizer, batch_loss, indices, generator, autocast(device, config.precision))
+            loss = train_step(optimizer, batch_loss, indices, generator, autocast(device, config.precision), scaler)
             losses.add(loss, lr)
             bar.update()
             if observer:
@@ -235,3 +236,16 @@ def fit(
             if losses.history:
                 bar.set_postfix(loss=f"{losses.history[-1]:.3f}", refresh=False)
     return losses.history
+
+
+def _progress_bar(first_step: int, total_steps: int, description: str) -> tqdm:
+    """A bar that appears when training takes over two seconds, on the leading process."""
+    return tqdm(
+        total=total_steps,
+        initial=first_step,
+        desc=description,
+        unit="step",
+        delay=2,
+        leave=False,
+        disable=not world().leads,
+    )

@@ -2,9 +2,12 @@
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from simclr_lib import device
+from simclr_lib import TrainConfig, device, load_dataset, pretrain, train_supervised
+from simclr_lib.cli import main
 from simclr_lib.errors import SimCLRError
+from tests.tiny import TINY, options
 
 
 @pytest.mark.parametrize(
@@ -41,3 +44,95 @@ def test_a_result_says_which_command_made_it(program, monkeypatch):
 def test_a_device_that_is_not_there_is_an_error(name):
     with pytest.raises(SimCLRError):
         device.pick_device(name)
+
+
+# --- precision
+
+
+@pytest.mark.parametrize(
+    ("capability", "precision"), [((6, 1), "fp32"), ((7, 5), "fp16"), ((8, 0), "bf16"), ((9, 0), "bf16")]
+)
+def test_a_gpu_takes_the_fastest_precision_that_it_has(capability, precision, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+    gpu = torch.device("cuda")
+    assert device.fastest_precision(gpu) == precision
+    assert TrainConfig().resolved(32, gpu).precision == precision
+    assert device.gradient_scaler(torch.device("cpu"), precision).is_enabled() == (precision == "fp16")
+    if capability < (8, 0):
+        with pytest.raises(SimCLRError, match="use the precision fp16 or fp32"):
+            device.check_precision(gpu, "bf16")
+
+
+def test_float16_is_computed_in_where_it_is_asked_for():
+    with device.autocast(torch.device("cpu"), "fp16"):
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float16
+    with pytest.raises(SimCLRError, match="unknown precision 'fp17': did you mean 'fp16'"):
+        device.autocast(torch.device("cpu"), "fp17")
+
+
+# --- Apple's GPUs
+
+
+def test_an_apple_gpu_is_taken_by_its_name_only_and_in_float32(monkeypatch):
+    with pytest.raises(SimCLRError, match="no Apple GPU was found"):
+        device.pick_device("mps")
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    gpu = device.pick_device("mps")
+    assert gpu.type == "mps"
+    assert device.pick_device("auto").type == "cpu"
+    assert TrainConfig().resolved(32, gpu).precision == "fp32"
+    assert not device.gradient_scaler(gpu).is_enabled()
+    for precision in ("bf16", "fp16"):
+        with pytest.raises(SimCLRError, match="use the precision fp32"):
+            device.autocast(gpu, precision)
+
+
+class NoFloat64(TorchDispatchMode):
+    """Refuses float64, which Apple's GPUs do not have."""
+
+    def __torch_dispatch__(self, function, types, arguments=(), options=None):
+        result = function(*arguments, **(options or {}))
+        for value in result if isinstance(result, tuple | list) else [result]:
+            assert not isinstance(value, torch.Tensor) or value.dtype != torch.float64, function
+        return result
+
+
+@pytest.mark.parametrize("optimizer", ["lars", "adam", "sgd"])
+def test_training_uses_no_float64(optimizer):
+    emblems = load_dataset("emblems", limit=60)
+    config = TrainConfig(**{**vars(TINY), "limit": None, "optimizer": optimizer, "blur_prob": 0.5, "epochs": 1})
+    with NoFloat64():
+        pretrain(emblems, config)
+        train_supervised(emblems, TrainConfig(**{**vars(config), "contrastive": False}))
+
+
+# --- compilers
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"), [("PATH", "/nowhere"), ("CXX", "/nowhere/c++"), ("CXX", "ccache-none g++")]
+)
+def test_compiling_without_a_compiler_is_one_line_and_the_folder_can_be_used_afterwards(
+    variable, value, monkeypatch, tmp_path, capsys
+):
+    config = TrainConfig(**{**vars(TINY), "limit": 60, "epochs": 1, "run_dir": tmp_path / "run"})
+    with monkeypatch.context() as patch:
+        patch.delenv("CXX", raising=False)
+        patch.setenv(variable, value)
+        assert main(["train", "--compile", "--no-contrastive", *options(config)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("simclr: error: --compile needs a compiler, and there is no ")
+    assert "or leave --compile out." in error
+    assert len(error.splitlines()) == 1
+    assert not (tmp_path / "run").exists()
+    assert main(["train", "--no-contrastive", *options(config)]) == 0
+
+
+def test_a_compiler_may_be_named_with_its_arguments(monkeypatch, tmp_path):
+    compiler = tmp_path / "c++"
+    compiler.touch(mode=0o755)
+    monkeypatch.setenv("CXX", f"{compiler} -O2")
+    device.check_compiler(torch.device("cpu"))
+    monkeypatch.setenv("CC", "/nowhere/cc")
+    with pytest.raises(SimCLRError, match=r"there is no /nowhere/cc: install one \(or set CC to its place"):
+        device.check_compiler(torch.device("cuda"))

@@ -1,5 +1,6 @@
 """The training loop shows the right images at the right learning rate, and does the same when it runs again."""
 
+import contextlib
 import copy
 import math
 
@@ -11,8 +12,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from simclr_lib.augment import SimCLRAugment
+from simclr_lib.device import gradient_scaler
 from simclr_lib.errors import SimCLRError
-from simclr_lib.loop import DivergedError, LoopConfig, batches, fit
+from simclr_lib.loop import DivergedError, LoopConfig, batches, fit, train_step
 from simclr_lib.models import ProjectionHead, SimCLR, resnet18
 from simclr_lib.objectives import contrastive_objective
 from simclr_lib.optim import warmup_cosine
@@ -45,11 +47,13 @@ class Watcher:
         self.rates, self.steps, self.reported, self.reported_rates = [], [], [], []
         self.acted, self.saved = [], {}
 
-    def start(self, model, optimizer, steps_per_epoch):
-        self.model, self.optimizer, self.steps_per_epoch = model, optimizer, steps_per_epoch
+    def start(self, model, optimizer, steps_per_epoch, scaler):
+        self.model, self.optimizer, self.steps_per_epoch, self.scaler = model, optimizer, steps_per_epoch, scaler
         if self.restore:
             model.load_state_dict(self.restore["model"])
             optimizer.load_state_dict(self.restore["optimizer"])
+            if scaler.is_enabled():
+                scaler.load_state_dict(self.restore["scaler"])
         return self.first_step
 
     def log(self, first_step, losses, lrs):
@@ -64,8 +68,8 @@ class Watcher:
             return
         flush()
         self.acted.append((step, self.first_step + len(self.reported)))
-        both = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
-        self.saved[step] = copy.deepcopy(both)
+        parts = {"model": self.model, "optimizer": self.optimizer, "scaler": self.scaler}
+        self.saved[step] = copy.deepcopy({name: part.state_dict() for name, part in parts.items()})
 
 
 # --- batches
@@ -244,7 +248,7 @@ def test_fit_leaves_the_global_random_numbers_alone():
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "lars"])
 @pytest.mark.parametrize("stop", [2, 4, 7])
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 def test_a_run_continued_in_mid_epoch_ends_bit_identically(optimizer, stop, precision):
     settings = config(optimizer=optimizer, lr=0.05, warmup_epochs=1, precision=precision)
     model, batch_loss = regression()
@@ -257,6 +261,34 @@ def test_a_run_continued_in_mid_epoch_ends_bit_identically(optimizer, stop, prec
     assert later.rates == watcher.rates[stop + 1 :]
     assert torch.equal(resumed.weight, model.weight)
     assert torch.equal(resumed.bias, model.bias)
+
+
+def test_float16_trains_to_nearly_the_loss_of_float32():
+    """Though it leaves out the first steps, until the scale of the gradients is found."""
+    losses = {}
+    for precision in ("fp32", "fp16"):
+        model, batch_loss = regression()
+        losses[precision] = fit(model, batch_loss, 40, config(epochs=12, precision=precision))
+    assert losses["fp16"] != losses["fp32"]
+    assert sum(losses["fp32"][-5:]) < 0.5 * sum(losses["fp32"][:5])
+    assert losses["fp16"][-5:] == pytest.approx(losses["fp32"][-5:], abs=0.05)
+
+
+def test_a_step_with_an_infinite_gradient_is_left_out_and_the_scale_halved():
+    weight = torch.nn.Parameter(torch.ones(3))
+    optimizer = torch.optim.SGD([weight], lr=0.1, momentum=0.9)
+    scaler = gradient_scaler(torch.device("cpu"), "fp16")
+    before = scaler.get_scale()
+
+    def step(factor):
+        loss = lambda indices, _: (weight * factor).sum()  # noqa: E731
+        return train_step(optimizer, loss, torch.arange(1), seeded(0), contextlib.nullcontext(), scaler)
+
+    step(float("inf"))
+    assert torch.equal(weight, torch.ones(3))
+    assert scaler.get_scale() == before / 2
+    assert step(2.0) == 6
+    torch.testing.assert_close(weight.detach(), torch.full((3,), 0.8))
 
 
 def test_continuing_a_finished_run_does_nothing():

@@ -75,6 +75,7 @@ def stop_after(monkeypatch, saves: int) -> None:
         ("adam", 4, "fp32"),
         ("lars", 4, "fp32"),
         ("lars", 4, "bf16"),
+        ("lars", 4, "fp16"),
     ],
 )
 def test_a_resumed_run_is_bit_identical_to_an_uninterrupted_one(
@@ -328,7 +329,7 @@ def test_a_batch_larger_than_the_data_set_is_refused(emblems):
         ({"stem": "cifer"}, "did you mean 'cifar'"),
         ({"optimizer": "lasr"}, "did you mean 'lars'"),
         ({"device": "tpuu"}, "unknown device"),
-        ({"precision": "fp8"}, "Choose one of auto, bf16, fp32"),
+        ({"precision": "fp8"}, "Choose one of auto, bf16, fp16, fp32"),
         ({"lr": -1.0}, "lr must be above 0"),
         ({"weight_decay": -1.0}, "weight_decay must be between 0 and"),
         ({"warmup_epochs": float("nan")}, "warmup_epochs must be between 0 and 2,147,483,647"),

@@ -34,7 +34,7 @@ class CheckpointConfig:
     out: Path | None = None
     """Folder for the results. By default they are written beside the checkpoint."""
     device: str = "auto"
-    """Device to compute on: cpu, cuda or cuda:N. With auto, it is the GPU if there is one."""
+    """Device to compute on: cpu, mps, cuda or cuda:N. With auto, it is the CUDA GPU if there is one."""
 
     file: ClassVar[str] = ""  # name of the file that a command writes, where it writes a single one
 
@@ -155,7 +155,7 @@ class DemoConfig:
     out: Path | None = None
     """Folder for the report, its figures and results.json. By default it is a new folder below ./runs."""
     device: str = "auto"
-    """Device to compute on: cpu, cuda or cuda:N. With auto, it is the GPU if there is one."""
+    """Device to compute on: cpu, mps, cuda or cuda:N. With auto, it is the CUDA GPU if there is one."""
 
     def check(self) -> None:
         """Raise `SimCLRError` for a setting that is out of range."""
@@ -186,7 +186,7 @@ class SweepConfig:
     out: Path | None = None
     """Folder for results.json. By default it is a new folder below ./runs."""
     device: str = "auto"
-    """Device to compute on: cpu, cuda or cuda:N. With auto, it is the GPU if there is one."""
+    """Device to compute on: cpu, mps, cuda or cuda:N. With auto, it is the CUDA GPU if there is one."""
 
     def check(self) -> None:
         """Raise `SimCLRError` for a setting that is out of range."""
@@ -237,8 +237,8 @@ class BenchConfig:
     """Leave out the full ResNet-18, whose steps take seconds on a CPU, and the loss of very many pairs, which takes
     16 GB of memory in one piece."""
     device: str = "auto"
-    """Device to train on: cpu, cuda or cuda:N. With auto, it is the GPU if there is one. Augmentation and decoding
-    are measured on one CPU core."""
+    """Device to train on: cpu, mps, cuda or cuda:N. With auto, it is the CUDA GPU if there is one. Augmentation and
+    decoding are measured on one CPU core."""
 
     def check(self) -> None:
         """Raise `SimCLRError` for a setting that is out of range."""

@@ -12,7 +12,7 @@ from simclr_lib.commands.common import Stopwatch, check_writable
 from simclr_lib.commands.describe import describe, format_minutes
 from simclr_lib.config import TrainConfig
 from simclr_lib.data import ImageDataset, load_dataset, load_parts
-from simclr_lib.device import autocast, pick_device
+from simclr_lib.device import check_compiler, check_precision, pick_device
 from simclr_lib.distributed import World, first_on_each_machine, from_leader, joined, recall, remember
 from simclr_lib.errors import SimCLRError
 from simclr_lib.evaluation import accuracy
@@ -47,7 +47,9 @@ def train(config: TrainConfig) -> None:
     clock = Stopwatch()
     with joined(device, config.timeout) as processes:
         # These errors are found before anything is written.
-        autocast(device, config.precision)
+        check_precision(device, config.precision)
+        if config.compile:
+            check_compiler(device)
         config.check_network()
         check_micro_batch(config.micro_batch, processes.rows(config.batch_size))
         if config.run_dir and processes.leads:

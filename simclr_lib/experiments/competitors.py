@@ -21,7 +21,7 @@ from torchvision.transforms import v2
 from simclr_lib.augment import SimCLRAugment, to_unit_range
 from simclr_lib.data import Reading
 from simclr_lib.data.pixels import read_square
-from simclr_lib.device import autocast, place
+from simclr_lib.device import autocast, gradient_scaler, place
 from simclr_lib.distributed import distribute_and_compile
 from simclr_lib.loop import BatchLoss, train_step
 from simclr_lib.losses import nt_xent
@@ -165,10 +165,10 @@ def new_model(encoder: ResNet, device: torch.device) -> SimCLR:
 def training_steps(model: SimCLR, objective: BatchLoss, images: Tensor, batch_size: int) -> Iterator[int]:
     """Steps of AdamW on random batches, by the training loop's own `train_step`."""
     optimizer = build_optimizer("adam", model, default_lr("adam", batch_size), weight_decay=1e-4)
-    generator = torch.Generator()
+    generator, scaler = torch.Generator(), gradient_scaler(images.device)
     while True:
         indices = torch.randint(len(images), (batch_size,), generator=generator)
-        train_step(optimizer, objective, indices, generator, autocast(images.device))
+        train_step(optimizer, objective, indices, generator, autocast(images.device), scaler)
         yield batch_size
 
 

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from simclr_lib.config import TrainConfig
 from simclr_lib.data import load_dataset
-from simclr_lib.device import autocast, pick_device, place
+from simclr_lib.device import autocast, gradient_scaler, pick_device, place
 from simclr_lib.distributed import World, agree, distribute_and_compile, joined, on_this_machine, summed
 from simclr_lib.experiments.competitors import loss_steps, loss_work
 from simclr_lib.experiments.throughput import largest_size, median_seconds
@@ -153,11 +153,12 @@ def stepper(
     images = torch.randint(256, shape, dtype=torch.uint8, device=device)
     loop = config.loop()
     optimizer = build_optimizer(loop.optimizer, model, 1e-6, loop.weight_decay)
+    scaler = gradient_scaler(device, config.precision)
     objective = config.objective(distribute_and_compile(model, config.compile).train(), images)
 
     def step() -> Tensor:
         indices, views = torch.arange(batch_size), seeded(config.seed)
-        return train_step(optimizer, objective, indices, views, autocast(device, config.precision))
+        return train_step(optimizer, objective, indices, views, autocast(device, config.precision), scaler)
 
     return step, model
 

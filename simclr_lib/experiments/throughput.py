@@ -193,6 +193,8 @@ def best(step: Callable[[], object], device: torch.device, seconds: float) -> fl
 def _wait_for(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
 
 
 def largest_size(device: torch.device) -> int:

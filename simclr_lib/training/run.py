@@ -12,11 +12,12 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import nn
+from torch.amp import GradScaler
 from torch.optim import Optimizer
 
 from simclr_lib.config import RECIPE, TrainConfig
 from simclr_lib.data import ImageDataset
-from simclr_lib.device import environment, pick_device
+from simclr_lib.device import check_compiler, check_precision, environment, pick_device
 from simclr_lib.distributed import agree, from_leader, wait_for_all, world
 from simclr_lib.errors import SimCLRError
 from simclr_lib.files import write_atomically
@@ -48,8 +49,8 @@ def opened(
         encoder: the module that is to be trained instead of the network that the settings name.
 
     Raises:
-        SimCLRError: a setting makes no sense or does not fit the images, timm lacks the encoder, or the run that is
-            resumed is another one.
+        SimCLRError: a setting makes no sense or does not fit the images, timm lacks the encoder, a compiler is
+            missing, or the run that is resumed is another one.
     """
     config = config.with_own_encoder(encoder)
     config.check()
@@ -67,6 +68,9 @@ def opened(
     if config.tensorboard and run_dir is not None:
         MetricsLog(run_dir, tensorboard=True)  # fail before the folder is made if tensorboard is missing
     device = pick_device(config.device)
+    check_precision(device, config.precision)
+    if config.compile:
+        check_compiler(device)
     with claimed(run_dir, config.resume) if run_dir else nullcontext() as folder:
         if folder is None or folder.state is None:
             settings = config.resolved(dataset.image_size, device, reading=dataset.reading)
@@ -115,18 +119,19 @@ def dataset_identity(task: str, dataset: ImageDataset) -> dict[str, object]:
 
 
 class _Training(NamedTuple):
-    """The objects that the loop trains, and the steps of an epoch."""
+    """The objects that the loop trains, the steps of an epoch, and what scales the gradients."""
 
     model: nn.Module
     optimizer: Optimizer
     steps_per_epoch: int
+    scaler: GradScaler
 
 
 class Run:
     """The observer of a training loop that keeps a run in a folder.
 
-    Every random choice is a function of seed and step (`simclr_lib.loop`), so model, optimiser and step are all that
-    it takes to continue a run bit for bit.
+    Every random choice is a function of seed and step (`simclr_lib.loop`), so model, optimiser, step and, in float16,
+    the scale of the gradients are all that it takes to continue a run bit for bit.
 
     Use it as a context manager around training: within it, Ctrl-C (or the SIGTERM of a job scheduler) finishes the
     step, saves and raises `Interrupted`; a second Ctrl-C stops at once. With several processes all call it, and the
@@ -177,15 +182,17 @@ class Run:
 
     # The loop calls these; see `simclr_lib.loop.Observer`.
 
-    def start(self, model: nn.Module, optimizer: Optimizer, steps_per_epoch: int) -> int:
-        self._training = _Training(model, optimizer, steps_per_epoch)
+    def start(self, model: nn.Module, optimizer: Optimizer, steps_per_epoch: int, scaler: GradScaler) -> int:
+        self._training = _Training(model, optimizer, steps_per_epoch, scaler)
         state = from_leader(self.folder.state)
         step = 0
         if state:
             try:
                 model.load_state_dict(state["model"])
                 optimizer.load_state_dict(state["optimizer"])
-            except (RuntimeError, ValueError) as error:
+                if scaler.is_enabled():
+                    scaler.load_state_dict(state["scaler"])
+            except (RuntimeError, ValueError, LookupError) as error:
                 raise SimCLRError(
                     f"the weights in {self.folder.checkpoint} do not fit its settings: it is damaged. Use another copy."
                 ) from error
@@ -248,7 +255,7 @@ class Run:
         Raises:
             DivergedError: the weights are not finite.
         """
-        model, optimizer, _ = self._started()
+        model, optimizer, _, scaler = self._started()
         if not all(bool(parameter.isfinite().all()) for parameter in model.parameters()):
             raise DivergedError(f"the weights are not finite after step {steps_done - 1}: try a lower learning rate.")
         self.folder.save(
@@ -259,6 +266,7 @@ class Run:
                 "processes": world().size,
                 "model": model.state_dict(),
                 "optimizer": optimizer.state_dict(),
+                "scaler": scaler.state_dict(),  # empty but in float16
             }
         )
         self._last_save = time.monotonic()
