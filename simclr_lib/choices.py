@@ -9,7 +9,7 @@ from typing import Literal
 
 DATASETS = ("emblems", "cifar10", "cifar100", "stl10", "tinyimagenet", "imagefolder")
 
-ExportFormat = Literal["torchvision", "timm", "safetensors", "onnx"]
+ExportFormat = Literal["torchvision", "timm", "torch", "safetensors", "onnx"]
 Fit = Literal["crop", "pad"]
 OptimizerName = Literal["adam", "sgd", "lars"]
 Precision = Literal["auto", "bf16", "fp16", "fp32"]

@@ -77,6 +77,7 @@ def loaded(about, monkeypatch):
     [
         *((stem, to) for stem in ("cifar", "fast", "imagenet") for to in ("torchvision", "timm")),
         *((name, "timm") for name in ("vit", "convnext")),
+        *((name, "torch") for name in ("cifar", "narrow", "vit")),
         *((name, "safetensors") for name in ("cifar", "narrow", "vit")),
     ],
 )
@@ -155,9 +156,9 @@ def test_your_own_network_is_exported_with_a_module_of_its_class(images, tmp_pat
 @pytest.mark.parametrize(
     ("name", "to", "message"),
     [
-        ("narrow", "torchvision", "have the width 64, and this one has 4: write it for safetensors or onnx"),
+        ("narrow", "torchvision", "have the width 64, and this one has 4: write it for torch, safetensors or onnx"),
         ("narrow", "timm", "have the width 64, and this one has 4"),
-        ("vit", "torchvision", "torchvision has no test_vit to load: write it for timm, safetensors or onnx"),
+        ("vit", "torchvision", "torchvision has no test_vit to load: write it for timm, torch, safetensors or onnx"),
         ("fast", "keras", "unknown format 'keras'"),
     ],
 )
@@ -194,9 +195,10 @@ def test_a_network_that_cannot_be_traced_is_one_line(tmp_path):
             return h if h.sum() > 0 else -h
 
     run = run_of(BASE, tmp_path, Untraceable())
-    with pytest.raises(SimCLRError, match="cannot be written as ONNX") as error:
-        export_encoder(run, "onnx", encoder=Untraceable())
-    assert "\n" not in str(error.value)
+    for to, form in (("onnx", "ONNX"), ("torch", "a program")):
+        with pytest.raises(SimCLRError, match=f"cannot be written as {form}") as error:
+            export_encoder(run, to, encoder=Untraceable())
+        assert "\n" not in str(error.value)
 
 
 def test_the_command_writes_and_names_both_files(runs, tmp_path, capsys):

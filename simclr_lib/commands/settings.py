@@ -132,8 +132,9 @@ class ExportConfig:
     checkpoint: Annotated[Path, Positional]
     """The file checkpoint.pt of a run, or the run's folder."""
     to: ExportFormat = "torchvision"
-    """What is to load the encoder: torchvision or timm (a state dict for the network of theirs), safetensors (the
-    weights by their names) or onnx (a graph for any runtime, which needs no Python)."""
+    """What is to load the encoder: torchvision or timm (a state dict for the network of theirs), torch (a program for
+    torch.export.load, which needs PyTorch alone), safetensors (the weights by their names) or onnx (a graph for any
+    runtime, which needs no Python)."""
     out: Path | None = None
     """File to write; a JSON file of the same name beside it says what the encoder takes and how to load it. By
     default it is encoder.pt, encoder.safetensors or encoder.onnx beside the checkpoint."""

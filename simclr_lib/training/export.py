@@ -1,4 +1,4 @@
-"""A run's encoder for other libraries: torchvision, timm, safetensors and ONNX, each with a page of facts beside it."""
+"""A run's encoder for other programs: torchvision, timm, bare PyTorch, safetensors and ONNX, with facts beside it."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from simclr_lib.training.pretrained import OUTPUT_HEAD, load_encoder, read_run
 SUFFIXES: dict[ExportFormat, str] = {
     "torchvision": ".pt",
     "timm": ".pt",
+    "torch": ".pt2",
     "safetensors": ".safetensors",
     "onnx": ".onnx",
 }
@@ -63,7 +64,8 @@ def export_encoder(run: Path, to: ExportFormat, file: Path | None = None, encode
         run: the folder of a run, with SimCLR or with labels, or its checkpoint.pt.
         to: "torchvision" or "timm": a state dict in a .pt file that the library's own network loads. "safetensors": the
             weights by their names, with the facts in the file's metadata. "onnx": a graph from "images", float
-            [N, 3, H, W] in 0…1, to "features", float [N, D], for any N.
+            [N, 3, H, W] in 0…1, to "features", float [N, D], for any N. "torch": the same as a program that
+            torch.export.load reads, for which PyTorch alone is enough.
         file: the file to write; None is encoder.pt, encoder.safetensors or encoder.onnx in the run's folder.
         encoder: for a run with an encoder of your own, a module of its class, as for `load_pretrained`.
 
@@ -123,12 +125,12 @@ def _check_kind(config: TrainConfig, to: ExportFormat) -> None:
     """Raise `SimCLRError` unless the library has this network."""
     is_resnet = isinstance(config.base_model, int)
     if to == "torchvision" and not is_resnet:
-        raise SimCLRError(f"torchvision has no {config.network} to load: write it for timm, safetensors or onnx.")
+        raise SimCLRError(f"torchvision has no {config.network} to load: write it for timm, torch, safetensors or onnx.")
     if to == "timm" and config.has_own_encoder:
-        raise SimCLRError(f"timm has no {config.network} to load: write it for safetensors or onnx.")
+        raise SimCLRError(f"timm has no {config.network} to load: write it for torch, safetensors or onnx.")
     if to in ("torchvision", "timm") and is_resnet and config.width != 64:
         raise SimCLRError(
-            f"{to}'s ResNets have the width 64, and this one has {config.width}: write it for safetensors or onnx."
+            f"{to}'s ResNets have the width 64, and this one has {config.width}: write it for torch, safetensors or onnx."
         )
 
 
@@ -144,6 +146,8 @@ def _how_to_load(config: TrainConfig, size: int, to: ExportFormat, name: str) ->
             f"images = numpy.zeros((1, 3, {size}, {size}), numpy.float32)  # RGB in 0…1",
             '(features,) = session.run(["features"], {"images": images})',
         ]
+    if to == "torch":
+        return ["import torch", f"encoder = torch.export.load({name!r}).module()"]
     made = _lines_that_make(config, to)
     if to == "safetensors":
         return [
@@ -204,6 +208,26 @@ def _safetensors(encoder: nn.Module, about: dict[str, Any]) -> bytes:
     return save(_state_dict(encoder), {"format": "pt", **_texts(about)})
 
 
+def _program(encoder: nn.Module, about: dict[str, Any]) -> bytes:
+    size, buffer = about["input"]["size"], io.BytesIO()
+    network = copy.deepcopy(encoder).to(memory_format=torch.contiguous_format)
+    try:
+        program = torch.export.export(
+            network, (torch.zeros(2, 3, size, size),), dynamic_shapes=({0: torch.export.Dim("batch")},)
+        )
+        torch.export.save(program, buffer, extra_files={"about.json": json.dumps(about)})
+    except Exception as error:  # a network that cannot be traced makes any part of the exporter stumble
+        raise _untraceable(error, "a program") from error
+    return buffer.getvalue()
+
+
+def _untraceable(error: Exception, form: str) -> SimCLRError:
+    reason = " ".join(str(error).split())
+    return SimCLRError(
+        f"this encoder cannot be written as {form} ({type_name(error)}: {reason:.100}): write it for safetensors."
+    )
+
+
 def _onnx(encoder: nn.Module, about: dict[str, Any]) -> bytes:
     try:
         import onnx
@@ -229,10 +253,7 @@ def _onnx(encoder: nn.Module, about: dict[str, Any]) -> bytes:
         onnx.helper.set_model_props(model, _texts(about))
         return model.SerializeToString()
     except Exception as error:  # a network that cannot be traced makes any part of the exporter stumble
-        reason = " ".join(str(error).split())
-        raise SimCLRError(
-            f"this encoder cannot be written as ONNX ({type_name(error)}: {reason:.100}): write it for safetensors."
-        ) from error
+        raise _untraceable(error, "ONNX") from error
 
 
 def _texts(about: dict[str, Any]) -> dict[str, str]:
@@ -243,6 +264,7 @@ def _texts(about: dict[str, Any]) -> dict[str, str]:
 _WRITERS: dict[ExportFormat, Callable[[nn.Module, dict[str, Any]], bytes]] = {
     "torchvision": _pt,
     "timm": _pt,
+    "torch": _program,
     "safetensors": _safetensors,
     "onnx": _onnx,
 }
