@@ -453,7 +453,7 @@ def test_a_folder_that_cannot_be_written_is_noticed_before_the_work(tmp_path, ca
     def work(*_, **__):
         raise AssertionError("the work has begun")
 
-    for name in ("train.load_dataset", "demo.load_dataset", "sweep.load_dataset", "checkpoint.load_dataset"):
+    for name in ("train.load_parts", "demo.load_dataset", "sweep.load_splits", "checkpoint.load_splits"):
         monkeypatch.setattr(f"simclr_lib.commands.{name}", work)
     monkeypatch.setattr("simclr_lib.commands.plan.calibrate", work)
     monkeypatch.setattr("simclr_lib.commands.bench.measure_peak", work)

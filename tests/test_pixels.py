@@ -252,7 +252,7 @@ def test_other_images_are_brought_to_the_levels_and_the_size_of_the_run(tmp_path
     assert (config.image_size, config.store_size, config.levels) == (8, 8, (0.0, 4095.0))
     folder(tmp_path / "other", a__png=np.full((30, 40), 2048, np.uint16))
     run = Loaded(SimCLR(torch.nn.Identity(), torch.nn.Identity()), config, tmp_path, tmp_path)  # type: ignore[arg-type]
-    other = run.images("train", None)
+    other = run.splits("train", limit=None)[0]
     assert other.images.shape == (1, 3, 8, 8)
     assert other.images.unique().tolist() == [128]
 

@@ -10,7 +10,7 @@ import torch
 from simclr_lib.commands.common import check_writable
 from simclr_lib.commands.settings import CheckpointConfig
 from simclr_lib.config import TrainConfig
-from simclr_lib.data import ImageDataset, Reading, load_dataset, load_parts
+from simclr_lib.data import ImageDataset, Reading, load_parts, load_splits
 from simclr_lib.data.decoding import load_files
 from simclr_lib.device import pick_device
 from simclr_lib.models import Classifier, SimCLR
@@ -34,16 +34,11 @@ class Loaded:
     run_dir: Path
     out: Path
 
-    @property
-    def is_folder(self) -> bool:
-        """Whether the images are those of a folder, and not of a known data set."""
-        return self.settings.dataset == "imagefolder"
-
-    def images(self, split: str, limit: int | None) -> ImageDataset:
-        """Load a part of the images, read in the way and at the size that the model was trained with."""
-        config = self.settings
+    def splits(self, *splits: str, limit: int | None) -> list[ImageDataset]:
+        """Load parts of the images, read in the way and at the size that the model was trained with."""
+        config, limits = self.settings, dict.fromkeys(splits, limit)
         where, size, reading = config.data_dir, config.image_size, config.reading()
-        return load_dataset(config.dataset, split, where, False, limit, size, config.labels, reading)
+        return list(load_splits(config.dataset, limits, where, False, size, config.labels, reading).values())
 
     def photo(self, path: Path, images: ImageDataset) -> ImageDataset:
         """Load a single image file, read in the way the other images were."""
@@ -59,7 +54,8 @@ class Loaded:
 
     def all_images(self, limit: int | None) -> ImageDataset:
         """Load all images of a folder; of a known data set, the test part."""
-        return self.images("all" if self.is_folder else "test", limit)
+        (images,) = self.splits("all" if self.settings.dataset == "imagefolder" else "test", limit=limit)
+        return images
 
 
 def open_run(config: CheckpointConfig) -> Loaded:

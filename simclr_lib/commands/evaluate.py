@@ -13,7 +13,7 @@ def evaluate(config: EvaluateConfig) -> None:
     """Run ``simclr evaluate``: writes evaluation.json and prints the table of kNN, linear probe and few labels."""
     run = open_run(config)
     encoder = run.model.encoder
-    train, test = (run.images(split, config.limit).labelled for split in ("train", "test"))
+    train, test = (part.labelled for part in run.splits("train", "test", limit=config.limit))
     table, *_ = compare_encoder(encoder, run.settings, train, test, budgets=config.budgets)
     if not run.settings.contrastive:
         table = {"supervised features": table.pop("SimCLR"), **table}

@@ -7,7 +7,7 @@ from dataclasses import replace
 from simclr_lib.commands.common import Stopwatch, check_writable
 from simclr_lib.commands.settings import SweepConfig
 from simclr_lib.config import TrainConfig
-from simclr_lib.data import load_dataset
+from simclr_lib.data import load_splits
 from simclr_lib.device import pick_device
 from simclr_lib.errors import SimCLRError, unknown_name
 from simclr_lib.experiments.comparison import merge_seeds
@@ -38,10 +38,14 @@ def sweep(config: SweepConfig, recipe: TrainConfig | None = None, budget: Budget
             raise SimCLRError(f"{config.out} already holds results: choose another --out.")
     clock = Stopwatch()
     limits = (config.images or 4096, budget.test_images) if config.dataset == "emblems" else (config.images, None)
-    train, test = (
-        load_dataset(config.dataset, split, config.data_dir, True, limit, recipe.image_size, reading=recipe.reading())
-        for split, limit in zip(("train", "test"), limits, strict=True)
-    )
+    train, test = load_splits(
+        config.dataset,
+        dict(zip(("train", "test"), limits, strict=True)),
+        config.data_dir,
+        download=True,
+        image_size=recipe.image_size,
+        reading=recipe.reading(),
+    ).values()
     variants = chosen.variants(base)
     largest_batch = max(variant.batch_size for variant in variants.values())
     if len(train) < largest_batch:

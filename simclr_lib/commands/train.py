@@ -11,7 +11,7 @@ import torch
 from simclr_lib.commands.common import Stopwatch, check_writable
 from simclr_lib.commands.describe import describe, format_minutes
 from simclr_lib.config import TrainConfig
-from simclr_lib.data import ImageDataset, load_dataset, load_parts
+from simclr_lib.data import ImageDataset, load_parts, load_splits
 from simclr_lib.device import check_compiler, check_precision, pick_device
 from simclr_lib.distributed import World, first_on_each_machine, from_leader, joined, recall, remember
 from simclr_lib.errors import SimCLRError
@@ -95,13 +95,16 @@ def _load(config: TrainConfig) -> Data:
             labels=config.labels,
             reading=config.reading(),
         )
-
-    def labelled(part: str, limit: int | None) -> ImageDataset:
-        where, size = (config.data_dir, config.download), config.image_size
-        return load_dataset(config.dataset, part, *where, limit, size, config.labels, config.reading()).labelled
-
-    test = labelled("test", None)  # first: it is the part that is missing where there are no labels
-    return {"train": labelled("train", config.limit), "test": test}
+    parts = load_splits(
+        config.dataset,
+        {"train": config.limit, "test": None},
+        config.data_dir,
+        config.download,
+        config.image_size,
+        config.labels,
+        config.reading(),
+    )
+    return {name: part.labelled for name, part in parts.items()}
 
 
 def _trained_on(data: Data) -> ImageDataset:

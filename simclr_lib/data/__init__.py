@@ -3,7 +3,16 @@
 from simclr_lib.choices import DATASETS
 from simclr_lib.data.dataset import ImageDataset
 from simclr_lib.data.reading import Reading
-from simclr_lib.data.sources import load_dataset, load_parts
+from simclr_lib.data.sources import load_dataset, load_parts, load_splits
 from simclr_lib.data.subsets import few_labels, split_indices
 
-__all__ = ["DATASETS", "ImageDataset", "Reading", "few_labels", "load_dataset", "load_parts", "split_indices"]
+__all__ = [
+    "DATASETS",
+    "ImageDataset",
+    "Reading",
+    "few_labels",
+    "load_dataset",
+    "load_parts",
+    "load_splits",
+    "split_indices",
+]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import SupportsIndex
@@ -51,15 +52,40 @@ def load_dataset(
         SimCLRError: a name, split, limit or size does not exist; or the set is missing, damaged, out of reach or
             larger than the memory.
     """
+    return load_splits(name, {split: limit}, root, download, image_size, labels, reading)[split]
+
+
+def load_splits(
+    name: str,
+    limits: Mapping[str, int | None],
+    root: str | os.PathLike[str] | None = None,
+    download: bool = False,
+    image_size: int | None = None,
+    labels: str | os.PathLike[str] | None = None,
+    reading: Reading | None = None,
+) -> dict[str, ImageDataset]:
+    """Load several parts of a data set, see `load_dataset`. A folder of images is walked once for all of them.
+
+    Args:
+        name, root, download, image_size, labels, reading: as in `load_dataset`.
+        limits: split → its limit, as in `load_dataset`.
+
+    Returns:
+        split → images, for each split of ``limits``.
+
+    Raises:
+        SimCLRError: as in `load_dataset`.
+    """
     splits = (*_parts(name), "all") if name == "imagefolder" else _parts(name)
-    if split not in splits:
-        raise unknown_name(f"{name} split", str(split), splits)
-    loaded = _load(name, root, download, {split: limit}, image_size, labels, reading)
-    if split not in loaded:  # only the test part of one's own images may be missing
+    for split in limits:
+        if split not in splits:
+            raise unknown_name(f"{name} split", str(split), splits)
+    loaded = _load(name, root, download, limits, image_size, labels, reading)
+    if limits.keys() != loaded.keys():  # only the test part of one's own images may be missing
         raise SimCLRError(
             f"{_folder(root)} has no test part: no image has a label. Add a folder called test, or labels."
         )
-    return loaded[split]
+    return {split: loaded[split] for split in limits}
 
 
 def load_parts(
@@ -97,7 +123,7 @@ def _load(
     name: str,
     root: str | os.PathLike[str] | None,
     download: bool,
-    limits: dict[str, int | None],
+    limits: Mapping[str, int | None],
     image_size: int | None,
     labels: str | os.PathLike[str] | None,
     reading: Reading | None,

@@ -125,12 +125,15 @@ def _check_kind(config: TrainConfig, to: ExportFormat) -> None:
     """Raise `SimCLRError` unless the library has this network."""
     is_resnet = isinstance(config.base_model, int)
     if to == "torchvision" and not is_resnet:
-        raise SimCLRError(f"torchvision has no {config.network} to load: write it for timm, torch, safetensors or onnx.")
+        raise SimCLRError(
+            f"torchvision has no {config.network} to load: write it for timm, torch, safetensors or onnx."
+        )
     if to == "timm" and config.has_own_encoder:
         raise SimCLRError(f"timm has no {config.network} to load: write it for torch, safetensors or onnx.")
     if to in ("torchvision", "timm") and is_resnet and config.width != 64:
         raise SimCLRError(
-            f"{to}'s ResNets have the width 64, and this one has {config.width}: write it for torch, safetensors or onnx."
+            f"{to}'s ResNets have the width 64, and this one has {config.width}: "
+            "write it for torch, safetensors or onnx."
         )
 
 
