@@ -112,7 +112,7 @@ def table(file: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(lines))
 
 
-def test_twelve_loose_photos_can_be_trained_on_embedded_searched_predicted_and_reported(tmp_path, capsys):
+def test_twelve_loose_photos_can_be_trained_on_embedded_searched_predicted_and_exported(tmp_path, capsys):
     photos = tmp_path / "photos"
     photos.mkdir()
     for number, image in enumerate(load_dataset("emblems", limit=12).images):
@@ -155,6 +155,14 @@ def test_twelve_loose_photos_can_be_trained_on_embedded_searched_predicted_and_r
     predicted = table(tmp_path / "found.csv")
     assert sorted(row["file"] for row in predicted) == sorted(names)
     assert all(row["label"] in ("cat", "dog") and 0.5 <= float(row["probability"]) <= 1 for row in predicted)
+    assert main(["export", str(run), "--to", "torch", "--out", str(tmp_path / "encoder.pt2")]) == 0
+    encoder = torch.export.load(tmp_path / "encoder.pt2").module()
+    with np.load(out / "embeddings.npz") as saved, torch.no_grad():
+        h = {str(file): feature for file, feature in zip(saved["files"], saved["h"], strict=True)}
+    images = load_dataset("imagefolder", "all", photos, labels="none")
+    with torch.no_grad():
+        features = encoder(images.whole(slice(None)) / 255)
+    assert np.allclose(features, [h[file] for file in images.files], atol=1e-4)
     assert main(["report", str(run), "--out", str(tmp_path / "page.html")]) == 0
     assert "SimCLR on photos" in (tmp_path / "page.html").read_text(encoding="utf-8")
 

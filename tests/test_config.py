@@ -12,6 +12,7 @@ import torch
 from simclr_lib import SimCLRError, TrainConfig, load_dataset, pretrain
 from simclr_lib.config import RECIPE, Recipe
 from simclr_lib.optim import default_lr
+from simclr_lib.recipes import DIGITS
 from simclr_lib.training import load_checkpoint, save_checkpoint
 
 TINY = TrainConfig(
@@ -22,6 +23,10 @@ TINY = TrainConfig(
 @pytest.fixture
 def emblems():
     return load_dataset("emblems", "train", limit=60)
+
+
+def test_the_views_of_digits_are_not_mirrored():
+    assert (TrainConfig().augment(32).flip_prob, DIGITS.augment(16).flip_prob) == (0.5, 0.0)
 
 
 def test_a_resolved_recipe_leaves_nothing_open():

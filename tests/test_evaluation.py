@@ -1,5 +1,7 @@
 """Frozen features are judged fairly: evaluation mode, no augmentation, no look at the test set."""
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -552,6 +554,16 @@ def test_feature_dim_is_the_length_of_the_features_and_leaves_the_encoder_as_it_
 
 def test_features_need_no_gradient(encoder):
     assert not extract_features(encoder, image_set()).requires_grad
+
+
+@pytest.mark.parametrize("writable", [True, False])
+def test_numba_gets_a_folder_where_it_could_write_nowhere(tmp_path, monkeypatch, writable):
+    monkeypatch.setenv("SIMCLR_CACHE", str(tmp_path))
+    monkeypatch.setenv("NUMBA_CACHE_DIR", "")  # is restored afterwards
+    monkeypatch.delenv("NUMBA_CACHE_DIR")
+    monkeypatch.setattr("simclr_lib.evaluation.projection.is_writable", lambda folder: writable)
+    assert project(torch.randn(30, 4, generator=torch.Generator().manual_seed(0))).isfinite().all()
+    assert os.environ.get("NUMBA_CACHE_DIR") == (None if writable else str(tmp_path / "numba"))
 
 
 def test_pixel_features_of_large_images_are_averaged_down():

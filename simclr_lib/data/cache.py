@@ -47,10 +47,10 @@ def cache_dir() -> Path:
     base = os.path.expanduser(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
     folder = Path(base) / "simclr"
     has_home = not base.startswith("~")
-    return folder if has_home and _is_writable(folder) else _temporary_cache_dir(folder)
+    return folder if has_home and is_writable(folder) else _temporary_cache_dir(folder)
 
 
-def _is_writable(folder: Path) -> bool:
+def is_writable(folder: Path) -> bool:
     """Return whether a folder can be written to, or be made."""
     existing = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
     return os.path.isdir(existing) and os.access(existing, os.W_OK | os.X_OK)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
@@ -12,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from simclr_lib.choices import MAX_SEED, ProjectionMethod
+from simclr_lib.data.cache import cache_dir, is_writable
 from simclr_lib.errors import SimCLRError, require_range, unknown_name
 from simclr_lib.evaluation.checks import check_features
 
@@ -68,6 +72,7 @@ def project(
 
         picture = TSNE(2, perplexity=neighbors, random_state=seed, init=_start(start)).fit_transform(points)
     else:
+        _give_numba_a_folder()
         from umap import UMAP
 
         # A fixed seed forces n_jobs=1 anyway; without the argument UMAP warns of it. UMAP begins at the principal
@@ -76,6 +81,18 @@ def project(
         umap = UMAP(n_neighbors=neighbors, init=_start(start), n_epochs=steps, random_state=seed, n_jobs=1)
         picture = umap.fit_transform(points)
     return torch.from_numpy(picture).float()
+
+
+def _give_numba_a_folder() -> None:
+    """Name a folder for numba, which umap imports, where neither the package's own nor the home folder can be written.
+
+    numba keeps compiled functions there, and stops without such a folder.
+    """
+    package = importlib.util.find_spec("umap")
+    usual = [Path(package.origin).parent / "__pycache__"] if package and package.origin else []
+    usual.append(Path(os.path.expanduser("~/.cache")) / "numba")
+    if "NUMBA_CACHE_DIR" not in os.environ and not any(map(is_writable, usual)):
+        os.environ["NUMBA_CACHE_DIR"] = str(cache_dir() / "numba")
 
 
 def _start(points: Tensor | None) -> Any:

@@ -97,7 +97,7 @@ def load_classifier(
         if not os.path.isfile(file):
             raise SimCLRError(
                 f"there is no output head at {file}, since the run had no labels to train one with: "
-                "train on images with labels (folders, or a CSV file)."
+                "give `labels` of some images, or train on images with labels."
             )
         stored = load_checkpoint(file)
     else:
