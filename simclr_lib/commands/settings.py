@@ -182,12 +182,12 @@ class SweepConfig:
     """Name of the data set. Any other than emblems is trained on with the default settings of `simclr train`."""
     data_dir: Path | None = None
     """Folder in which the data set lies, or to which it is downloaded. By default it is ./data."""
-    preset: Literal[tuple(PRESETS)] | None = None  # type: ignore[valid-type]
-    """Recipe of `simclr train` to start from, instead of those."""
     out: Path | None = None
     """Folder for results.json. By default it is a new folder below ./runs."""
     device: str = "auto"
     """Device to compute on: cpu, mps, cuda or cuda:N. With auto, it is the CUDA GPU if there is one."""
+    preset: Literal[tuple(PRESETS)] | None = None  # type: ignore[valid-type]
+    """Recipe of `simclr train` to start from, instead of those."""
 
     def check(self) -> None:
         """Raise `SimCLRError` for a setting that is out of range."""
