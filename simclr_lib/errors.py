@@ -30,6 +30,11 @@ def shown(text: str) -> str:
     return re.sub("[\ud800-\udfff]", "\ufffd", text)
 
 
+def counted(count: int, noun: str) -> str:
+    """A number of things: "1 image", "1,200 images"."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """The one of ``known`` that looks most like ``name``, or None if nothing does."""
     return next(iter(difflib.get_close_matches(name.lower(), list(known), n=1, cutoff=0.5)), None)

@@ -103,7 +103,10 @@ def test_twelve_bits_in_sixteen_fill_the_range_from_black_to_white(
     with caplog.at_level(logging.INFO, "simclr_lib"):
         (image,) = pixels(root).values()
     assert np.abs(grey(image) - TWELVE_BITS * 255 / 4095).max() <= 1
-    assert "1 images have grey levels from 0 to 4,095, which become black and white; levels chooses" in caplog.text
+    assert (
+        "1 image of more than 8 bits; the levels 0 and 4,095 of all of them together become black and white"
+        in caplog.text
+    )
 
 
 def test_images_keep_their_brightness_beside_each_other_in_both_parts(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 from simclr_lib.commands.checkpoint import open_run
 from simclr_lib.commands.settings import EmbedConfig
 from simclr_lib.data import ImageDataset
+from simclr_lib.errors import counted
 from simclr_lib.evaluation import extract_features, near_duplicates, project, projected, trustworthiness
 from simclr_lib.experiments.comparison import FILMED, evenly
 from simclr_lib.files import write_atomically, write_csv
@@ -74,4 +75,4 @@ def _write_duplicates(path: Path, features: Tensor, images: ImageDataset) -> Non
     pairs = [(names[a], names[b], f"{alike:.4f}") for a, b, alike in near_duplicates(features, images)]
     write_csv(path, ("file", "other", "correlation"), pairs)
     example = f", such as {pairs[0][0]} and {pairs[0][1]}" if pairs else ""
-    print(f"near-duplicates: {len(pairs):,} {'pair' if len(pairs) == 1 else 'pairs'}{example} ({path})")
+    print(f"near-duplicates: {counted(len(pairs), 'pair')}{example} ({path})")

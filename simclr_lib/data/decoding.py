@@ -18,7 +18,7 @@ from simclr_lib.data.pixels import read_square
 from simclr_lib.data.reading import Reading
 from simclr_lib.data.rows import Kind, Read, cached_rows, computed_rows
 from simclr_lib.data.subsets import balanced_subset
-from simclr_lib.errors import SimCLRError, shown
+from simclr_lib.errors import SimCLRError, counted, shown
 
 log = logging.getLogger(__name__)
 
@@ -130,7 +130,7 @@ def _warn_of_skipped(paths: Sequence[Path], kept: Tensor, max_pixels: int) -> No
             broken.append(str(path))
     if broken:
         more = ", …" if len(broken) > 3 else ""
-        log.warning(shown(f"skipped {len(broken)} unreadable images: {', '.join(broken[:3])}{more}"))
+        log.warning(shown(f"skipped {counted(len(broken), 'unreadable image')}: {', '.join(broken[:3])}{more}"))
     if too_large:
         pixels, largest = max(too_large)
         text = f"{len(too_large):,} images are too large to be read, such as {largest}: max_pixels={pixels} reads them"

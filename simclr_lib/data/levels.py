@@ -17,7 +17,7 @@ import numpy as np
 from simclr_lib.data.pixels import level_range
 from simclr_lib.data.reading import Reading
 from simclr_lib.data.rows import Kind, cached_rows, computed_rows
-from simclr_lib.errors import shown
+from simclr_lib.errors import counted, shown
 
 log = logging.getLogger(__name__)
 
@@ -59,8 +59,8 @@ def set_levels(paths: Sequence[Path], reading: Reading, root: Path, scan: bool) 
     high = max(high, float(np.nextafter(low, np.inf)))  # images of one level are black
     log.info(
         shown(
-            f"{root}: {len(ranges):,} images have grey levels from {low:,.6g} to {high:,.6g}, which become black and "
-            "white; levels chooses other limits"
+            f"{root}: {counted(len(ranges), 'image')} of more than 8 bits; the levels {low:,.6g} and {high:,.6g} of "
+            "all of them together become black and white; levels chooses others"
         )
     )
     return low, high
