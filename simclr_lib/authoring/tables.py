@@ -143,7 +143,7 @@ BLOCKS: dict[str, tuple[list[str], Callable[..., str]]] = {
     "crop-color": (["crop-color"], accuracies),
     "cifar10-jpeg": (["cifar10-jpeg-simclr", "cifar10-jpeg-supervised"], accuracies),
     "tinyimagenet-20": (["tinyimagenet-20"], accuracies),
-    "own-images": (["own-images"], accuracies),
+    "own-images": (["own-images-pretraining", "own-images"], accuracies),
     "folders": (["folders"], folders),
     "bench": (["bench-cpu"], bench),
     "plan": (["plan-cpu"], plan),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from simclr_lib.commands.checkpoint import open_run
+from simclr_lib.commands.common import Stopwatch
 from simclr_lib.commands.settings import EvaluateConfig
 from simclr_lib.device import pick_device
 from simclr_lib.experiments.comparison import compare_encoder, few_label_parts, fine_tuned_row
@@ -11,6 +12,7 @@ from simclr_lib.results import Result, text_table
 
 def evaluate(config: EvaluateConfig) -> None:
     """Run ``simclr evaluate``: writes evaluation.json and prints the table of kNN, linear probe and few labels."""
+    clock = Stopwatch()
     run = open_run(config)
     encoder = run.model.encoder
     train, test = (part.labelled for part in run.splits("train", "test", limit=config.limit))
@@ -24,6 +26,7 @@ def evaluate(config: EvaluateConfig) -> None:
         )
     file = run.out / ("evaluation.json" if config.dataset is config.images is None else f"evaluation-{test.name}.json")
     what = f"{config.checkpoint} on {test.name}; test accuracy"
-    Result(what, table, num_train=len(train), num_test=len(test)).write(file, pick_device(config.device))
+    result = Result(what, table, num_train=len(train), num_test=len(test), seconds={"total": clock.total})
+    result.write(file, pick_device(config.device))
     print(text_table(table))
     print(f"results: {file}")
