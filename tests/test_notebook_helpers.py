@@ -7,8 +7,10 @@ import matplotlib.pyplot as plt
 import pytest
 import torch
 
+from simclr_lib.data import find_images
 from simclr_lib.errors import SimCLRError
 from simclr_lib.losses import nt_xent
+from simclr_lib.teaching.digits import write_digits
 from simclr_lib.teaching.memory import peak_bytes
 from simclr_lib.teaching.notebook import LivePicture, Panel, load_results, run_folder, show
 from simclr_lib.teaching.plots import new_figure
@@ -126,3 +128,16 @@ def test_what_autograd_keeps_counts_until_it_lets_go():
     similarities = 4 * 128 * 128
     assert peak_bytes(lambda: nt_xent(z[0], z[1])) > 2 * similarities
     assert peak_bytes(lambda: nt_xent(z[0], z[1], chunk_size=16).backward()) < similarities
+
+
+def test_digits_lie_in_one_folder_with_a_few_labels_or_in_a_folder_each(tmp_path):
+    truth = write_digits(tmp_path / "flat", per_class=3, numbers=range(200))
+    layout = find_images(tmp_path / "flat", tmp_path / "flat" / "labels.csv")
+    labels = {path.name: label for files in layout.parts.values() for path, label in files}
+    assert labels.keys() == truth.keys()
+    assert sum(label >= 0 for label in labels.values()) == 30
+    assert all(layout.classes[label] == truth[name] for name, label in labels.items() if label >= 0)
+    assert len(write_digits(tmp_path / "new", per_class=0, numbers=range(200, 210))) == 10
+    assert not (tmp_path / "new" / "labels.csv").exists()
+    write_digits(tmp_path / "sorted", by_class=True, numbers=range(50))
+    assert find_images(tmp_path / "sorted").classes == [str(digit) for digit in range(10)]

@@ -13,14 +13,17 @@ from simclr_lib.files import write_csv
 SIDE = 32  # pixels of a file; the digits have 8, and are enlarged as a scan is finer than its ink
 
 
-def write_digits(folder: str | Path, by_class: bool = False, per_class: int = 10) -> dict[str, str]:
-    """Write scikit-learn's 1,797 handwritten digits as PNG files of 32×32 pixels.
+def write_digits(
+    folder: str | Path, by_class: bool = False, per_class: int = 10, numbers: range = range(1_797)
+) -> dict[str, str]:
+    """Write scikit-learn's handwritten digits as PNG files of 32×32 pixels.
 
     Args:
         folder: it is made where it is missing.
         by_class: make a folder for each digit. Otherwise all files lie in one folder, beside ``labels.csv``, a table
             "file,label" of a few of them.
-        per_class: the number of files of each digit that ``labels.csv`` names.
+        per_class: the number of files of each digit that ``labels.csv`` names. With 0 there is no such file.
+        numbers: which of the digits to write.
 
     Returns:
         file name, relative to the folder → its digit, for all files.
@@ -32,13 +35,14 @@ def write_digits(folder: str | Path, by_class: bool = False, per_class: int = 10
 
     folder, digits = Path(folder), load_digits()
     truth = {}
-    for number, (image, digit) in enumerate(zip(digits.images, digits.target.tolist(), strict=True)):
+    for number in numbers:
+        image, digit = digits.images[number], int(digits.target[number])
         name = f"{digit}/scan-{number:04d}.png" if by_class else f"scan-{number:04d}.png"
         truth[name] = str(digit)
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         grey = Image.fromarray((image / 16 * 255).round().astype(np.uint8))  # there are 17 levels
         grey.resize((SIDE, SIDE), Image.Resampling.BICUBIC).save(folder / name)
-    if not by_class:
+    if not by_class and per_class:
         given: Counter[str] = Counter()
         rows = []
         for name, digit in truth.items():
