@@ -232,6 +232,19 @@ def test_demo_leaves_a_self_contained_report(tmp_path, capsys):
     assert fails(capsys, "demo", "--out", str(out)).endswith("choose another --out.")
 
 
+def test_a_photo_is_found_in_a_data_set_too(tmp_path, capsys):
+    run = tmp_path / "run"
+    assert main(["train", "--dataset", "emblems", *TINY, "--run-dir", str(run)]) == 0
+    image = load_dataset("emblems", "test", limit=40).images[3]
+    Image.fromarray(image.permute(1, 2, 0).numpy()).save(tmp_path / "photo.png")
+    assert main(["search", str(run), str(tmp_path / "photo.png"), "--count", "2", "--limit", "40"]) == 0
+    nearest, other = table(run / "search.csv")
+    assert (nearest["file"], nearest["similarity"]) == ("3", "1.0000")
+    assert float(other["similarity"]) < 1
+    assert "there is no image" in fails(capsys, "search", str(run), str(tmp_path / "none.png"))
+    assert "needs PHOTO" in fails(capsys, "search", str(run))
+
+
 @pytest.fixture
 def labelled_folder(tmp_path):
     """A folder of 60 emblems: a folder for each of two classes, of 45 and of 15 images."""

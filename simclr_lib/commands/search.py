@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from simclr_lib.commands.checkpoint import open_run
 from simclr_lib.commands.settings import SearchConfig
@@ -18,13 +17,15 @@ def search(config: SearchConfig) -> None:
     run = open_run(config)
     images = run.all_images(config.limit)
     photo = run.photo(config.photo, images)
-    itself = Path(os.path.relpath(config.photo, run.settings.data_dir)).as_posix()
-    others = images.subset([i for i, file in enumerate(images.names) if file != itself])
+    every, folder, itself = images.names, run.settings.data_dir or "", os.path.abspath(config.photo)
+    kept = [i for i, name in enumerate(every) if os.path.abspath(os.path.join(folder, name)) != itself]
+    others = images.subset(kept)
     h_others, h_photo = (extract_features(run.model.encoder, part) for part in (others, photo))
     similarity, rows = (found[0].cpu() for found in nearest_neighbors(h_others, h_photo, config.count))
     found = others.subset(rows)
+    names = [every[kept[row]] for row in rows.tolist()]
     values = [f"{value:.4f}" for value in similarity.tolist()]
-    table = list(zip(range(1, len(found) + 1), found.names, found.label_names, values, strict=True))
+    table = list(zip(range(1, len(found) + 1), names, found.label_names, values, strict=True))
     write_csv(run.out / "search.csv", ("rank", "file", "label", "similarity"), table)
     captions = [" · ".join(filter(None, (name, label, value))) for _, name, label, value in table]
     write_atomically(run.out / "search.html", search_page(photo, found, captions, images.name).encode())

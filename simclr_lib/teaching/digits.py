@@ -36,9 +36,9 @@ def write_digits(
     folder, digits = Path(folder), load_digits()
     truth = {}
     for number in numbers:
-        image, digit = digits.images[number], int(digits.target[number])
+        image, digit = digits.images[number], str(digits.target[number])
         name = f"{digit}/scan-{number:04d}.png" if by_class else f"scan-{number:04d}.png"
-        truth[name] = str(digit)
+        truth[name] = digit
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         grey = Image.fromarray((image / 16 * 255).round().astype(np.uint8))  # there are 17 levels
         grey.resize((SIDE, SIDE), Image.Resampling.BICUBIC).save(folder / name)
