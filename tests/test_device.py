@@ -2,12 +2,12 @@
 
 import pytest
 import torch
+from tiny import TINY, options
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from simclr_lib import TrainConfig, device, load_dataset, pretrain, train_supervised
 from simclr_lib.cli import main
 from simclr_lib.errors import SimCLRError
-from tests.tiny import TINY, options
 
 
 @pytest.mark.parametrize(

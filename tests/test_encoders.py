@@ -6,6 +6,7 @@ import sys
 import pytest
 import timm
 import torch
+from tiny import TINY
 from torch import nn
 
 from simclr_lib import SimCLRError, TrainConfig, extract_features, load_dataset, load_pretrained, pretrain
@@ -20,7 +21,6 @@ from simclr_lib.objectives import contrastive_objective
 from simclr_lib.seeding import seeded
 from simclr_lib.teaching.explorer import kinds_of_features
 from simclr_lib.training import load_classifier, load_encoder, load_run, run, train_supervised
-from tests.tiny import TINY
 
 CPU = torch.device("cpu")
 TIMM = dataclasses.replace(TINY, base_model="timm:test_convnext", width=64, stem=None, limit=60, epochs=1)

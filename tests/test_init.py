@@ -7,6 +7,7 @@ import pytest
 import timm
 import torch
 import torchvision
+from tiny import TINY, options
 from torch import nn
 from torchvision.models import WeightsEnum
 
@@ -15,7 +16,6 @@ from simclr_lib.cli import main
 from simclr_lib.models import imagenet, timm_encoder
 from simclr_lib.models.imagenet import fold_normalisation, imagenet_resnet, imagenet_timm
 from simclr_lib.training import load_checkpoint, load_classifier
-from tests.tiny import TINY, options
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 START = dataclasses.replace(TINY, epochs=1, limit=60, lr=1e-30, optimizer="sgd")  # steps that change next to nothing

@@ -26,10 +26,7 @@ def sweep(config: SweepConfig, recipe: TrainConfig | None = None, budget: Budget
         budget: how much is spent besides pretraining.
     """
     chosen = _chosen_sweep(config)
-    if recipe is None:
-        usual = SHORT if config.dataset == "emblems" else TrainConfig()
-        recipe = replace(PRESETS[config.preset] if config.preset else usual, validation=0.0)
-    recipe = replace(recipe, dataset=config.dataset, epochs=config.epochs)
+    recipe = replace(recipe or _recipe(config), dataset=config.dataset, epochs=config.epochs)
     base = replace(recipe, device=config.device)
     budget = budget or Budget()
     if config.out:
@@ -78,6 +75,12 @@ def sweep(config: SweepConfig, recipe: TrainConfig | None = None, budget: Budget
     result.write(out, device)
     print(text_table(table))
     print(f"results: {out}")
+
+
+def _recipe(config: SweepConfig) -> TrainConfig:
+    """Return the recipe that a sweep starts from."""
+    usual = SHORT if config.dataset == "emblems" else TrainConfig()
+    return replace(PRESETS[config.preset] if config.preset else usual, validation=0.0)
 
 
 def _chosen_sweep(config: SweepConfig) -> Sweep:
