@@ -137,7 +137,7 @@ class ExportConfig:
     runtime, which needs no Python)."""
     out: Path | None = None
     """File to write; a JSON file of the same name beside it says what the encoder takes and how to load it. By
-    default it is encoder.pt, encoder.safetensors or encoder.onnx beside the checkpoint."""
+    default it is encoder.pt, .pt2, .safetensors or .onnx beside the checkpoint."""
 
     def check(self) -> None:
         """Nothing here has a range."""

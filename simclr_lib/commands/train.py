@@ -30,6 +30,7 @@ from simclr_lib.training import (
     train_supervised,
     training_rows,
 )
+from simclr_lib.training.pretrained import OUTPUT_HEAD
 
 Data = dict[str, ImageDataset]
 """Part of the data set → images: "train", "test", and perhaps "unlabeled"."""
@@ -128,12 +129,12 @@ def _in_its_folder(config: TrainConfig, processes: World) -> TrainConfig:
         name = f"{config.dataset}-{config.network}-{_method(config)}-{time.strftime('%Y%m%d-%H%M%S')}"
         folder = new_folder(name)
     run_dir = from_leader(folder or Path())
-    begun, tested = from_leader([(run_dir / name).exists() for name in ("checkpoint.pt", "output_head.pt")])
+    begun, tested = from_leader([(run_dir / name).exists() for name in ("checkpoint.pt", OUTPUT_HEAD)])
     go_on = config.resume or (begun and earlier is not None)
     if go_on or not begun:  # do not adopt a run that an earlier command left here
         remember("run folder", str(run_dir))
     if tested and not begun:
-        raise SimCLRError(f"{run_dir} holds an output_head.pt that would be lost: choose another run_dir.")
+        raise SimCLRError(f"{run_dir} holds an {OUTPUT_HEAD} that would be lost: choose another run_dir.")
     return dataclasses.replace(config, run_dir=run_dir, resume=go_on)
 
 
@@ -168,7 +169,7 @@ def _evaluate(model: SimCLR | Classifier, config: TrainConfig, data: Data) -> Ta
         print("the images have no labels to test the features with; look at them with simclr embed")
         return {}
     table, head, _ = compare_encoder(model.encoder, config, train, test)
-    file = Path(config.run_dir or "") / "output_head.pt"
+    file = Path(config.run_dir or "") / OUTPUT_HEAD
     if file.exists():
         print(f"{file} is written anew")
     save_checkpoint(file, {"head": head.state_dict(), "classes": test.classes})

@@ -21,6 +21,8 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from tifffile import TiffFile, TiffPage
 
+from simclr_lib.errors import counted
+
 ORIENTATION = 0x0112  # the number of this tag in EXIF and in TIFF
 BITS, COLOURS, SAMPLES, FORMAT = 258, 262, 277, 339  # tags of TIFF; the last is the format of the numbers
 CMYK = 5  # value of the tag COLOURS
@@ -74,7 +76,7 @@ def positions(bands: tuple[int, int, int], count: int) -> list[int]:
         ValueError: there is no such band among the ``count``.
     """
     if max(bands) > count:
-        raise ValueError(f"it has {count} band{'s' if count > 1 else ''}, so there is no band {max(bands)}")
+        raise ValueError(f"it has {counted(count, 'band')}, so there is no band {max(bands)}")
     return [band - 1 for band in bands]
 
 

@@ -54,9 +54,7 @@ def load_run(path: Path, device: torch.device, encoder: nn.Module | None = None)
     run = read_run(path)
     if not run.config.contrastive:
         raise SimCLRError(f"{path} was trained with labels: give the checkpoint of a SimCLR run.")
-    with _damage_named(path):
-        model = run.filled(lambda: run.config.simclr(run.image_size, run.own(encoder)), run.weights)
-    return place(model, device).eval(), run.config
+    return _simclr(run, path, device, encoder), run.config
 
 
 def load_encoder(path: Path, device: torch.device, encoder: nn.Module | None = None) -> tuple[nn.Module, TrainConfig]:
@@ -91,26 +89,8 @@ def load_classifier(
     Raises:
         SimCLRError: there is no such checkpoint, it is damaged, the run has no output head, or it needs its encoder.
     """
-    run, file = read_run(path), Path(path)
-    if run.config.contrastive:
-        file = (file if os.path.isdir(file) else file.parent) / OUTPUT_HEAD
-        if not os.path.isfile(file):
-            raise SimCLRError(
-                f"there is no output head at {file}, since the run had no labels to train one with: "
-                "give `labels` of some images, or train on images with labels."
-            )
-        stored = load_checkpoint(file)
-    else:
-        stored = {"head": below("head", run.weights), "classes": run.facts.get("classes")}
-    encoder = _encoder(run, path, device, encoder)
-    with _damage_named(file):
-        weights, classes = stored["head"], [str(name) for name in stored["classes"]]
-        with torch.device("meta"):
-            head = OutputHead(weights["weight"].shape[1], len(classes))
-        head.load_state_dict(weights, assign=True)
-        classifier = place(Classifier(encoder, head.float()), device).eval()
-        with torch.no_grad():
-            classifier(torch.zeros(1, 3, run.image_size, run.image_size, device=device))  # the head fits the encoder
+    run = read_run(path)
+    classifier, classes = _classifier(run, path, device, encoder)
     return classifier, run.config, classes
 
 
@@ -127,10 +107,44 @@ def load_trained(path: Path, device: torch.device) -> tuple[SimCLR | Classifier,
     Raises:
         SimCLRError: as in `load_run`, which this is for all runs.
     """
-    if read_run(path).config.contrastive:
-        return load_run(path, device)
-    classifier, config, _ = load_classifier(path, device)
-    return classifier, config
+    run = read_run(path)
+    if run.config.contrastive:
+        return _simclr(run, path, device, None), run.config
+    return _classifier(run, path, device, None)[0], run.config
+
+
+def _simclr(run: StoredRun, path: Path, device: torch.device, own: nn.Module | None) -> SimCLR:
+    """The pretrained model of a SimCLR run, in evaluation mode."""
+    with _damage_named(path):
+        model = run.filled(lambda: run.config.simclr(run.image_size, run.own(own)), run.weights)
+    return place(model, device).eval()
+
+
+def _classifier(
+    run: StoredRun, path: Path, device: torch.device, own: nn.Module | None
+) -> tuple[Classifier, list[str]]:
+    """The classifier of a run, in evaluation mode, and its classes."""
+    file = Path(path)
+    if run.config.contrastive:
+        file = (file if os.path.isdir(file) else file.parent) / OUTPUT_HEAD
+        if not os.path.isfile(file):
+            raise SimCLRError(
+                f"there is no output head at {file}, since the run had no labels to train one with: "
+                "give `labels` of some images, or train on images with labels."
+            )
+        stored = load_checkpoint(file)
+    else:
+        stored = {"head": below("head", run.weights), "classes": run.facts.get("classes")}
+    encoder = _encoder(run, path, device, own)
+    with _damage_named(file):
+        weights, classes = stored["head"], [str(name) for name in stored["classes"]]
+        with torch.device("meta"):
+            head = OutputHead(weights["weight"].shape[1], len(classes))
+        head.load_state_dict(weights, assign=True)
+        classifier = place(Classifier(encoder, head.float()), device).eval()
+        with torch.no_grad():
+            classifier(torch.zeros(1, 3, run.image_size, run.image_size, device=device))  # the head fits the encoder
+    return classifier, classes
 
 
 def _encoder(run: StoredRun, path: Path, device: torch.device, own: nn.Module | None) -> nn.Module:
