@@ -37,7 +37,7 @@ TINY = [
 @pytest.fixture(autouse=True)
 def one_penalty(monkeypatch):
     """One strong penalty makes probes fast: these tests are about the commands, not about the probe."""
-    monkeypatch.setattr("simclr_lib.evaluation.linear.L2_GRID", (1.0,))
+    monkeypatch.setattr("simclr_lib.evaluation.logistic.L2_GRID", (1.0,))
 
 
 @pytest.fixture(autouse=True)

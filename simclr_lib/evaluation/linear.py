@@ -10,14 +10,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from simclr_lib.choices import MAX_SEED
-from simclr_lib.data import split_indices
 from simclr_lib.errors import SimCLRError, require_range, unknown_name
 from simclr_lib.evaluation.checks import check_features, check_labels
+from simclr_lib.evaluation.logistic import logistic_heads
 from simclr_lib.loop import LoopConfig, fit
 from simclr_lib.models import OutputHead
-
-L2_GRID = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)  # for standardised features, from strong to weak
-SMALL = 2_000  # with fewer labels than this, one validation split is too noisy: five are taken
 
 
 @dataclass(frozen=True)
@@ -78,25 +75,37 @@ def linear_probe(
     train_labels, test_labels = train_labels.to(device), test_labels.to(device)
     if num_classes is None:
         num_classes = int(torch.cat([train_labels, test_labels]).max()) + 1
-    mean, std = _mean_and_std(train_features)
-    standardised = (train_features - mean) / std
-    validation = start = None
+    validation = None
     if method == "lbfgs":
-        coordinates, span = _within_their_span(standardised)
-        if l2 is None:
-            validation, solutions = _validate_l2(coordinates, train_labels, num_classes, seed)
-            l2 = max(validation, key=lambda strength: (validation[strength], strength))
-            start = solutions[l2]
-        weight, bias = _logistic_regression(coordinates, train_labels, num_classes, l2, start)
-        weight = weight @ span.T
+        [(head, l2, validation)] = fit_heads(train_features[None], train_labels[None], num_classes, l2, seed)
     elif method == "sgd":
-        weight, bias = _sgd(standardised, train_labels, num_classes, seed)
+        standardised, mean, std = _standardised(train_features)
+        head = _standardising_head(*_sgd(standardised, train_labels, num_classes, seed), mean, std)
     else:
         raise unknown_name("probe method", method, ("lbfgs", "sgd"))
-
-    head = _standardising_head(weight, bias, mean, std)
     predicted = head(test_features).argmax(dim=1)
     return ProbeResult((predicted == test_labels).float().mean().item(), head, l2, validation)
+
+
+def fit_heads(
+    features: Tensor, labels: Tensor, num_classes: int, l2: float | None = None, seed: int = 0
+) -> list[tuple[OutputHead, float, dict[float, float] | None]]:
+    """Train the "lbfgs" heads of `linear_probe` on P data sets of the same size at once.
+
+    Args:
+        features: float [P, N, D], as they come from the encoder.
+        labels: int64 [P, N], 0 … C − 1.
+        num_classes: C.
+        l2: strength of the penalty; None chooses it for each data set.
+        seed: random seed of the validation splits.
+
+    Returns:
+        For each data set (head, l2, validation), see `ProbeResult`.
+    """
+    standardised, mean, std = _standardised(features.float())
+    heads = logistic_heads(standardised, labels, num_classes, l2, seed)
+    made = [_standardising_head(*fitted) for fitted in zip(heads.weight, heads.bias, mean, std, strict=True)]
+    return list(zip(made, heads.l2, heads.validation, strict=True))
 
 
 def _check_parts(
@@ -109,10 +118,11 @@ def _check_parts(
     check_labels(test_labels, "test_labels", len(test_features), num_classes)
 
 
-def _mean_and_std(features: Tensor) -> tuple[Tensor, Tensor]:
-    """Return mean and standard deviation of each feature, [D] each; a constant feature keeps its scale."""
-    std = features.std(dim=0, correction=0)
-    return features.mean(dim=0), torch.where(std > 1e-6, std, 1.0)
+def _standardised(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Standardise features [..., N, D]; return them, means and deviations [..., D]. A constant keeps its scale."""
+    mean, std = features.mean(dim=-2), features.std(dim=-2, correction=0)
+    std = torch.where(std > 1e-6, std, 1.0)
+    return (features - mean.unsqueeze(-2)) / std.unsqueeze(-2), mean, std
 
 
 def _standardising_head(weight: Tensor, bias: Tensor, mean: Tensor, std: Tensor) -> OutputHead:
@@ -122,72 +132,6 @@ def _standardising_head(weight: Tensor, bias: Tensor, mean: Tensor, std: Tensor)
         head.weight.copy_(weight / std)
         head.bias.copy_(bias - (weight / std) @ mean)
     return head
-
-
-def _within_their_span(features: Tensor) -> tuple[Tensor, Tensor]:
-    """Compute coordinates [N, K] of features [N, D] along orthonormal directions [D, K], K = min(N, D).
-
-    An L2 penalty keeps the weights of a linear head within the span of its training features. So with N < D the
-    coordinates give the same head as the features do, and give it faster.
-    """
-    if len(features) >= features.shape[1]:
-        return features, torch.eye(features.shape[1]).to(features)
-    directions = torch.linalg.qr(features.T).Q
-    return features @ directions, directions
-
-
-def _validate_l2(
-    features: Tensor, labels: Tensor, num_classes: int, seed: int
-) -> tuple[dict[float, float], dict[float, tuple[Tensor, Tensor]]]:
-    """Try the strengths in `L2_GRID` on validation splits, from strong to weak, until the head overfits.
-
-    Returns:
-        ({strength: mean validation accuracy}, {strength: (weight, bias) on the first split}). The second is a good
-        start for the solution on all features.
-    """
-    num_splits = 1 if len(features) >= SMALL else 5
-    splits = [split_indices(labels, 0.2, seed=seed * num_splits + i) for i in range(num_splits)]
-    starts: list[tuple[Tensor, Tensor] | None] = [None] * num_splits
-    validation: dict[float, float] = {}
-    solutions: dict[float, tuple[Tensor, Tensor]] = {}
-    for l2 in L2_GRID:
-        correct = []
-        for i, (train, held_out) in enumerate(splits):
-            # Each solution is a good start for the next, weaker penalty.
-            starts[i] = weight, bias = _logistic_regression(features[train], labels[train], num_classes, l2, starts[i])
-            predicted = (features[held_out] @ weight.T + bias).argmax(dim=1)
-            correct += (predicted == labels[held_out]).tolist()
-        # With fewer than three labels a class there is nothing to hold out: the strongest penalty wins.
-        validation[l2] = sum(correct) / max(1, len(correct))
-        solutions[l2] = starts[0]  # type: ignore[assignment]
-        if validation[l2] < max(validation.values()) - 0.02:
-            break  # weaker penalties overfit even more, and take the longest to solve
-    return validation, solutions
-
-
-def _logistic_regression(
-    features: Tensor,
-    labels: Tensor,
-    num_classes: int,
-    l2: float,
-    start: tuple[Tensor, Tensor] | None = None,
-) -> tuple[Tensor, Tensor]:
-    """Minimise mean cross-entropy + l2 / 2 · ‖W‖², and return (weight [C, D], bias [C])."""
-    if start is None:
-        start = (features.new_zeros(num_classes, features.shape[1]), features.new_zeros(num_classes))
-    weight, bias = (p.clone().requires_grad_() for p in start)
-    solver = torch.optim.LBFGS(
-        [weight, bias], max_iter=200, history_size=10, tolerance_grad=1e-5, line_search_fn="strong_wolfe"
-    )
-
-    def objective() -> Tensor:
-        solver.zero_grad()
-        loss = F.cross_entropy(features @ weight.T + bias, labels) + l2 / 2 * weight.square().sum()
-        loss.backward()
-        return loss
-
-    solver.step(objective)
-    return weight.detach(), bias.detach()
 
 
 def _sgd(features: Tensor, labels: Tensor, num_classes: int, seed: int) -> tuple[Tensor, Tensor]:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
+import torch
 from torch import Tensor
 
 from simclr_lib.data import few_labels
@@ -13,7 +14,7 @@ from simclr_lib.errors import SimCLRError
 from simclr_lib.evaluation.checks import check_features, check_labels
 from simclr_lib.evaluation.classifier import balanced_accuracy
 from simclr_lib.evaluation.knn import knn_predict
-from simclr_lib.evaluation.linear import linear_probe
+from simclr_lib.evaluation.linear import fit_heads
 from simclr_lib.results import Accuracy, summary
 
 UNEQUAL = 2  # largest / smallest class of the test part from which on balanced accuracies are given, too
@@ -59,18 +60,19 @@ def evaluate_features(
     def nearest(k: int) -> Tensor:
         return knn_predict(train_features, train_labels, test_features, k)
 
-    def probe(rows: Tensor | slice) -> Tensor:
-        found = linear_probe(
-            train_features[rows], train_labels[rows], test_features, test_labels, seed=seed, num_classes=num_classes
-        )
-        return found.head(test_features.to(found.head.weight.device).float()).argmax(dim=1)
+    def probes(draws_of_rows: Sequence[Tensor]) -> list[Tensor]:
+        rows = torch.stack(list(draws_of_rows))  # [P, N]
+        heads = fit_heads(train_features[rows], train_labels[rows], num_classes, seed=seed)
+        return [head(test_features.to(head.weight)).argmax(dim=1) for head, *_ in heads]
 
-    predicted = {"knn": [nearest(20)], "knn_200": [nearest(200)], "labels_all": [probe(slice(None))]}
+    everything = torch.arange(len(train_labels))
+    predicted = {"knn": [nearest(20)], "knn_200": [nearest(200)], "labels_all": probes([everything])}
     smallest_class = int(train_labels.bincount(minlength=num_classes).min())
     for budget in budgets:
         if budget <= smallest_class:
-            rows = [few_labels(train_labels, budget, seed=seed * draws + draw) for draw in range(draws)]
-            predicted[f"labels_{budget}"] = [probe(r) for r in rows]
+            predicted[f"labels_{budget}"] = probes(
+                [few_labels(train_labels, budget, seed=seed * draws + draw) for draw in range(draws)]
+            )
     return _measured(predicted, test_labels)
 
 
