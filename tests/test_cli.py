@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import importlib
 import json
 import re
 import urllib.error
@@ -38,6 +39,20 @@ TINY = [
 def one_penalty(monkeypatch):
     """One strong penalty makes probes fast: these tests are about the commands, not about the probe."""
     monkeypatch.setattr("simclr_lib.evaluation.logistic.L2_GRID", (1.0,))
+
+
+@pytest.fixture(autouse=True)
+def narrow_networks(monkeypatch):
+    """Demo and sweeps take a quarter of the width: these tests are about what they write, not about what is learned."""
+    for name, recipes in {
+        "simclr_lib.commands.demo": ("EMBLEMS", "EMBLEMS_SUPERVISED"),
+        "simclr_lib.teaching.demo_report": ("EMBLEMS",),
+        "simclr_lib.commands.sweep": ("SHORT",),
+        "simclr_lib.experiments.sweeps": ("EMBLEMS_SUPERVISED",),
+    }.items():
+        module = importlib.import_module(name)
+        for recipe in recipes:
+            monkeypatch.setattr(module, recipe, replace(getattr(module, recipe), width=8))
 
 
 @pytest.fixture(autouse=True)
