@@ -308,6 +308,38 @@ def test_the_cache_of_other_images_is_not_taken(tmp_path: Path) -> None:
     assert decoding.decode_images([red], Reading(8), red.parent)[0][0, :, 0, 0].tolist() == list(RED)
 
 
+@pytest.mark.parametrize("moment", ["before the move", "after the move", "during the check"])
+def test_another_process_may_write_to_the_same_cache_at_any_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, moment: str
+) -> None:
+    """The cache of a part is one folder, whatever files the part has, and these depend on the labels."""
+    paths = [save(tmp_path / f"{i}.png", (i, 0, 0)) for i in range(20)]
+    if moment == "during the check":
+        decode(paths, 8)
+    place, name = (cache, "_checksums") if moment == "during the check" else (os, "replace")
+    real = getattr(place, name)
+    begun: list[Path] = []
+
+    def other_process(path: Path) -> None:
+        if path.name.startswith("images-") and not begun:
+            begun.append(path)
+            assert decode(paths[5:], 8)[0][:, 0, 0, 0].tolist() == list(range(5, 20))
+
+    def raced(*args: Path) -> Any:
+        if moment != "after the move":
+            other_process(args[-1])
+        result = real(*args)
+        if moment == "after the move":
+            other_process(args[-1])
+        return result
+
+    monkeypatch.setattr(place, name, raced)
+    images, kept = decode(paths, 8)
+    assert images[:, 0, 0, 0].tolist() == kept.tolist() == list(range(20))
+    assert begun
+    assert caplog.text == ""
+
+
 def test_no_files_are_no_images(tmp_path: Path) -> None:
     images, kept = decode([], 8)
     assert images.shape == (0, 3, 8, 8)
