@@ -19,7 +19,7 @@ from simclr_lib.data.cache import Cached, cache_dir, file_keys, known_rows, open
 from simclr_lib.data.pixels import NeedsLevelsError
 from simclr_lib.errors import SimCLRError
 
-CACHE_FORMAT = 2  # raise it whenever the same files would give other rows
+CACHE_FORMAT = 3  # raise it whenever the same files would give other rows
 PIECE = 4  # files that a thread takes at a time: to hand over a small image costs a part of what it costs to decode
 AHEAD = 2  # pieces for each thread that are begun before the first is done: bounds the memory, and the wait at Ctrl-C
 MAX_UNREADABLE = 0.1  # the share of broken files that is skipped rather than refused
