@@ -41,6 +41,7 @@ from simclr_lib.data import (
 from simclr_lib.data.cache import cache_dir
 from simclr_lib.data.pixels import to_rgb
 from simclr_lib.data.subsets import balanced_subset
+from simclr_lib.device import cores
 from simclr_lib.errors import SimCLRError
 
 RED, WHITE = (255, 0, 0), (255, 255, 255)
@@ -283,7 +284,7 @@ def test_a_damaged_cache_is_named_once_and_decoded_again(
             images, again = decode(paths, 8)
             assert torch.equal(images, whole)
             assert torch.equal(again, kept)
-        assert len(decoded) == 11
+        assert len(decoded) == 12  # the broken file is tried again each time
         assert caplog.text.count("is damaged or of an older version") == 1
 
 
@@ -466,14 +467,55 @@ def test_truncated_images_are_skipped_and_the_rest_keep_their_labels(
         assert torch.equal(dataset.images.amin((1, 2, 3)) > 100, dataset.labels == 1)
         assert "skipped 1 unreadable" in caplog.text
         assert f"3.{extension}" in caplog.text
-    assert len(decoded) == 20
+    assert len(decoded) == 21  # the broken file is tried again
+
+
+def test_a_file_that_can_be_read_later_is_read_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, decoded: list[Path]
+) -> None:
+    paths = [save(tmp_path / f"{i:02}.png", (i, 0, 0)) for i in range(30)]
+    read = decoding.read_square
+
+    def failing(path: Path, reading: Reading) -> np.ndarray:
+        if path in (paths[3], paths[7]):
+            raise OSError("the network is down")
+        return read(path, reading)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(decoding, "read_square", failing)
+        for _ in ("decoded", "from the cache"):
+            caplog.clear()
+            assert len(decode(paths, 8)[0]) == 28
+            assert "skipped 2 unreadable images: " in caplog.text
+            assert "03.png (the network is down), " in caplog.text
+    caplog.clear()
+    decoded.clear()
+    images, kept = decode(paths, 8)
+    assert images[:, 0, 0, 0].tolist() == kept.tolist() == list(range(30))
+    assert set(decoded) == {paths[3], paths[7]}
+    assert caplog.text == ""
+
+
+def test_a_file_is_another_one_when_its_size_changes_within_the_same_moment(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.png", RED)
+    before, state = cache.file_keys([path]), path.stat()
+    save(path, RED, (300, 200))
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+    assert not np.array_equal(cache.file_keys([path]), before)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="only Linux gives a process a part of the cores")
+def test_only_the_cores_that_this_process_may_use_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3, 5})
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    assert cores() == 2
 
 
 def test_many_unreadable_images_are_an_error_that_names_them(tmp_path: Path) -> None:
     paths = [save(tmp_path / f"{i}.png") for i in range(10)]
     for path in paths[:2]:
         break_image(path)
-    with pytest.raises(SimCLRError, match=r"2 of .*unreadable .*0\.png: .*1\.png: .*delete them"):
+    with pytest.raises(SimCLRError, match=r"2 of the first 4 images are unreadable .*0\.png: .*1\.png: .*delete them"):
         decode(paths, 8)
     assert list(cache_dir().iterdir()) == []
 

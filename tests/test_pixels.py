@@ -305,6 +305,25 @@ def test_a_new_deep_image_is_the_only_one_that_is_looked_at_again(
     assert (scanned, decoded) == (["b.png"], ["b.png"])
 
 
+def test_photographs_beside_deep_images_are_decoded_once_whatever_the_levels(
+    tmp_path: Path, decoded: list[str]
+) -> None:
+    photos = {f"{i:02}__png": Image.new("RGB", (8, 8), (i, 0, 0)) for i in range(20)}
+    root = folder(
+        tmp_path / "set", m__png=np.full((8, 8), 3000, np.uint16), n__png=np.eye(8, dtype=np.uint16), **photos
+    )
+    assert {file: int(image[0, 0, 0]) for file, image in pixels(root).items()} == {
+        "m.png": 255,
+        "n.png": 0,
+        **{f"{i:02}.png": i for i in range(20)},
+    }
+    assert sorted(decoded) == sorted([*(f"{i:02}.png" for i in range(20)), "m.png", "m.png", "n.png", "n.png"])
+    decoded.clear()
+    images = pixels(folder(root, brighter__png=np.full((8, 8), 6000, np.uint16)))
+    assert [int(images[f"{name}.png"][0, 0, 0]) for name in ("brighter", "m", "n", "19")] == [255, 128, 0, 19]
+    assert sorted(decoded) == ["brighter.png", "m.png", "n.png"]
+
+
 def test_other_images_are_brought_to_the_levels_and_the_size_of_the_run(tmp_path: Path) -> None:
     trained = folder(tmp_path / "trained", **{f"{i}__png": TWELVE_BITS.astype(np.uint16) for i in range(3)})
     data = load_dataset("imagefolder", root=trained)
@@ -569,10 +588,10 @@ def test_images_above_the_largest_size_are_left_out_and_named(tmp_path: Path, ca
     for _ in ("decoded", "from the cache"):
         caplog.clear()
         assert list(pixels(root, max_pixels=599)) == ["a.png"]
-        assert "3 images are too large to be read, such as" in caplog.text
+        assert "left out 3 images, too large to be read, such as" in caplog.text
         assert "with 30 × 20 pixels: max_pixels=600 reads them" in caplog.text
     assert len(pixels(root, max_pixels=600)) == 4
-    with pytest.raises(SimCLRError, match="4 images are too large"):
+    with pytest.raises(SimCLRError, match="4 images, too large"):
         pixels(root, max_pixels=99)
 
 

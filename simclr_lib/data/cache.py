@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from simclr_lib.device import cores
 from simclr_lib.files import temporary_folder
 
 ARRAYS = ("keys.npy", "rows.npy", "kept.npy")
@@ -236,7 +237,7 @@ def _put(unfinished: Path, folder: Path, temporary: Path) -> None:
 def _checksums(folder: Path) -> bytes:
     """JSON: the folder's name, which tells what it holds, and the CRC-32 of every block of each array's file."""
     content: dict[str, object] = {"name": folder.name}
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         for name in ARRAYS:
             starts = range(0, os.path.getsize(folder / name), CHECKED_AT_ONCE)
             sums = pool.map(partial(_checksum, folder / name), starts)
