@@ -135,7 +135,7 @@ def computed_rows(
                 raise SimCLRError(
                     f"{len(unreadable)} of the first {counted(piece.stop, 'image')} "
                     f"{'is' if len(unreadable) == 1 else 'are'} unreadable ({'; '.join(unreadable[:3])}): "
-                    "repair or delete what is unreadable, or copy the set anew."
+                    "repair or delete them, or copy the set anew."
                 )
             if rows:
                 yield np.stack(list(rows.values())), list(rows)
