@@ -96,12 +96,12 @@ def positions(bands: tuple[int, int, int], count: int) -> list[int]:
 def opened(path: Path, max_pixels: int) -> Iterator[Image.Image | Bands]:
     """Open an image file, before its pixels are decoded.
 
+    Yields:
+        A Pillow image of 8 bits, or the bands of an image of another kind.
+
     Raises:
         TooLargeError: the image has more than ``max_pixels``.
         Exception: the file is broken; decoders raise almost anything.
-
-    Yields:
-        A Pillow image of 8 bits, or the bands of an image of another kind.
     """
     if not os.path.isfile(path):
         raise OSError("there is no such file")  # a pipe with the name of a picture would never end
