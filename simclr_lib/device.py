@@ -144,6 +144,13 @@ def check_compiler(device: torch.device) -> None:
             )
 
 
+def cores() -> int:
+    """Return how many cores this process may use. A container or a job on a cluster often has a part of the machine."""
+    if hasattr(os, "sched_getaffinity"):  # not on Windows and macOS
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def environment(device: torch.device) -> dict[str, object]:
     """Return what a measured number depends on besides the code: hardware, threads, versions and the command."""
     return {

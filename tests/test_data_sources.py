@@ -41,6 +41,7 @@ from simclr_lib.data import (
 from simclr_lib.data.cache import cache_dir
 from simclr_lib.data.pixels import to_rgb
 from simclr_lib.data.subsets import balanced_subset
+from simclr_lib.device import cores
 from simclr_lib.errors import SimCLRError
 
 RED, WHITE = (255, 0, 0), (255, 255, 255)
@@ -283,7 +284,7 @@ def test_a_damaged_cache_is_named_once_and_decoded_again(
             images, again = decode(paths, 8)
             assert torch.equal(images, whole)
             assert torch.equal(again, kept)
-        assert len(decoded) == 11
+        assert len(decoded) == 12  # the broken file is tried again each time
         assert caplog.text.count("is damaged or of an older version") == 1
 
 
@@ -306,6 +307,38 @@ def test_the_cache_of_other_images_is_not_taken(tmp_path: Path) -> None:
     shutil.rmtree(of_red)
     of_white.rename(of_red)
     assert decoding.decode_images([red], Reading(8), red.parent)[0][0, :, 0, 0].tolist() == list(RED)
+
+
+@pytest.mark.parametrize("moment", ["before the move", "after the move", "during the check"])
+def test_another_process_may_write_to_the_same_cache_at_any_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, moment: str
+) -> None:
+    """The cache of a part is one folder, whatever files the part has, and these depend on the labels."""
+    paths = [save(tmp_path / f"{i}.png", (i, 0, 0)) for i in range(20)]
+    if moment == "during the check":
+        decode(paths, 8)
+    place, name = (cache, "_checksums") if moment == "during the check" else (os, "replace")
+    real = getattr(place, name)
+    begun: list[Path] = []
+
+    def other_process(path: Path) -> None:
+        if path.name.startswith("images-") and not begun:
+            begun.append(path)
+            assert decode(paths[5:], 8)[0][:, 0, 0, 0].tolist() == list(range(5, 20))
+
+    def raced(*args: Path) -> Any:
+        if moment != "after the move":
+            other_process(args[-1])
+        result = real(*args)
+        if moment == "after the move":
+            other_process(args[-1])
+        return result
+
+    monkeypatch.setattr(place, name, raced)
+    images, kept = decode(paths, 8)
+    assert images[:, 0, 0, 0].tolist() == kept.tolist() == list(range(20))
+    assert begun
+    assert caplog.text == ""
 
 
 def test_no_files_are_no_images(tmp_path: Path) -> None:
@@ -434,14 +467,55 @@ def test_truncated_images_are_skipped_and_the_rest_keep_their_labels(
         assert torch.equal(dataset.images.amin((1, 2, 3)) > 100, dataset.labels == 1)
         assert "skipped 1 unreadable" in caplog.text
         assert f"3.{extension}" in caplog.text
-    assert len(decoded) == 20
+    assert len(decoded) == 21  # the broken file is tried again
+
+
+def test_a_file_that_can_be_read_later_is_read_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, decoded: list[Path]
+) -> None:
+    paths = [save(tmp_path / f"{i:02}.png", (i, 0, 0)) for i in range(30)]
+    read = decoding.read_square
+
+    def failing(path: Path, reading: Reading) -> np.ndarray:
+        if path in (paths[3], paths[7]):
+            raise OSError("the network is down")
+        return read(path, reading)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(decoding, "read_square", failing)
+        for _ in ("decoded", "from the cache"):
+            caplog.clear()
+            assert len(decode(paths, 8)[0]) == 28
+            assert "skipped 2 unreadable images: " in caplog.text
+            assert "03.png (the network is down), " in caplog.text
+    caplog.clear()
+    decoded.clear()
+    images, kept = decode(paths, 8)
+    assert images[:, 0, 0, 0].tolist() == kept.tolist() == list(range(30))
+    assert set(decoded) == {paths[3], paths[7]}
+    assert caplog.text == ""
+
+
+def test_a_file_is_another_one_when_its_size_changes_within_the_same_moment(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.png", RED)
+    before, state = cache.file_keys([path]), path.stat()
+    save(path, RED, (300, 200))
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+    assert not np.array_equal(cache.file_keys([path]), before)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="only Linux gives a process a part of the cores")
+def test_only_the_cores_that_this_process_may_use_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3, 5})
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    assert cores() == 2
 
 
 def test_many_unreadable_images_are_an_error_that_names_them(tmp_path: Path) -> None:
     paths = [save(tmp_path / f"{i}.png") for i in range(10)]
     for path in paths[:2]:
         break_image(path)
-    with pytest.raises(SimCLRError, match=r"2 of .*unreadable .*0\.png: .*1\.png: .*delete them"):
+    with pytest.raises(SimCLRError, match=r"2 of the first 4 images are unreadable .*0\.png: .*1\.png: .*delete them"):
         decode(paths, 8)
     assert list(cache_dir().iterdir()) == []
 

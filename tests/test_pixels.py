@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import logging
 import struct
+import tracemalloc
 import warnings
 import zlib
 from dataclasses import replace
@@ -20,7 +21,8 @@ from tiny import TINY
 
 from simclr_lib import TrainConfig
 from simclr_lib.commands.checkpoint import Loaded
-from simclr_lib.data import ImageDataset, Reading, decoding, levels, load_dataset, load_parts
+from simclr_lib.data import ImageDataset, Reading, bands, decoding, levels, load_dataset, load_parts
+from simclr_lib.data import pixels as pixels_module
 from simclr_lib.errors import SimCLRError
 from simclr_lib.evaluation import extract_features, pixel_features, shifted
 from simclr_lib.models import SimCLR
@@ -154,6 +156,61 @@ def test_images_of_one_level_can_be_read(tmp_path: Path) -> None:
     assert grey(pixels(root)["a.tif"]).tolist() == [[0, 0], [0, 0]]
 
 
+@pytest.mark.parametrize("dtype", [np.uint16, np.uint32, np.int16, np.int32, np.float32, np.float64])
+@pytest.mark.parametrize("byteorder", ["<", ">"])
+@pytest.mark.parametrize("compression", [None, "zlib"])
+@pytest.mark.parametrize("photometric", ["minisblack", "miniswhite"])
+def test_the_file_says_whether_the_smallest_level_is_black_or_white(
+    tmp_path: Path, dtype: type, byteorder: Any, compression: str, photometric: str
+) -> None:
+    root = tmp_path / "set"
+    root.mkdir()
+    ramp = np.tile([0, 8192, 16384, 32767], (4, 1)).astype(dtype)
+    layout = {"photometric": photometric, "byteorder": byteorder, "compression": compression}
+    tifffile.imwrite(root / "a.tif", ramp, **layout)
+    expected = ramp.astype(float) * 255 / 32767
+    if photometric == "miniswhite":
+        expected = 255 - expected
+    assert np.abs(grey(pixels(root)["a.tif"]) - expected).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("dtype", "mark", "tag"),
+    [
+        (np.float32, -3.4028235e38, None),
+        (np.float32, 1e35, None),
+        (np.float64, -1.7e308, None),
+        (np.float32, -9999, "-9999"),
+        (np.float32, -9999.9, "-9999.9"),
+        (np.float64, -9999, "-9999"),
+        (np.int16, -32768, "-32768"),
+        (np.uint16, 65535, "65535 "),
+        (np.uint16, 10, "-9999"),  # no level of this kind
+        (np.float32, np.nan, "nan"),
+    ],
+)
+def test_pixels_without_data_are_black_and_do_not_count(
+    tmp_path: Path, dtype: type, mark: float, tag: str | None
+) -> None:
+    root = tmp_path / "set"
+    root.mkdir()
+    tags = [(42113, 2, len(tag) + 1, tag, True)] if tag else []  # GDAL's
+    image = np.array([[mark, 10], [138, 265]], dtype)
+    tifffile.imwrite(root / "a.tif", image, photometric="minisblack", extratags=tags)
+    assert grey(pixels(root)["a.tif"]).tolist() == [[0, 0], [128, 255]]
+
+
+@pytest.mark.parametrize("bands", [1, 3])
+def test_a_large_deep_image_needs_little_more_memory_than_its_file(tmp_path: Path, bands: int) -> None:
+    image = np.zeros((1500, 1500, bands), np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", image, photometric="rgb" if bands == 3 else "minisblack")
+    for read in (pixels_module.level_range, pixels_module.read_square):
+        tracemalloc.start()
+        read(tmp_path / "a.tif", Reading(64, levels=(0, 4095)))
+        assert tracemalloc.get_traced_memory()[1] / 1500**2 < 5 * bands  # bytes per pixel; Pillow adds its own
+        tracemalloc.stop()
+
+
 @pytest.mark.parametrize("extension", ["png", "tif"])
 def test_colours_of_sixteen_bits_keep_their_low_bits(tmp_path: Path, extension: str) -> None:
     image = np.random.default_rng(0).integers(0, 4096, (8, 8, 3)).astype(np.uint16)
@@ -248,6 +305,25 @@ def test_a_new_deep_image_is_the_only_one_that_is_looked_at_again(
     assert (scanned, decoded) == (["b.png"], ["b.png"])
 
 
+def test_photographs_beside_deep_images_are_decoded_once_whatever_the_levels(
+    tmp_path: Path, decoded: list[str]
+) -> None:
+    photos = {f"{i:02}__png": Image.new("RGB", (8, 8), (i, 0, 0)) for i in range(20)}
+    root = folder(
+        tmp_path / "set", m__png=np.full((8, 8), 3000, np.uint16), n__png=np.eye(8, dtype=np.uint16), **photos
+    )
+    assert {file: int(image[0, 0, 0]) for file, image in pixels(root).items()} == {
+        "m.png": 255,
+        "n.png": 0,
+        **{f"{i:02}.png": i for i in range(20)},
+    }
+    assert sorted(decoded) == sorted([*(f"{i:02}.png" for i in range(20)), "m.png", "m.png", "n.png", "n.png"])
+    decoded.clear()
+    images = pixels(folder(root, brighter__png=np.full((8, 8), 6000, np.uint16)))
+    assert [int(images[f"{name}.png"][0, 0, 0]) for name in ("brighter", "m", "n", "19")] == [255, 128, 0, 19]
+    assert sorted(decoded) == ["brighter.png", "m.png", "n.png"]
+
+
 def test_other_images_are_brought_to_the_levels_and_the_size_of_the_run(tmp_path: Path) -> None:
     trained = folder(tmp_path / "trained", **{f"{i}__png": TWELVE_BITS.astype(np.uint16) for i in range(3)})
     data = load_dataset("imagefolder", root=trained)
@@ -309,6 +385,75 @@ def test_a_band_that_an_image_lacks_is_named_with_the_file(tmp_path: Path) -> No
         pixels(root, bands=(3, 2, 1))
 
 
+def one_colour(path: Path, *colour: float, dtype: type = np.uint8, **kind: Any) -> np.ndarray:
+    """Write a TIFF file of one colour, and return the red, green and blue that are read from it."""
+    image = np.full((6, 6, len(colour)), colour).astype(dtype)
+    tifffile.imwrite(path, image, planarconfig="contig", **kind)
+    top = 1.0 if dtype == np.float32 else 65535.0
+    return pixels_module.read_square(path, Reading(4, levels=(0.0, top)))[:, 0, 0].astype(int)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("extra", [(), ("unspecified",), ("unassalpha",)])
+def test_inks_become_colours_whatever_follows_them(tmp_path: Path, dtype: type, extra: tuple[str, ...]) -> None:
+    full = np.iinfo(dtype).max
+    colour = [0, full, full, 0, *(full for _ in extra)]
+    read = one_colour(tmp_path / "a.tif", *colour, dtype=dtype, photometric="separated", extrasamples=extra or None)
+    assert read.tolist() == [255, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("extra", "values"),
+    [
+        (("unassalpha", "unspecified"), (0, 99)),
+        (("unspecified", "unassalpha"), (99, 0)),
+        (("unassalpha", "unspecified", "unspecified"), (0, 99, 99)),
+    ],
+)
+def test_opacity_is_found_wherever_it_stands(tmp_path: Path, extra: Any, values: tuple[int, ...]) -> None:
+    read = one_colour(tmp_path / "a.tif", 200, 0, 0, *values, photometric="rgb", extrasamples=extra)
+    assert read.tolist() == [255, 255, 255]
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+@pytest.mark.parametrize(("kind", "expected"), [("assocalpha", (255, 127, 127)), ("unassalpha", (191, 127, 127))])
+@pytest.mark.parametrize(("dtype", "half"), [(np.uint8, 128), (np.uint16, 32768), (np.float32, 0.5)])
+def test_half_opaque_colours_are_laid_over_white(
+    tmp_path: Path, kind: Any, expected: tuple[int, ...], dtype: type, half: float, compression: str
+) -> None:
+    layout = {"photometric": "rgb", "extrasamples": [kind], "compression": compression}
+    read = one_colour(tmp_path / "a.tif", half, 0, 0, half, dtype=dtype, **layout)
+    assert np.abs(read - expected).max() <= 1
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_near_infrared_beside_colours_of_eight_bits_can_be_chosen(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, compression: str
+) -> None:
+    root = tmp_path / "set"
+    root.mkdir()
+    image = np.full((8, 8, 4), (10, 20, 30, 200), np.uint8)
+    tifffile.imwrite(root / "a.tif", image, photometric="rgb", extrasamples=["unspecified"], compression=compression)
+    with caplog.at_level(logging.INFO, "simclr_lib"):
+        assert pixels(root)["a.tif"][0, 0].tolist() == [10, 20, 30]
+    assert "of 4 bands, 1, 2 and 3 are taken as red, green and blue; bands chooses others" in caplog.text
+    assert pixels(root, bands=(4, 1, 2))["a.tif"][0, 0].tolist() == [200, 10, 20]
+
+
+def test_colours_that_only_pillow_can_unpack_are_read_without_their_fourth_band(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = np.full((8, 8, 4), (10, 20, 30, 200), np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", image, photometric="rgb", extrasamples=["unspecified"])
+    monkeypatch.setattr(bands.TIFF, "DECOMPRESSORS", {})
+    assert pixels_module.read_square(tmp_path / "a.tif", Reading(8))[:, 0, 0].tolist() == [10, 20, 30]
+
+
+def test_bands_of_an_image_of_one_bit_are_black_and_white(tmp_path: Path) -> None:
+    root = folder(tmp_path / "set", a__png=Image.fromarray(np.eye(8, dtype=bool)))
+    assert (grey(pixels(root, bands=(1, 1, 1))["a.png"]) == 255 * np.eye(8)).all()
+
+
 # ---- Shapes and sizes -------------------------------------------------------------------
 
 
@@ -324,6 +469,53 @@ def test_cropping_takes_the_central_square_and_padding_takes_all(tmp_path: Path)
     assert cropped[0, [0, 15]].tolist() == [[0, 255, 0], [0, 0, 255]]
     assert padded[:4].max() == padded[12:].max() == 0
     assert padded[4, [0, 6, 10, 15]].tolist() == [[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255]]
+
+
+@pytest.mark.parametrize("size", [(6000, 10), (10, 6000)])
+@pytest.mark.parametrize("fit", ["crop", "pad"])
+def test_a_very_long_photograph_is_read(tmp_path: Path, fit: Any, size: tuple[int, int]) -> None:
+    Image.new("RGB", size, (200, 0, 0)).save(tmp_path / "a.jpg")
+    image = pixels_module.read_square(tmp_path / "a.jpg", Reading(128, fit))
+    assert abs(int(image[0].max()) - 200) < 3
+
+
+QUARTERS = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [255, 255, 255]]], np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("orientation", "upright"),
+    [
+        (1, QUARTERS),
+        (2, QUARTERS[:, ::-1]),
+        (3, QUARTERS[::-1, ::-1]),
+        (4, QUARTERS[::-1]),
+        (5, QUARTERS.transpose(1, 0, 2)),
+        (6, QUARTERS.transpose(1, 0, 2)[:, ::-1]),
+        (7, QUARTERS.transpose(1, 0, 2)[::-1, ::-1]),
+        (8, QUARTERS.transpose(1, 0, 2)[::-1]),
+    ],
+)
+@pytest.mark.parametrize("kind", ["jpg", "png", "deep png"])
+def test_photographs_are_turned_upright(tmp_path: Path, kind: str, orientation: int, upright: np.ndarray) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = QUARTERS.repeat(40, 0).repeat(40, 1)
+    if kind == "deep png":  # grey: 16 bits
+        stored, upright = 257 * stored[..., 1].astype(np.uint16), upright[..., [1]]
+    path = tmp_path / f"a.{kind[-3:]}"
+    Image.fromarray(stored).save(path, exif=exif, **({"quality": 95} if kind == "jpg" else {}))
+    read = pixels_module.read_square(path, Reading(40, levels=(0, 65535))).transpose(1, 2, 0).astype(int)
+    assert np.abs(read[[10, 30]][:, [10, 30]] - upright).max() <= 5
+
+
+def test_a_large_jpeg_is_decoded_reduced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.new("RGB", (1600, 1200), (200, 0, 0)).save(tmp_path / "a.jpg")
+    sizes: list[tuple[int, int]] = []
+    real = pixels_module.fitted
+    monkeypatch.setattr(pixels_module, "fitted", lambda image, *rest: (sizes.append(image.size), real(image, *rest))[1])
+    for side in (64, 150, 400):
+        pixels_module.read_square(tmp_path / "a.jpg", Reading(side))
+    assert sizes == [(200, 150), (400, 300), (1600, 1200)]  # at least twice the final side
 
 
 @pytest.mark.parametrize("fit", ["crop", "pad"])
@@ -397,10 +589,10 @@ def test_images_above_the_largest_size_are_left_out_and_named(tmp_path: Path, ca
     for _ in ("decoded", "from the cache"):
         caplog.clear()
         assert list(pixels(root, max_pixels=599)) == ["a.png"]
-        assert "3 images are too large to be read, such as" in caplog.text
+        assert "left out 3 images, too large to be read, such as" in caplog.text
         assert "with 30 × 20 pixels: max_pixels=600 reads them" in caplog.text
     assert len(pixels(root, max_pixels=600)) == 4
-    with pytest.raises(SimCLRError, match="4 images are too large"):
+    with pytest.raises(SimCLRError, match="4 images, too large"):
         pixels(root, max_pixels=99)
 
 

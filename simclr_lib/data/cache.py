@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import itertools
 import json
 import logging
 import math
@@ -24,6 +25,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from simclr_lib.device import cores
 from simclr_lib.files import temporary_folder
 
 ARRAYS = ("keys.npy", "rows.npy", "kept.npy")
@@ -105,7 +107,7 @@ def known_rows(folder: Path, keys: np.ndarray, own: Cached | None) -> dict[int, 
     Args:
         folder: the cache. Its name is ``kind-family-part``: all caches of a family hold the same row for the same file.
         keys: uint8 [N, 16]: the files' keys.
-        own: the content of the cache, as far as it is there and not damaged.
+        own: the content of the cache; None if there is none, or it is damaged.
 
     Returns:
         position among the N files → the file's row.
@@ -146,15 +148,28 @@ def open_cache(folder: Path) -> Cached | None:
     Returns:
         What it holds; or None if there is no cache, or a damaged one, which a warning names.
     """
-    if not folder.exists():
-        return None
-    try:
-        if (folder / CHECKSUMS).read_bytes() == _checksums(folder):
-            return _open(folder)
-        problem = "its checksums do not fit"
-    except OSError as error:
-        problem = error.strerror or type(error).__name__
-    log.warning(f"the cache {folder} is damaged or of an older version ({problem}): the images are decoded again.")
+    while before := _state(folder):
+        cached, problem = None, "its checksums do not fit"
+        try:
+            if (folder / CHECKSUMS).read_bytes() == _checksums(folder):
+                cached = _open(folder)
+        except OSError as error:
+            problem = error.strerror or type(error).__name__
+        if _state(folder) != before:
+            continue  # another process has replaced it meanwhile, and what was read is perhaps of both
+        if cached is None:
+            log.warning(
+                f"the cache {folder} is damaged or of an older version ({problem}): the images are decoded again."
+            )
+        return cached
+    return None
+
+
+def _state(folder: Path) -> tuple[int, int] | None:
+    """What changes when a folder is replaced, or loses a file; None if there is no folder."""
+    with contextlib.suppress(OSError):
+        state = os.stat(folder)
+        return state.st_ino, state.st_mtime_ns
     return None
 
 
@@ -163,12 +178,17 @@ def write_cache(
 ) -> Cached:
     """Write the rows of some files to ``folder``, which appears whole or not at all, and replaces one that is there.
 
+    Other processes may read and write the same folder meanwhile, for other files.
+
     Args:
         folder: the folder.
         keys: uint8 [N, 16]: the files' keys.
         blocks: (rows [n, …], their n positions among the files), block by block.
         shape: shape of a row.
         dtype: number type of the rows, as NumPy writes it: "|u1".
+
+    Returns:
+        What was written, memory-mapped.
 
     Raises:
         OSError: there is not enough space, or the folder cannot be written.
@@ -191,15 +211,33 @@ def write_cache(
         np.save(unfinished / "keys.npy", keys)
         np.save(unfinished / "kept.npy", np.array(kept, dtype=np.int64))
         (unfinished / CHECKSUMS).write_bytes(_checksums(unfinished))
-        shutil.rmtree(folder, ignore_errors=True)  # of files that have changed, or another process was faster
-        os.replace(unfinished, folder)
-    return _open(folder)
+        # Opened here, because another process may put its own files in the place at any time. Windows moves no folder
+        # with an open file: there it is opened afterwards, and its keys tell whose it is.
+        cached = None if os.name == "nt" else _open(unfinished)
+        _put(unfinished, folder, temporary)
+    cached = cached or open_cache(folder)
+    if cached is None or not np.array_equal(cached.keys, keys):
+        raise OSError(errno.EBUSY, f"another process writes to {folder}")
+    return cached
+
+
+def _put(unfinished: Path, folder: Path, temporary: Path) -> None:
+    """Move a cache to its place, and what is there to the temporary folder: that of other files, or a damaged one."""
+    for attempt in itertools.count():
+        with contextlib.suppress(FileNotFoundError):
+            os.replace(folder, temporary / f"replaced-{attempt}")
+        try:
+            os.replace(unfinished, folder)
+            return
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):  # of a process that was faster
+                raise
 
 
 def _checksums(folder: Path) -> bytes:
     """JSON: the folder's name, which tells what it holds, and the CRC-32 of every block of each array's file."""
     content: dict[str, object] = {"name": folder.name}
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         for name in ARRAYS:
             starts = range(0, os.path.getsize(folder / name), CHECKED_AT_ONCE)
             sums = pool.map(partial(_checksum, folder / name), starts)

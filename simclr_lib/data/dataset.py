@@ -11,7 +11,7 @@ from torch import Tensor
 from torchvision.transforms.v2.functional import resize
 
 from simclr_lib.data.reading import Reading
-from simclr_lib.errors import SimCLRError, shown
+from simclr_lib.errors import SimCLRError, shown, type_name
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,9 @@ class ImageDataset:
     def __post_init__(self) -> None:
         for name, value in (("images", self.images), ("labels", self.labels)):
             if not isinstance(value, Tensor):
-                kind = f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
-                raise SimCLRError(f"{name} must be a torch tensor, not {kind}: convert it with torch.as_tensor.")
+                raise SimCLRError(
+                    f"{name} must be a torch tensor, not {type_name(value)}: convert it with torch.as_tensor."
+                )
         if self.images.dtype != torch.uint8 or self.images.ndim != 4 or self.images.shape[1] != 3:
             raise SimCLRError(f"images must be uint8 [N, 3, H, W], not {_kind(self.images)}.")
         if self.labels.dtype != torch.int64 or self.labels.shape != self.images.shape[:1]:

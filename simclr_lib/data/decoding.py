@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 from collections.abc import Sequence
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from simclr_lib.data.bands import TooLargeError, opened, without_pillows_limit
+from simclr_lib.data.bands import TooLargeError
 from simclr_lib.data.dataset import ImageDataset, empty_images
-from simclr_lib.data.pixels import read_square
+from simclr_lib.data.pixels import NeedsLevelsError, read_square
 from simclr_lib.data.reading import Reading
-from simclr_lib.data.rows import Kind, Read, cached_rows, computed_rows
+from simclr_lib.data.rows import Kind, Problems, Read, cached_rows, computed_rows
 from simclr_lib.data.subsets import balanced_subset
 from simclr_lib.errors import SimCLRError, counted, shown
 
@@ -47,8 +48,11 @@ def load_files(
         part: the name of the part of the set.
         shown_size: see `ImageDataset`.
 
+    Returns:
+        The images that could be read, in the order of their files.
+
     Raises:
-        SimCLRError: more than a tenth of the files are unreadable, none is left, or the images fit nowhere.
+        SimCLRError: as in `decode_images`.
         NeedsLevelsError: there is a deep image, and ``reading.levels`` is None.
     """
     if limit is not None:
@@ -64,7 +68,8 @@ def decode_images(
 ) -> tuple[Tensor, Tensor]:
     """Decode image files to one uint8 tensor, memory-mapped from a cache.
 
-    A file that is in a cache of the same folder, unchanged, is not decoded again. A damaged cache is named and
+    A file that is in a cache of the same folder, unchanged, is not decoded again; other levels change deep images only.
+    A damaged cache is named and
     replaced. Where none can be written, the images are kept in memory. Files that are unreadable or too large are
     skipped with a warning.
 
@@ -78,26 +83,37 @@ def decode_images(
         (images, kept): uint8 [n, 3, S, S] and int64 [n], the positions in ``paths`` of the images.
 
     Raises:
-        SimCLRError: more than a tenth of the files are unreadable, none is left, or the images fit nowhere.
+        SimCLRError: more than a tenth of the files are unreadable, none is left, or the images fit neither the cache
+            nor the memory.
         NeedsLevelsError: there is a deep image, and ``reading.levels`` is None.
     """
-    assert reading.store_size
-    shape = (3, reading.store_size, reading.store_size)
-    kind = Kind("images", (*astuple(reading), os.path.abspath(root)), shape, "|u1", "decoding")
+    kind = _kind(reading, root)
     read = partial(read_square, reading=reading)
     try:
-        _, images, kept = cached_rows(paths, kind, part, read)
+        (_, images, kept), problems = cached_rows(paths, kind, part, read)
     except OSError as error:
         log.warning(
             f"images cannot be cached ({error.strerror or error}): decoding into memory; "
             "set SIMCLR_CACHE to another folder to decode only once."
         )
-        images, kept = _decode_to_memory(paths, kind, read)
-    _warn_of_skipped(paths, kept, reading.max_pixels)
+        problems = {}
+        images, kept = _decode_to_memory(paths, kind, read, problems)
+    for problem in problems.values():
+        if isinstance(problem, NeedsLevelsError):
+            raise problem
+    _warn_of_skipped(paths, problems)
     return images, kept
 
 
-def _decode_to_memory(paths: Sequence[Path], kind: Kind, read: Read) -> tuple[Tensor, Tensor]:
+def _kind(reading: Reading, root: Path) -> Kind:
+    """Images of a folder that are read in one way. Those of 8 bits can be taken from what was read without levels."""
+    assert reading.store_size
+    shape = (3, reading.store_size, reading.store_size)
+    base = _kind(replace(reading, levels=None), root) if reading.levels else None
+    return Kind("images", (*astuple(reading), os.path.abspath(root)), shape, "|u1", "decoding", base)
+
+
+def _decode_to_memory(paths: Sequence[Path], kind: Kind, read: Read, problems: Problems) -> tuple[Tensor, Tensor]:
     """Decode into a tensor in memory. Raises SimCLRError where it does not fit."""
     side = kind.shape[-1]
     try:
@@ -108,42 +124,31 @@ def _decode_to_memory(paths: Sequence[Path], kind: Kind, read: Read) -> tuple[Te
             "set SIMCLR_CACHE to a folder with more space, or load fewer (limit) or smaller (store_size) images."
         ) from error
     kept: list[int] = []
-    for rows, positions in computed_rows(paths, kind, read):
+    for rows, positions in computed_rows(paths, kind, read, problems):
         images[len(kept) : len(kept) + len(rows)] = torch.from_numpy(rows)
         kept += positions
     return images[: len(kept)], torch.tensor(kept, dtype=torch.int64)
 
 
-def _warn_of_skipped(paths: Sequence[Path], kept: Tensor, max_pixels: int) -> None:
+def _warn_of_skipped(paths: Sequence[Path], problems: Problems) -> None:
     """Name the files that are not among the images, and why.
 
     Raises:
         SimCLRError: no image is left, because all are too large.
     """
-    readable = set(kept.tolist())
-    too_large: list[tuple[int, str]] = []
-    broken = []
-    for path in [path for i, path in enumerate(paths) if i not in readable]:
-        if size := _size_if_too_large(path, max_pixels):
-            too_large.append((size[0] * size[1], f"{path} with {size[0]:,} × {size[1]:,} pixels"))
-        else:
-            broken.append(str(path))
+    too_large = {i: problem.size for i, problem in problems.items() if isinstance(problem, TooLargeError)}
+    broken = [i for i in sorted(problems) if i not in too_large]
     if broken:
-        more = ", …" if len(broken) > 3 else ""
-        log.warning(shown(f"skipped {counted(len(broken), 'unreadable image')}: {', '.join(broken[:3])}{more}"))
+        more = ", ".join(["", *(str(paths[i]) for i in broken[1:3]), *(["…"] if len(broken) > 3 else [])])
+        first = f"{paths[broken[0]]} ({problems[broken[0]]})"
+        log.warning(shown(f"skipped {counted(len(broken), 'unreadable image')}: {first}{more}"))
     if too_large:
-        pixels, largest = max(too_large)
-        text = f"{len(too_large):,} images are too large to be read, such as {largest}: max_pixels={pixels} reads them"
-        if not readable:
+        i, (width, height) = max(too_large.items(), key=lambda item: math.prod(item[1]))
+        text = (
+            f"left out {counted(len(too_large), 'image')}, too large to be read, such as {paths[i]} with "
+            f"{width:,} × {height:,} pixels: max_pixels={width * height} reads "
+            f"{'it' if len(too_large) == 1 else 'them'}"
+        )
+        if len(too_large) == len(paths):
             raise SimCLRError(f"{text}.")
         log.warning(shown(text))
-
-
-def _size_if_too_large(path: Path, max_pixels: int) -> tuple[int, int] | None:
-    try:
-        with without_pillows_limit(), opened(path, max_pixels):
-            return None
-    except TooLargeError as error:
-        return error.size
-    except Exception:  # broken
-        return None

@@ -98,12 +98,12 @@ class Sample:
     Attributes:
         sizes: the different (width, height) among them, in pixels.
         bands: the most bands that one of them has.
-        has_alpha: whether the last one of these is the image's opacity.
+        alpha: which one of these is the image's opacity, counted from 1, if one is.
     """
 
     sizes: frozenset[tuple[int, int]]
     bands: int = 0
-    has_alpha: bool = False
+    alpha: int | None = None
 
     @property
     def native_size(self) -> int | None:
@@ -119,7 +119,7 @@ class Sample:
 
 def _sample(paths: Sequence[Path], reading: Reading) -> Sample:
     """Look at the headers of some files, evenly spaced."""
-    sizes, most, has_alpha = set(), 0, False
+    sizes, most, of_most = set(), 0, None
     with without_pillows_limit():
         for i in np.linspace(0, len(paths) - 1, min(len(paths), SAMPLED)).astype(int):
             with (
@@ -129,15 +129,16 @@ def _sample(paths: Sequence[Path], reading: Reading) -> Sample:
                 sizes.add(file.size)
                 bands, alpha = _count(file)
                 if bands > most:
-                    most, has_alpha = bands, alpha
-    return Sample(frozenset(sizes), most, has_alpha)
+                    most, of_most = bands, alpha
+    return Sample(frozenset(sizes), most, of_most)
 
 
-def _count(file: Image.Image | Bands) -> tuple[int, bool]:
-    """Return an image's number of bands, and whether the last one is its opacity. CMYK has the three of its colours."""
+def _count(file: Image.Image | Bands) -> tuple[int, int | None]:
+    """Return an image's number of bands, and which one is its opacity. CMYK has the three bands of its colours."""
     if isinstance(file, Bands):
-        return file.count, file.has_alpha
-    return (3, False) if file.mode == "CMYK" else (len(file.getbands()), file.has_transparency_data)
+        return file.count, None if file.alpha is None else file.alpha + 1
+    count = 3 if file.mode == "CMYK" else len(file.getbands())
+    return count, count if file.has_transparency_data else None
 
 
 def _sizes(sample: Sample, image_size: int | None, reading: Reading) -> tuple[int, Reading]:
@@ -161,6 +162,6 @@ def _choices(sample: Sample, size: int, reading: Reading) -> str:
     if reading.levels is not None:
         text += f"; levels {reading.levels[0]:,.6g} and {reading.levels[1]:,.6g} of deep images are black and white"
     if reading.bands is None and sample.bands > 3:
-        alpha = f", over white where band {sample.bands} is transparent" if sample.has_alpha else ""
+        alpha = f", over white where band {sample.alpha} is transparent" if sample.alpha else ""
         text += f"; of {sample.bands} bands, 1, 2 and 3 are taken as red, green and blue{alpha}; bands chooses others"
     return text

@@ -45,11 +45,11 @@ def set_levels(paths: Sequence[Path], reading: Reading, root: Path, scan: bool) 
     try:
         if not scan and not kind.cache("").exists():
             return None
-        ranges = cached_rows(paths, kind, "", read).rows.numpy()
+        ranges = cached_rows(paths, kind, "", read)[0].rows.numpy()
     except OSError:
         if not scan:
             return None
-        ranges = np.concatenate([rows for rows, _ in computed_rows(paths, kind, read)])
+        ranges = np.concatenate([rows for rows, _ in computed_rows(paths, kind, read, {})])
     ranges = ranges[~np.isnan(ranges[:, 0])]
     if not len(ranges):
         return None

@@ -7,21 +7,23 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from simclr_lib.errors import shown
+from simclr_lib.errors import counted, shown
 
-# Folders that systems make: of Synology and QNAP, Windows, macOS' archives, Linux.
-OF_SYSTEMS = {
-    "@eadir",
+OF_SYSTEMS = {  # folders that systems make
+    "@eadir",  # Synology and QNAP
     "@recycle",
+    "@recently-snapshot",
     "@__thumb",
     "#recycle",
     "#snapshot",
-    "$recycle.bin",
+    "$recycle.bin",  # Windows
     "system volume information",
-} | {
-    "__macosx",
-    "lost+found",
+    "thumbs",
+    "__macosx",  # macOS
+    "network trash folder",
+    "lost+found",  # Linux
 }
+OF_RUNS = ("checkpoint.pt", "results.json")  # files that make a folder one of results, whose pictures are no photos
 
 log = logging.getLogger(__name__)
 
@@ -31,13 +33,18 @@ def is_set_aside(name: str) -> bool:
     return name.startswith(".") or name.casefold() in OF_SYSTEMS
 
 
+def holds_a_run(folder: Path) -> bool:
+    """Return whether a folder is that of a run of this package."""
+    return any((folder / name).is_file() for name in OF_RUNS)
+
+
 def files_below(folders: Sequence[Path]) -> list[list[Path]]:
     """List the files below each of some folders, sorted.
 
     Links are followed out of the folders, to collections elsewhere. A link is left out if it leads to something that
     counts already (a part of one of the folders, or what an earlier link led to) or to a folder that holds one of
     these. So no loop is endless, no image has two classes, and none is in two parts of a data set. Hidden entries are
-    left out too, and what is neither file nor folder: links that lead nowhere, pipes, sockets.
+    left out too, the results of runs, and what is neither file nor folder: links that lead nowhere, pipes, sockets.
 
     Args:
         folders: N folders. A folder that is, or is part of, another one of them gets the files and the other does not.
@@ -72,8 +79,8 @@ class _Listing:
         if self.left_out:
             log.warning(
                 shown(
-                    f"left out {len(self.left_out)} links, such as {self.left_out[0]}, that lead nowhere or to images "
-                    "that are in the set already."
+                    f"left out {counted(len(self.left_out), 'link')} to nowhere or to images that are in the set "
+                    f"already, such as {self.left_out[0]}"
                 )
             )
 
@@ -97,7 +104,10 @@ class _Listing:
                 if entry.is_symlink():
                     self.links.append((position, folder / entry.name))
                 elif entry.is_dir() and os.path.join(real, entry.name) not in self.walked:
-                    pending.append((folder / entry.name, os.path.join(real, entry.name)))
+                    if holds_a_run(folder / entry.name):
+                        log.info(shown(f"{folder / entry.name} holds the results of a run: its pictures are left out"))
+                    else:
+                        pending.append((folder / entry.name, os.path.join(real, entry.name)))
                 elif entry.is_file():
                     self.found[position].append(folder / entry.name)
 

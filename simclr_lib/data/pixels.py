@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,9 @@ from simclr_lib.choices import Fit
 from simclr_lib.data.bands import ORIENTATION, Bands, opened, orientation_of, positions
 from simclr_lib.data.reading import Reading
 from simclr_lib.errors import SimCLRError
+
+TOO_LARGE = 1e30  # a level above it, or below its negative, marks a pixel without data
+STRIP = 2**16  # pixels of a deep image that are numbers of 32 or 64 bits at a time, because an image may be large
 
 
 class NeedsLevelsError(SimCLRError):
@@ -45,7 +49,7 @@ def read_square(path: Path, reading: Reading) -> np.ndarray:
 
 
 def level_range(path: Path, reading: Reading) -> np.ndarray:
-    """Find the smallest and largest level of a deep image, in the bands that are taken.
+    """Find the smallest and largest level of a deep image, in the bands that are taken, among pixels with data.
 
     Returns:
         float64 [3]: smallest, largest, and 1 where all levels are whole numbers or 0 where not. All are NaN for an
@@ -55,13 +59,15 @@ def level_range(path: Path, reading: Reading) -> np.ndarray:
         TooLargeError, Exception: as in `read_square`.
     """
     with opened(path, reading.max_pixels) as file:
-        if isinstance(file, Bands):
-            levels = file.load()
-            if levels.dtype != np.uint8:
-                levels = levels[..., file.colours(reading.bands)]
-                finite = levels if levels.dtype.kind in "iu" else levels[np.isfinite(levels)]
-                if finite.size:
-                    return np.array([finite.min(), finite.max(), levels.dtype.kind in "iu"], dtype=np.float64)
+        if isinstance(file, Bands) and file.deep:
+            stored = file.load()
+            ranges = []
+            for _, strip in _strips(stored, file.colours(reading.bands)):
+                known = strip[np.isfinite(strip) & ~_is_missing(strip, file.missing)]
+                if known.size:
+                    ranges += [float(known.min()), float(known.max())]
+            if ranges:
+                return np.array([min(ranges), max(ranges), stored.dtype.kind in "iu"], dtype=np.float64)
     return np.full(3, np.nan)
 
 
@@ -86,6 +92,8 @@ def _chosen_bands(image: Image.Image, bands: tuple[int, int, int]) -> Image.Imag
     image = _upright(image)
     if image.mode in ("P", "PA"):
         image = image.convert("RGBA" if image.has_transparency_data else "RGB")  # a palette's numbers are no levels
+    elif image.mode == "1":
+        image = image.convert("L")
     return Image.merge("RGB", [image.getchannel(i) for i in positions(bands, len(image.getbands()))])
 
 
@@ -102,7 +110,7 @@ def _upright(image: Image.Image) -> Image.Image:
 def _draft(image: Image.Image, side: int, fit: Fit) -> None:
     """Let a JPEG be decoded at a half, a quarter or an eighth; twice the final size keeps the result sharp."""
     scale = 2 * side / (min(image.size) if fit == "crop" else max(image.size))
-    image.draft(None, (math.floor(scale * image.width), math.floor(scale * image.height)))
+    image.draft(None, (max(1, math.floor(scale * image.width)), max(1, math.floor(scale * image.height))))
 
 
 def fitted(image: Image.Image, side: int, fit: Fit) -> Image.Image:
@@ -131,24 +139,52 @@ def fitted(image: Image.Image, side: int, fit: Fit) -> Image.Image:
 def _rgb_of_bands(bands: Bands, path: Path, reading: Reading) -> Image.Image:
     """Bring bands to upright RGB: levels are scaled, and transparency is laid over white."""
     chosen = bands.colours(reading.bands)
+    levels = reading.levels if bands.deep else (0.0, 255.0)
+    if levels is None:
+        raise NeedsLevelsError(path)
+    if bands.inverted:
+        levels = levels[1], levels[0]
     stored = bands.load()
-    colours = stored[..., chosen]
-    if colours.dtype != np.uint8:
-        if reading.levels is None:
-            raise NeedsLevelsError(path)
-        colours = _to_8_bits(colours, reading.levels)
-    image = Image.fromarray(np.ascontiguousarray(np.broadcast_to(colours, (*colours.shape[:2], 3))))
-    if bands.has_alpha and not reading.bands:
-        alpha = stored[..., -1]
-        opaque = 1.0 if alpha.dtype.kind == "f" else np.iinfo(alpha.dtype).max
-        mask = Image.fromarray(_to_8_bits(alpha, (0.0, opaque)))
-        image = Image.composite(image, Image.new("RGB", image.size, "white"), mask)
+    picture = np.empty((*stored.shape[:2], len(chosen)), np.uint8)
+    for rows, strip in _strips(stored, chosen):
+        picture[rows] = _to_8_bits(strip, levels, bands.missing)
+        if bands.alpha is not None and not reading.bands:
+            alpha = stored[rows][..., [bands.alpha]]
+            picture[rows] = _over_white(picture[rows], alpha, bands.premultiplied)
+    image = Image.fromarray(picture if len(chosen) == 3 else picture[..., 0]).convert("RGB")
     image.getexif()[ORIENTATION] = bands.orientation()
     return _upright(image)
 
 
-def _to_8_bits(values: np.ndarray, levels: tuple[float, float]) -> np.ndarray:
-    """Scale values so that the two levels become 0 and 255. What is no number becomes black."""
+def _strips(levels: np.ndarray, bands: Sequence[int]) -> Iterator[tuple[slice, np.ndarray]]:
+    """Yield an image, [H, W, count], as strips of some rows: (the rows, the bands in them [h, W, len(bands)])."""
+    height = max(1, STRIP // levels.shape[1])
+    for start in range(0, len(levels), height):
+        rows = slice(start, start + height)
+        yield rows, levels[rows][..., bands]
+
+
+def _is_missing(levels: np.ndarray, missing: float | None) -> np.ndarray:
+    """Return where an image has no data, as a Boolean array: no number, the file's mark, or a number too large."""
+    absent = np.isnan(levels)
+    if levels.itemsize > 2:
+        absent |= np.isfinite(levels) & (abs(levels) > TOO_LARGE)
+    if missing is not None:
+        # The mark is text, and rounds as the levels do. Marks outside the range of whole numbers equal none of them.
+        absent |= levels == (levels.dtype.type(missing) if levels.dtype.kind == "f" else missing)
+    return absent
+
+
+def _to_8_bits(values: np.ndarray, levels: tuple[float, float], missing: float | None = None) -> np.ndarray:
+    """Scale values so that the two levels become 0 and 255. Pixels without data become black."""
     black, white = levels
     scaled = (values.astype(np.float32 if values.itemsize <= 2 else np.float64) - black) * (255 / (white - black))
-    return np.nan_to_num(scaled, nan=0.0).clip(0, 255).round().astype(np.uint8)
+    return np.where(_is_missing(values, missing), 0, scaled).clip(0, 255).round().astype(np.uint8)
+
+
+def _over_white(colours: np.ndarray, alpha: np.ndarray, premultiplied: bool) -> np.ndarray:
+    """Lay colours, uint8 [h, W, n], over white where the opacity, [h, W, 1] of any number type, is not full."""
+    full = 1.0 if alpha.dtype.kind == "f" else float(np.iinfo(alpha.dtype).max)
+    opacity = _to_8_bits(alpha, (0.0, full)) / np.float32(255)
+    part = colours if premultiplied else colours * opacity
+    return (part + 255 * (1 - opacity)).clip(0, 255).round().astype(np.uint8)

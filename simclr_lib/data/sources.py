@@ -83,7 +83,8 @@ def load_splits(
     loaded = _load(name, root, download, limits, image_size, labels, reading)
     if limits.keys() != loaded.keys():  # only the test part of one's own images may be missing
         raise SimCLRError(
-            f"{_folder(root)} has no test part: no image has a label. Add a folder called test, or labels."
+            f"{_folder(root)} has no test part: no image has a label, or so few have one that none of them was chosen. "
+            "Add a folder called test, or label images (more of them)."
         )
     return {split: loaded[split] for split in limits}
 
@@ -128,7 +129,7 @@ def _load(
     labels: str | os.PathLike[str] | None,
     reading: Reading | None,
 ) -> dict[str, ImageDataset]:
-    """Load the parts that ``limits`` names, as far as they are there."""
+    """Load the parts that ``limits`` names; one that a folder of images does not have is left out."""
     for limit in limits.values():
         _check_count("limit", limit, MAX_COUNT)
     _check_count("image_size", image_size, MAX_IMAGE_SIZE)

@@ -10,7 +10,7 @@ def split_indices(labels: Tensor, fraction: float, seed: int = 0) -> tuple[Tenso
     """Split positions 0…N-1 in two, class by class, reproducibly.
 
     Args:
-        labels: int64 [N].
+        labels: int64 [N]. Images without a label, -1, are in neither part.
         fraction: share of every class that goes to the second part, rounded to the nearest whole number.
         seed: the shuffle's seed.
 
@@ -20,18 +20,18 @@ def split_indices(labels: Tensor, fraction: float, seed: int = 0) -> tuple[Tenso
     generator = torch.Generator().manual_seed(seed)
     labels = torch.as_tensor(labels).cpu()
     in_second = torch.zeros(len(labels), dtype=torch.bool)
-    for label in labels.unique():
+    for label in labels[labels >= 0].unique():
         members = (labels == label).nonzero().flatten()
         shuffled = members[torch.randperm(len(members), generator=generator)]
         in_second[shuffled[: round(fraction * len(members))]] = True
-    return (~in_second).nonzero().flatten(), in_second.nonzero().flatten()
+    return (~in_second & (labels >= 0)).nonzero().flatten(), in_second.nonzero().flatten()
 
 
 def few_labels(labels: Tensor, per_class: int, seed: int = 0) -> Tensor:
     """Pick ``per_class`` positions of every class at random, reproducibly.
 
     Args:
-        labels: int64 [N].
+        labels: int64 [N]. Images without a label, -1, are not picked.
         per_class: how many to pick of each class; a class with fewer members gives all it has.
         seed: the shuffle's seed.
 
@@ -40,8 +40,8 @@ def few_labels(labels: Tensor, per_class: int, seed: int = 0) -> Tensor:
     """
     generator = torch.Generator().manual_seed(seed)
     labels = torch.as_tensor(labels).cpu()
-    picked = []
-    for label in labels.unique():
+    picked = [torch.empty(0, dtype=torch.int64)]
+    for label in labels[labels >= 0].unique():
         members = (labels == label).nonzero().flatten()
         picked.append(members[torch.randperm(len(members), generator=generator)[:per_class]])
     return torch.cat(picked).sort().values
