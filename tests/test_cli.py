@@ -21,12 +21,12 @@ from simclr_lib.commands.settings import DemoConfig, SweepConfig
 from simclr_lib.commands.sweep import sweep
 from simclr_lib.config import TrainConfig
 from simclr_lib.data import ImageDataset, load_dataset
-from simclr_lib.evaluation import SHIFTS, extract_features
+from simclr_lib.evaluation import SHIFTS, extract_features, votes_of_labelled
 from simclr_lib.experiments.sweeps import SWEEPS, Budget, overview
 from simclr_lib.recipes import SHORT
 from simclr_lib.results import Result
 from simclr_lib.teaching.demo_report import Drawn
-from simclr_lib.training import Interrupted, load_checkpoint, load_classifier, new_folder, save_checkpoint
+from simclr_lib.training import Interrupted, StoredRun, load_checkpoint, load_classifier, new_folder, save_checkpoint
 
 TINY = [
     *("--stem", "fast", "--width", "4", "--projection-hidden", "16", "--projection-dim", "8"),
@@ -149,20 +149,31 @@ def test_twelve_loose_photos_can_be_trained_on_embedded_searched_predicted_and_e
     assert [(row["file"], row["other"]) for row in table(out / "duplicates.csv")] == [(names[3], copy.name)]
     copy.unlink()
 
+    copies = {f"copy {number}.jpg": names[number] for number in range(4)}
+    for name, original in copies.items():
+        (photos / name).write_bytes((photos / original).read_bytes())
     labels = tmp_path / "labels.csv"
     labels.write_text("\n".join(f"{name},{'dog' if i % 2 else 'cat'}" for i, name in enumerate(names[:4])), "utf-8")
+    capsys.readouterr()
     assert main(["predict", str(run), "--labels", str(labels), "--out", str(tmp_path / "found.csv")]) == 0
-    predicted = table(tmp_path / "found.csv")
-    assert sorted(row["file"] for row in predicted) == sorted(names)
-    assert all(row["label"] in ("cat", "dog") and 0.5 <= float(row["probability"]) <= 1 for row in predicted)
+    assert "the 2 nearest of 4 labelled images vote on each image" in capsys.readouterr().out
+    predicted = {row["file"]: row for row in table(tmp_path / "found.csv")}
+    assert sorted(predicted) == sorted([*names, *copies])
+    assert [predicted[name]["label"] for name in copies] == ["cat", "dog", "cat", "dog"]
+    with np.load(out / "embeddings.npz") as saved:
+        h = dict(zip(saved["files"].tolist(), torch.from_numpy(saved["h"]), strict=True))
+    known = torch.tensor([0, 1, 0, 1])
+    votes = votes_of_labelled(torch.stack([h[name] for name in names]), torch.cat([known, torch.full((8,), -1)]))
+    shares = votes.amax(dim=1).tolist()
+    assert [float(predicted[name]["probability"]) for name in names] == pytest.approx(shares, abs=1e-3)
+    for name in copies:
+        (photos / name).unlink()
     assert main(["export", str(run), "--to", "torch", "--out", str(tmp_path / "encoder.pt2")]) == 0
     encoder = torch.export.load(tmp_path / "encoder.pt2").module()
-    with np.load(out / "embeddings.npz") as saved, torch.no_grad():
-        h = {str(file): feature for file, feature in zip(saved["files"], saved["h"], strict=True)}
     images = load_dataset("imagefolder", "all", photos, labels="none")
     with torch.no_grad():
         features = encoder(images.whole(slice(None)) / 255)
-    assert np.allclose(features, [h[file] for file in images.files], atol=1e-4)
+    assert torch.allclose(features, torch.stack([h[file] for file in images.files]), atol=1e-4)
     assert main(["report", str(run), "--out", str(tmp_path / "page.html")]) == 0
     assert "SimCLR on photos" in (tmp_path / "page.html").read_text(encoding="utf-8")
 
@@ -278,7 +289,9 @@ def test_every_run_with_labels_predicts_classes_and_has_a_report(labelled_folder
     assert "Where it errs" in page
     assert "accuracy of the output head" in page
     assert main(["embed", str(run), "--method", "pca", "--limit", "20"]) == 0
-    assert len(table(run / "embeddings.csv")) == 20
+    embedded = table(run / "embeddings.csv")
+    assert len(embedded) == 20
+    assert all(row["label"] == Path(row["file"]).parent.name for row in embedded)
     if method == "--contrastive":
         assert "labels per class, as US$1_$ has" in printed
         assert "knn_balanced" in Result.read(run / "results.json").results["SimCLR"]
@@ -478,7 +491,8 @@ def test_a_folder_that_cannot_be_written_is_noticed_before_the_work(tmp_path, ca
         monkeypatch.setattr(f"simclr_lib.commands.{name}", work)
     monkeypatch.setattr("simclr_lib.commands.plan.calibrate", work)
     monkeypatch.setattr("simclr_lib.commands.bench.measure_peak", work)
-    monkeypatch.setattr("simclr_lib.commands.checkpoint.load_trained", lambda *_: (None, SHORT))
+    monkeypatch.setattr(StoredRun, "simclr", work)
+    monkeypatch.setattr("simclr_lib.commands.checkpoint.read_run", lambda path: StoredRun(path, SHORT, {}, {}))
     (tmp_path / "file").write_text("in the way")
     words = [word.format(tmp_path / "file" / "out") for word in command]
     assert "cannot write to" in fails(capsys, *words)

@@ -13,8 +13,9 @@ from simclr_lib.config import TrainConfig
 from simclr_lib.data import ImageDataset, Reading, load_parts, load_splits
 from simclr_lib.data.decoding import load_files
 from simclr_lib.device import pick_device
+from simclr_lib.errors import SimCLRError
 from simclr_lib.models import Classifier, SimCLR
-from simclr_lib.training import load_trained
+from simclr_lib.training import read_run
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Loaded:
 
     Attributes:
         model: the trained model.
+        classes: the classes that it tells apart, if it is a `Classifier`.
         settings: the settings that it was trained with, but for device and precision, which suit this machine, and
             for the data set, which is that of the command.
         run_dir: the folder of the checkpoint.
@@ -30,6 +32,7 @@ class Loaded:
     """
 
     model: SimCLR | Classifier
+    classes: list[str]
     settings: TrainConfig
     run_dir: Path
     out: Path
@@ -58,13 +61,26 @@ class Loaded:
         return images
 
 
-def open_run(config: CheckpointConfig) -> Loaded:
-    """Load the run of a command, and check that its results can be written."""
+def open_run(config: CheckpointConfig, classify: bool = False) -> Loaded:
+    """Load the run of a command, and check that its results can be written.
+
+    Args:
+        config: the settings of the command.
+        classify: load the encoder of a SimCLR run with its output head, as a `Classifier`.
+    """
     config.check()
-    model, settings = load_trained(config.checkpoint, pick_device(config.device))
     run_dir = config.checkpoint if config.checkpoint.is_dir() else config.checkpoint.parent
     out = config.out or (run_dir / config.file if config.file else run_dir)
+    if config.file and out.is_dir():
+        raise SimCLRError(f"{out} is a folder: name a file, such as {out / config.file}.")
     check_writable(out.parent if config.file else out)
+    stored, device = read_run(config.checkpoint), pick_device(config.device)
+    model: SimCLR | Classifier
+    if classify or not stored.config.contrastive:
+        model, classes = stored.classifier(device)
+    else:
+        model, classes = stored.simclr(device), []
+    settings = stored.config
     settings = replace(
         settings,
         dataset=config.dataset or settings.dataset,
@@ -74,4 +90,4 @@ def open_run(config: CheckpointConfig) -> Loaded:
         device=config.device,
         precision="auto",
     )
-    return Loaded(model, settings, run_dir, out)
+    return Loaded(model, classes, settings, run_dir, out)

@@ -102,8 +102,9 @@ class PredictConfig(CheckpointConfig):
     vote on each image (kNN). By default the run's output head predicts."""
     out: Path | None = None
     """CSV file to write. By default it is predictions.csv beside the checkpoint."""
-    neighbors: int = 20
-    """Number of the nearest labelled images that vote."""
+    neighbors: int | None = None
+    """Number of the nearest labelled images that vote. By default 20, or the size of the smallest labelled class if
+    that is less."""
 
     file: ClassVar[str] = "predictions.csv"
 

@@ -21,7 +21,7 @@ from simclr_lib.files import write_atomically
 from simclr_lib.models import feature_dim, timm_call
 from simclr_lib.training.checkpoint import FILE_NAME
 from simclr_lib.training.metrics import NAME as METRICS
-from simclr_lib.training.pretrained import OUTPUT_HEAD, load_encoder, read_run
+from simclr_lib.training.pretrained import OUTPUT_HEAD, read_run
 
 SUFFIXES: dict[ExportFormat, str] = {
     "torchvision": ".pt",
@@ -80,7 +80,7 @@ def export_encoder(run: Path, to: ExportFormat, file: Path | None = None, encode
         raise unknown_name("format", to, SUFFIXES)
     file = _checked(file or (run if run.is_dir() else run.parent) / f"encoder{SUFFIXES[to]}", run)
     stored = read_run(run)
-    network, config = load_encoder(run, torch.device("cpu"), encoder)
+    network, config = stored.encoder(torch.device("cpu"), encoder), stored.config
     _check_kind(config, to)
     about = {
         "format": to,
