@@ -570,8 +570,25 @@ def test_one_class_pretrains_but_has_nothing_to_classify(tmp_path, capsys, monke
     one = ImageDataset(emblems.images, torch.zeros(40, dtype=torch.int64), ["all"])
     monkeypatch.setattr("simclr_lib.commands.train.load_parts", lambda *_, **__: {"train": one, "test": one})
     options = [*TINY, "--run-dir", str(tmp_path / "run")]
-    assert "one class only" in fails(capsys, "train", "--dataset", "imagefolder", *options)
-    assert (tmp_path / "run" / "checkpoint.pt").exists()
+    assert main(["train", "--dataset", "imagefolder", *options]) == 0
+    assert "the training images are of one class only; look at them with simclr embed" in capsys.readouterr().out
+    assert Result.read(tmp_path / "run" / "results.json").results == {}
+    assert not (tmp_path / "run" / "output_head.pt").exists()
+
+
+def test_labels_that_nothing_is_left_to_test_with_train_an_output_head(tmp_path, capsys, monkeypatch):
+    emblems = load_dataset("emblems", limit=40)
+    few = replace(emblems, labels=torch.where(torch.arange(40) < 6, emblems.labels, -1))
+    monkeypatch.setattr("simclr_lib.commands.train.load_parts", lambda *_, **__: {"train": few})
+    run = tmp_path / "run"
+    assert main(["train", "--dataset", "imagefolder", *TINY, "--run-dir", str(run)]) == 0
+    printed = capsys.readouterr().out
+    assert "no test image has a label: the output head is trained on 6 images, and not tested" in printed
+    assert Result.read(run / "results.json").results == {}
+    classifier, _, classes = load_classifier(run, torch.device("cpu"))
+    assert classes == emblems.classes
+    predicted = extract_features(classifier, few.labelled).argmax(dim=1)
+    assert set(predicted.tolist()) <= set(few.labelled.labels.tolist())  # a head that nobody trained says anything
 
 
 def test_an_image_folder_trains_from_its_files(tmp_path, monkeypatch):
