@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import json
+import os
 import re
 import urllib.error
 from dataclasses import replace
@@ -21,6 +22,7 @@ from simclr_lib.commands.settings import DemoConfig, SweepConfig
 from simclr_lib.commands.sweep import sweep
 from simclr_lib.config import TrainConfig
 from simclr_lib.data import ImageDataset, load_dataset
+from simclr_lib.errors import shown
 from simclr_lib.evaluation import SHIFTS, extract_features, votes_of_labelled
 from simclr_lib.experiments.sweeps import SWEEPS, Budget, overview
 from simclr_lib.recipes import SHORT
@@ -252,8 +254,54 @@ def test_a_photo_is_found_in_a_data_set_too(tmp_path, capsys):
     nearest, other = table(run / "search.csv")
     assert (nearest["file"], nearest["similarity"]) == ("3", "1.0000")
     assert float(other["similarity"]) < 1
+    deep, broken = tmp_path / "deep.png", tmp_path / "broken.jpg"
+    Image.fromarray((np.arange(4096).reshape(64, 64)).astype(np.uint16)).save(deep)
+    broken.write_bytes(b"no")
+    error = fails(capsys, "search", str(run), str(deep), "--limit", "40")
+    assert f"{deep} has more than 8 bits: `--levels` says" in error
+    assert main(["search", str(run), str(deep), "--levels", "0", "4095", "--count", "2", "--limit", "40"]) == 0
+    error = fails(capsys, "search", str(run), str(tmp_path / "photo.png"), "--max-pixels", "9", "--limit", "40")
+    assert "photo.png has 32 × 32 pixels: --max-pixels=1024 reads it" in error
+    assert f"{broken} cannot be read as an image" in fails(capsys, "search", str(run), str(broken), "--limit", "40")
     assert "there is no image" in fails(capsys, "search", str(run), str(tmp_path / "none.png"))
     assert "needs PHOTO" in fails(capsys, "search", str(run))
+
+
+def write_photos(folder: Path, count: int) -> list[str]:
+    """Write emblems as PNG files; returns their names."""
+    folder.mkdir()
+    names = [f"{number}.png" for number in range(count)]
+    for name, image in zip(names, load_dataset("emblems", limit=count).images, strict=True):
+        Image.fromarray(image.permute(1, 2, 0).numpy()).save(folder / name)
+    return names
+
+
+@pytest.fixture
+def untrained(tmp_path):
+    """A run on six photos that nobody trained: its folder and that of the photos."""
+    photos, run = tmp_path / "photos", tmp_path / "run"
+    write_photos(photos, 6)
+    config = TrainConfig(images=photos, image_size=32, stem="fast", width=4, projection_hidden=8, projection_dim=4)
+    torch.manual_seed(0)
+    facts = {"task": "pretrain", "image_size": 32, "classes": [], "num_images": 6}
+    state = {"config": config.resolved(32).to_dict(), "facts": facts, "step": 0}
+    save_checkpoint(run / "checkpoint.pt", {**state, "model": config.simclr(32).state_dict()})
+    return run, photos
+
+
+def test_a_photo_is_not_found_as_its_own_neighbour_by_whatever_path_it_is_named(untrained, tmp_path, capsys):
+    run, photos = untrained
+    (tmp_path / "alias").symlink_to(photos)
+    latin = photos / os.fsdecode(b"caf\xe9.png")
+    (photos / "5.png").rename(latin)
+    for photo in (photos / "3.png", tmp_path / "alias" / "3.png", latin):
+        assert main(["search", str(run), str(photo)]) == 0
+        found = [row["file"] for row in table(run / "search.csv")]
+        assert len(found) == 5
+        assert shown(photo.name) not in found
+    write_photos(tmp_path / "single", 1)
+    error = fails(capsys, "search", str(run), str(tmp_path / "single" / "0.png"), "--images", str(tmp_path / "single"))
+    assert "single holds no other image than" in error
 
 
 @pytest.fixture
