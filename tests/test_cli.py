@@ -16,12 +16,13 @@ import pytest
 import torch
 from PIL import Image
 
-from simclr_lib.cli import main
+from simclr_lib.cli import main, parse
+from simclr_lib.commands.checkpoint import open_run
 from simclr_lib.commands.demo import DemoBudget, demo
 from simclr_lib.commands.settings import DemoConfig, SweepConfig
 from simclr_lib.commands.sweep import sweep
 from simclr_lib.config import TrainConfig
-from simclr_lib.data import ImageDataset, load_dataset
+from simclr_lib.data import ImageDataset, Reading, load_dataset
 from simclr_lib.errors import shown
 from simclr_lib.evaluation import SHIFTS, extract_features, votes_of_labelled
 from simclr_lib.experiments.sweeps import SWEEPS, Budget, overview
@@ -289,6 +290,13 @@ def untrained(tmp_path):
     return run, photos
 
 
+def changed(run: Path, **settings: object) -> None:
+    """Change settings of a run in its checkpoint."""
+    state = load_checkpoint(run)
+    del state["format"]
+    save_checkpoint(run / "checkpoint.pt", {**state, "config": {**state["config"], **settings}})
+
+
 def test_a_photo_is_not_found_as_its_own_neighbour_by_whatever_path_it_is_named(untrained, tmp_path, capsys):
     run, photos = untrained
     (tmp_path / "alias").symlink_to(photos)
@@ -302,6 +310,75 @@ def test_a_photo_is_not_found_as_its_own_neighbour_by_whatever_path_it_is_named(
     write_photos(tmp_path / "single", 1)
     error = fails(capsys, "search", str(run), str(tmp_path / "single" / "0.png"), "--images", str(tmp_path / "single"))
     assert "single holds no other image than" in error
+
+
+def test_a_report_says_what_the_run_was_trained_on_and_what_is_shown(untrained, tmp_path, capsys):
+    run, _ = untrained
+    write_photos(tmp_path / "other", 3)
+    assert main(["report", str(run), "--images", str(tmp_path / "other")]) == 0
+    page = (run / "report.html").read_text(encoding="utf-8")
+    assert "SimCLR on photos" in page
+    assert "trained for 200 epochs on 6 images of 32 × 32 pixels" in page
+    assert "3 images of other. Point at one" in page
+    (run / "config.json").write_text("{")
+    assert "config.json is damaged: delete it" in fails(capsys, "report", str(run))
+
+
+def test_a_report_reads_as_many_images_as_were_trained_on(untrained, monkeypatch):
+    run, photos = untrained
+    changed(run, limit=4)
+    limits = []
+
+    def parts(self, limit):
+        limits.append(limit)
+        raise Interrupted("that is all")
+
+    monkeypatch.setattr("simclr_lib.commands.checkpoint.Loaded.parts", parts)
+    for words in ([], ["--limit", "2"], ["--images", str(photos)]):
+        assert main(["report", str(run), *words]) == 130
+    assert limits == [4, 2, None]
+
+
+def test_the_features_of_two_images_are_a_table_without_a_map(untrained, tmp_path, capsys):
+    run, _ = untrained
+    names = write_photos(tmp_path / "two", 2)
+    assert main(["embed", str(run), "--images", str(tmp_path / "two")]) == 0
+    assert "2 images: a picture in two dimensions needs 4 or more" in capsys.readouterr().out
+    empty = {"label": "", "x": "", "y": ""}
+    assert table(run / "embeddings.csv") == [{"file": name, **empty} for name in names]
+    with np.load(run / "embeddings.npz") as saved:
+        assert (saved["h"].shape, "xy" in saved) == ((2, 32), False)
+
+
+def test_labels_of_the_run_are_not_those_of_another_folder(untrained, tmp_path, capsys):
+    run, _ = untrained
+    changed(run, labels="labels.csv")
+    write_photos(tmp_path / "other", 3)
+    for option in ("--images", "--data-dir"):
+        assert main(["embed", str(run), option, str(tmp_path / "other")]) == 0
+    assert "labels.csv" in fails(capsys, "embed", str(run))  # the run's own are looked for, and are not there
+
+
+def test_a_folder_is_no_file_to_write_to(untrained, tmp_path, capsys):
+    run, photos = untrained
+    for command in ("predict", "report"):
+        error = fails(capsys, command, str(run), "--out", str(photos))
+        assert f"{photos} is a folder: name a file, such as {photos}" in error
+
+
+@pytest.mark.parametrize(
+    ("words", "reading"),
+    [
+        ([], Reading(48, "pad", (2, 1, 3), (1.0, 8.0), 4096)),
+        (["--fit", "crop", "--max-pixels", "5000"], Reading(48, "crop", (2, 1, 3), (1.0, 8.0), 5000)),
+        (["--bands", "3", "2", "1", "--levels", "0", "9"], Reading(48, "pad", (3, 2, 1), (0.0, 9.0), 4096)),
+    ],
+)
+def test_images_are_read_as_in_training_or_as_is_asked_for(untrained, words, reading):
+    run, _ = untrained
+    trained = {"store_size": 48, "fit": "pad", "bands": [2, 1, 3], "levels": [1, 8], "max_pixels": 4096}
+    changed(run, **trained)
+    assert open_run(parse("embed", [str(run), *words])).settings.reading() == reading
 
 
 @pytest.fixture
