@@ -150,8 +150,8 @@ class ExportConfig:
     torch.export.load, which needs PyTorch alone), safetensors (the weights by their names) or onnx (a graph for any
     runtime, which needs no Python)."""
     out: Path | None = None
-    """File to write; a JSON file of the same name beside it says what the encoder takes and how to load it. By
-    default it is encoder.pt, .pt2, .safetensors or .onnx beside the checkpoint."""
+    """File to write; beside it, a file with .json behind the name says what the encoder takes and how to load it. By
+    default it is encoder.torchvision.pt, .timm.pt, .pt2, .safetensors or .onnx beside the checkpoint."""
 
     def check(self) -> None:
         """Nothing here has a range."""
