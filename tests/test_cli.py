@@ -696,7 +696,7 @@ def test_one_class_pretrains_but_has_nothing_to_classify(tmp_path, capsys, monke
     monkeypatch.setattr("simclr_lib.commands.train.load_parts", lambda *_, **__: {"train": one, "test": one})
     options = [*TINY, "--run-dir", str(tmp_path / "run")]
     assert main(["train", "--dataset", "imagefolder", *options]) == 0
-    assert "the training images are of one class only; look at them with simclr embed" in capsys.readouterr().out
+    assert "the images are of one class only; look at them with simclr embed" in capsys.readouterr().out
     assert Result.read(tmp_path / "run" / "results.json").results == {}
     assert not (tmp_path / "run" / "output_head.pt").exists()
 

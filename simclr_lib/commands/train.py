@@ -167,7 +167,7 @@ def _evaluate(model: SimCLR | Classifier, config: TrainConfig, data: Data) -> Ta
     train, test = data["train"].labelled, data["test"].labelled if "test" in data else None
     if len(train.labels.unique()) < 2:
         lack = "are of one class only" if len(train) else "have no labels to test the features with"
-        print(f"the training images {lack}; look at them with simclr embed")
+        print(f"the images {lack}; look at them with simclr embed")
         return {}
     table: Table = {}
     if test:
