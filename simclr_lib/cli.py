@@ -74,7 +74,7 @@ COMMANDS = {
     "evaluate": Command(
         EvaluateConfig, "evaluate:evaluate", "Compare a checkpoint's features: kNN, linear probe, few labels."
     ),
-    "embed": Command(EmbedConfig, "embed:embed", "Draw a checkpoint's features in two dimensions."),
+    "embed": Command(EmbedConfig, "embed:embed", "Write the features of images as tables, and draw a map of them."),
     "search": Command(SearchConfig, "search:search", "Find the images of a folder that are most similar to a photo."),
     "predict": Command(
         PredictConfig, "predict:predict", "Write a class and its probability for each image of a folder."

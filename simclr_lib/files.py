@@ -9,10 +9,14 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from simclr_lib.errors import SimCLRError, shown
+
+if TYPE_CHECKING:
+    import numpy as np
 
 if sys.platform == "win32":
     import msvcrt
@@ -54,6 +58,19 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object
     table.writerow(columns)
     table.writerows(rows)
     write_atomically(path, shown(text.getvalue()).encode())
+
+
+def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write arrays as an .npz file, name → array, as a whole or not at all.
+
+    Raises:
+        SimCLRError: as in `write_atomically`.
+    """
+    import numpy as np  # imported here, because the command line imports this file for its help
+
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]
+    write_atomically(path, buffer.getvalue())
 
 
 @contextlib.contextmanager

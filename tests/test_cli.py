@@ -6,6 +6,7 @@ import contextlib
 import csv
 import importlib
 import json
+import os
 import re
 import urllib.error
 from dataclasses import replace
@@ -16,18 +17,20 @@ import pytest
 import torch
 from PIL import Image
 
-from simclr_lib.cli import main
+from simclr_lib.cli import main, parse
+from simclr_lib.commands.checkpoint import open_run
 from simclr_lib.commands.demo import DemoBudget, demo
 from simclr_lib.commands.settings import DemoConfig, SweepConfig
 from simclr_lib.commands.sweep import sweep
 from simclr_lib.config import TrainConfig
-from simclr_lib.data import ImageDataset, load_dataset
-from simclr_lib.evaluation import SHIFTS, extract_features
+from simclr_lib.data import ImageDataset, Reading, load_dataset
+from simclr_lib.errors import shown
+from simclr_lib.evaluation import SHIFTS, extract_features, votes_of_labelled
 from simclr_lib.experiments.sweeps import SWEEPS, Budget, overview
 from simclr_lib.recipes import SHORT
 from simclr_lib.results import Result
 from simclr_lib.teaching.demo_report import Drawn
-from simclr_lib.training import Interrupted, load_checkpoint, load_classifier, new_folder, save_checkpoint
+from simclr_lib.training import Interrupted, StoredRun, load_checkpoint, load_classifier, new_folder, save_checkpoint
 
 TINY = [
     *("--stem", "fast", "--width", "4", "--projection-hidden", "16", "--projection-dim", "8"),
@@ -164,20 +167,31 @@ def test_twelve_loose_photos_can_be_trained_on_embedded_searched_predicted_and_e
     assert [(row["file"], row["other"]) for row in table(out / "duplicates.csv")] == [(names[3], copy.name)]
     copy.unlink()
 
+    copies = {f"copy {number}.jpg": names[number] for number in range(4)}
+    for name, original in copies.items():
+        (photos / name).write_bytes((photos / original).read_bytes())
     labels = tmp_path / "labels.csv"
     labels.write_text("\n".join(f"{name},{'dog' if i % 2 else 'cat'}" for i, name in enumerate(names[:4])), "utf-8")
+    capsys.readouterr()
     assert main(["predict", str(run), "--labels", str(labels), "--out", str(tmp_path / "found.csv")]) == 0
-    predicted = table(tmp_path / "found.csv")
-    assert sorted(row["file"] for row in predicted) == sorted(names)
-    assert all(row["label"] in ("cat", "dog") and 0.5 <= float(row["probability"]) <= 1 for row in predicted)
+    assert "the 2 nearest of 4 labelled images vote on each image" in capsys.readouterr().out
+    predicted = {row["file"]: row for row in table(tmp_path / "found.csv")}
+    assert sorted(predicted) == sorted([*names, *copies])
+    assert [predicted[name]["label"] for name in copies] == ["cat", "dog", "cat", "dog"]
+    with np.load(out / "embeddings.npz") as saved:
+        h = dict(zip(saved["files"].tolist(), torch.from_numpy(saved["h"]), strict=True))
+    known = torch.tensor([0, 1, 0, 1])
+    votes = votes_of_labelled(torch.stack([h[name] for name in names]), torch.cat([known, torch.full((8,), -1)]))
+    shares = votes.amax(dim=1).tolist()
+    assert [float(predicted[name]["probability"]) for name in names] == pytest.approx(shares, abs=1e-3)
+    for name in copies:
+        (photos / name).unlink()
     assert main(["export", str(run), "--to", "torch", "--out", str(tmp_path / "encoder.pt2")]) == 0
     encoder = torch.export.load(tmp_path / "encoder.pt2").module()
-    with np.load(out / "embeddings.npz") as saved, torch.no_grad():
-        h = {str(file): feature for file, feature in zip(saved["files"], saved["h"], strict=True)}
     images = load_dataset("imagefolder", "all", photos, labels="none")
     with torch.no_grad():
         features = encoder(images.whole(slice(None)) / 255)
-    assert np.allclose(features, [h[file] for file in images.files], atol=1e-4)
+    assert torch.allclose(features, torch.stack([h[file] for file in images.files]), atol=1e-4)
     assert main(["report", str(run), "--out", str(tmp_path / "page.html")]) == 0
     assert "SimCLR on photos" in (tmp_path / "page.html").read_text(encoding="utf-8")
 
@@ -256,8 +270,130 @@ def test_a_photo_is_found_in_a_data_set_too(tmp_path, capsys):
     nearest, other = table(run / "search.csv")
     assert (nearest["file"], nearest["similarity"]) == ("3", "1.0000")
     assert float(other["similarity"]) < 1
+    deep, broken = tmp_path / "deep.png", tmp_path / "broken.jpg"
+    Image.fromarray((np.arange(4096).reshape(64, 64)).astype(np.uint16)).save(deep)
+    broken.write_bytes(b"no")
+    error = fails(capsys, "search", str(run), str(deep), "--limit", "40")
+    assert f"{deep} has more than 8 bits: `--levels` says" in error
+    assert main(["search", str(run), str(deep), "--levels", "0", "4095", "--count", "2", "--limit", "40"]) == 0
+    error = fails(capsys, "search", str(run), str(tmp_path / "photo.png"), "--max-pixels", "9", "--limit", "40")
+    assert "photo.png has 32 × 32 pixels: --max-pixels=1024 reads it" in error
+    assert f"{broken} cannot be read as an image" in fails(capsys, "search", str(run), str(broken), "--limit", "40")
     assert "there is no image" in fails(capsys, "search", str(run), str(tmp_path / "none.png"))
     assert "needs PHOTO" in fails(capsys, "search", str(run))
+
+
+def write_photos(folder: Path, count: int) -> list[str]:
+    """Write emblems as PNG files; returns their names."""
+    folder.mkdir()
+    names = [f"{number}.png" for number in range(count)]
+    for name, image in zip(names, load_dataset("emblems", limit=count).images, strict=True):
+        Image.fromarray(image.permute(1, 2, 0).numpy()).save(folder / name)
+    return names
+
+
+@pytest.fixture
+def untrained(tmp_path):
+    """A run on six photos that nobody trained: its folder and that of the photos."""
+    photos, run = tmp_path / "photos", tmp_path / "run"
+    write_photos(photos, 6)
+    config = TrainConfig(images=photos, image_size=32, stem="fast", width=4, projection_hidden=8, projection_dim=4)
+    torch.manual_seed(0)
+    facts = {"task": "pretrain", "image_size": 32, "classes": [], "num_images": 6}
+    state = {"config": config.resolved(32).to_dict(), "facts": facts, "step": 0}
+    save_checkpoint(run / "checkpoint.pt", {**state, "model": config.simclr(32).state_dict()})
+    return run, photos
+
+
+def changed(run: Path, **settings: object) -> None:
+    """Change settings of a run in its checkpoint."""
+    state = load_checkpoint(run)
+    del state["format"]
+    save_checkpoint(run / "checkpoint.pt", {**state, "config": {**state["config"], **settings}})
+
+
+def test_a_photo_is_not_found_as_its_own_neighbour_by_whatever_path_it_is_named(untrained, tmp_path, capsys):
+    run, photos = untrained
+    (tmp_path / "alias").symlink_to(photos)
+    latin = photos / os.fsdecode(b"caf\xe9.png")
+    (photos / "5.png").rename(latin)
+    for photo in (photos / "3.png", tmp_path / "alias" / "3.png", latin):
+        assert main(["search", str(run), str(photo)]) == 0
+        found = [row["file"] for row in table(run / "search.csv")]
+        assert len(found) == 5
+        assert shown(photo.name) not in found
+    write_photos(tmp_path / "single", 1)
+    error = fails(capsys, "search", str(run), str(tmp_path / "single" / "0.png"), "--images", str(tmp_path / "single"))
+    assert "single holds no other image than" in error
+
+
+def test_a_report_says_what_the_run_was_trained_on_and_what_is_shown(untrained, tmp_path, capsys):
+    run, _ = untrained
+    write_photos(tmp_path / "other", 3)
+    assert main(["report", str(run), "--images", str(tmp_path / "other")]) == 0
+    page = (run / "report.html").read_text(encoding="utf-8")
+    assert "SimCLR on photos" in page
+    assert "trained for 200 epochs on 6 images of 32 × 32 pixels" in page
+    assert "3 images of other. Point at one" in page
+    (run / "config.json").write_text("{")
+    assert "config.json is damaged: delete it" in fails(capsys, "report", str(run))
+
+
+def test_a_report_reads_as_many_images_as_were_trained_on(untrained, monkeypatch):
+    run, photos = untrained
+    changed(run, limit=4)
+    limits = []
+
+    def parts(self, limit):
+        limits.append(limit)
+        raise Interrupted("that is all")
+
+    monkeypatch.setattr("simclr_lib.commands.checkpoint.Loaded.parts", parts)
+    for words in ([], ["--limit", "2"], ["--images", str(photos)]):
+        assert main(["report", str(run), *words]) == 130
+    assert limits == [4, 2, None]
+
+
+def test_the_features_of_two_images_are_a_table_without_a_map(untrained, tmp_path, capsys):
+    run, _ = untrained
+    names = write_photos(tmp_path / "two", 2)
+    assert main(["embed", str(run), "--images", str(tmp_path / "two")]) == 0
+    assert "2 images: a picture in two dimensions needs 4 or more" in capsys.readouterr().out
+    empty = {"label": "", "x": "", "y": ""}
+    assert table(run / "embeddings.csv") == [{"file": name, **empty} for name in names]
+    with np.load(run / "embeddings.npz") as saved:
+        assert (saved["h"].shape, "xy" in saved) == ((2, 32), False)
+
+
+def test_labels_of_the_run_are_not_those_of_another_folder(untrained, tmp_path, capsys):
+    run, _ = untrained
+    changed(run, labels="labels.csv")
+    write_photos(tmp_path / "other", 3)
+    for option in ("--images", "--data-dir"):
+        assert main(["embed", str(run), option, str(tmp_path / "other")]) == 0
+    assert "labels.csv" in fails(capsys, "embed", str(run))  # the run's own are looked for, and are not there
+
+
+def test_a_folder_is_no_file_to_write_to(untrained, tmp_path, capsys):
+    run, photos = untrained
+    for command in ("predict", "report"):
+        error = fails(capsys, command, str(run), "--out", str(photos))
+        assert f"{photos} is a folder: name a file, such as {photos}" in error
+
+
+@pytest.mark.parametrize(
+    ("words", "reading"),
+    [
+        ([], Reading(48, "pad", (2, 1, 3), (1.0, 8.0), 4096)),
+        (["--fit", "crop", "--max-pixels", "5000"], Reading(48, "crop", (2, 1, 3), (1.0, 8.0), 5000)),
+        (["--bands", "3", "2", "1", "--levels", "0", "9"], Reading(48, "pad", (3, 2, 1), (0.0, 9.0), 4096)),
+    ],
+)
+def test_images_are_read_as_in_training_or_as_is_asked_for(untrained, words, reading):
+    run, _ = untrained
+    trained = {"store_size": 48, "fit": "pad", "bands": [2, 1, 3], "levels": [1, 8], "max_pixels": 4096}
+    changed(run, **trained)
+    assert open_run(parse("embed", [str(run), *words])).settings.reading() == reading
 
 
 @pytest.fixture
@@ -293,7 +429,9 @@ def test_every_run_with_labels_predicts_classes_and_has_a_report(labelled_folder
     assert "Where it errs" in page
     assert "accuracy of the output head" in page
     assert main(["embed", str(run), "--method", "pca", "--limit", "20"]) == 0
-    assert len(table(run / "embeddings.csv")) == 20
+    embedded = table(run / "embeddings.csv")
+    assert len(embedded) == 20
+    assert all(row["label"] == Path(row["file"]).parent.name for row in embedded)
     if method == "--contrastive":
         assert "labels per class, as US$1_$ has" in printed
         assert "knn_balanced" in Result.read(run / "results.json").results["SimCLR"]
@@ -493,7 +631,8 @@ def test_a_folder_that_cannot_be_written_is_noticed_before_the_work(tmp_path, ca
         monkeypatch.setattr(f"simclr_lib.commands.{name}", work)
     monkeypatch.setattr("simclr_lib.commands.plan.calibrate", work)
     monkeypatch.setattr("simclr_lib.commands.bench.measure_peak", work)
-    monkeypatch.setattr("simclr_lib.commands.checkpoint.load_trained", lambda *_: (None, SHORT))
+    monkeypatch.setattr(StoredRun, "simclr", work)
+    monkeypatch.setattr("simclr_lib.commands.checkpoint.read_run", lambda path: StoredRun(path, SHORT, {}, {}))
     (tmp_path / "file").write_text("in the way")
     words = [word.format(tmp_path / "file" / "out") for word in command]
     assert "cannot write to" in fails(capsys, *words)
@@ -571,8 +710,25 @@ def test_one_class_pretrains_but_has_nothing_to_classify(tmp_path, capsys, monke
     one = ImageDataset(emblems.images, torch.zeros(40, dtype=torch.int64), ["all"])
     monkeypatch.setattr("simclr_lib.commands.train.load_parts", lambda *_, **__: {"train": one, "test": one})
     options = [*TINY, "--run-dir", str(tmp_path / "run")]
-    assert "one class only" in fails(capsys, "train", "--dataset", "imagefolder", *options)
-    assert (tmp_path / "run" / "checkpoint.pt").exists()
+    assert main(["train", "--dataset", "imagefolder", *options]) == 0
+    assert "the images are of one class only; look at them with simclr embed" in capsys.readouterr().out
+    assert Result.read(tmp_path / "run" / "results.json").results == {}
+    assert not (tmp_path / "run" / "output_head.pt").exists()
+
+
+def test_labels_that_nothing_is_left_to_test_with_train_an_output_head(tmp_path, capsys, monkeypatch):
+    emblems = load_dataset("emblems", limit=40)
+    few = replace(emblems, labels=torch.where(torch.arange(40) < 6, emblems.labels, -1))
+    monkeypatch.setattr("simclr_lib.commands.train.load_parts", lambda *_, **__: {"train": few})
+    run = tmp_path / "run"
+    assert main(["train", "--dataset", "imagefolder", *TINY, "--run-dir", str(run)]) == 0
+    printed = capsys.readouterr().out
+    assert "no test image has a label: the output head is trained on 6 images, and not tested" in printed
+    assert Result.read(run / "results.json").results == {}
+    classifier, _, classes = load_classifier(run, torch.device("cpu"))
+    assert classes == emblems.classes
+    predicted = extract_features(classifier, few.labelled).argmax(dim=1)
+    assert set(predicted.tolist()) <= set(few.labelled.labels.tolist())  # a head that nobody trained says anything
 
 
 def test_an_image_folder_trains_from_its_files(tmp_path, monkeypatch):

@@ -213,7 +213,9 @@ def test_a_run_of_your_own_network_is_loaded_with_a_module_of_its_class(own_run,
     assert not same_weights(loaded.encoder, blank)
     assert same_weights(load_encoder(folder, CPU, Own())[0], model.encoder)
     for load in (load_pretrained, lambda path: load_encoder(path, CPU)):
-        with pytest.raises(SimCLRError, match=r"a module, a .*test_encoders\.Own: give one again \(encoder=…\)"):
+        with pytest.raises(
+            SimCLRError, match=r"a module, a .*test_encoders\.Own: give one again, in Python \(encoder=…\)"
+        ):
             load(folder)
     with pytest.raises(SimCLRError, match="do not fit"):
         load_pretrained(folder, "cpu", encoder=Own(dim=6))

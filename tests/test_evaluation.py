@@ -27,8 +27,10 @@ from simclr_lib.evaluation import (
     make_film,
     pixel_features,
     project,
+    suitable_k,
     summary,
     trustworthiness,
+    votes_of_labelled,
 )
 from simclr_lib.evaluation.linear import fit_heads
 from simclr_lib.evaluation.logistic import L2_GRID, logistic_heads
@@ -146,6 +148,30 @@ def test_knn_compares_directions_and_not_lengths():
     queries, _ = clusters(50, seed=1)
     longer = bank * torch.logspace(-2, 2, 100)[:, None]
     assert torch.equal(knn_predict(longer, labels, 5 * queries), knn_predict(bank, labels, queries))
+
+
+def fifteen_and_three():
+    """Features of 15 images of class 0, which are much alike, and of 3 of class 1 with a copy of each."""
+    torch.manual_seed(0)
+    centres = torch.tensor([[1.0, 0.25, 0, 0], [1.0, -0.25, 0, 0]])  # a cosine similarity of 0.88
+    a, b = (centre + 0.02 * torch.randn(count, 4) for centre, count in zip(centres, (15, 3), strict=True))
+    return torch.cat([a, b, b]), torch.tensor([0] * 15 + [1] * 3 + [-1] * 3)
+
+
+def test_few_labels_of_a_class_are_not_outvoted_by_many_of_another():
+    features, labels = fifteen_and_three()
+    assert suitable_k(labels) == 3
+    assert votes_of_labelled(features, labels, 20).argmax(dim=1).tolist() == [0] * 21
+    assert votes_of_labelled(features, labels).argmax(dim=1).tolist() == [0] * 15 + [1] * 6
+    assert suitable_k(torch.tensor([0] * 50 + [2] * 30 + [-1] * 3)) == 20
+
+
+def test_an_image_has_no_vote_on_itself():
+    features = torch.tensor([[1.0, 0, 0], [0.9, 0.1, 0], [0, 1.0, 0], [0, 0.9, 0.1]])
+    labels = torch.tensor([0, 1, 1, 0])  # the nearest other image has the other label
+    assert votes_of_labelled(features, labels, 1).argmax(dim=1).tolist() == [1, 0, 0, 1]
+    with pytest.raises(SimCLRError, match="two classes or more"):
+        votes_of_labelled(features, torch.tensor([0, 0, -1, -1]))
 
 
 def test_knn_refuses_an_empty_bank_and_queries_of_another_length():

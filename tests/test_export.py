@@ -2,6 +2,7 @@
 
 import json
 import sys
+import zipfile
 from dataclasses import replace
 
 import numpy as np
@@ -100,24 +101,74 @@ def test_onnx_gives_the_same_features_for_any_number_of_images(runs, images, tmp
     for count in (1, 5):
         (features,) = names["session"].run(["features"], {"images": images[:count].numpy()})
         np.testing.assert_allclose(features, expected[:count].numpy(), rtol=1e-4, atol=1e-4)
-    metadata = {entry.key: entry.value for entry in onnx.load(file).metadata_props}
-    assert json.loads(metadata["input"])["normalisation"] == "none"
+    assert metadata_of(file, "onnx") == json.loads(about.read_text(encoding="utf-8"))
+    assert json.loads(about.read_text(encoding="utf-8"))["feature_dim"] == expected.shape[1]
     assert onnxruntime.InferenceSession(str(file)).get_inputs()[0].shape[1:] == [3, SIZE, SIZE]
 
 
-def test_only_the_classifier_is_missing_in_torchvisions_network(runs, tmp_path):
+def metadata_of(file, to):
+    """The facts within an exported file."""
+    if to == "safetensors":
+        with safe_open(file, "pt") as opened:
+            texts = opened.metadata()
+        assert texts["format"] == "pt"  # by the convention of the format
+        texts["format"] = to
+    elif to == "onnx":
+        texts = {entry.key: entry.value for entry in onnx.load(file).metadata_props}
+    else:
+        with zipfile.ZipFile(file) as archive:
+            return json.loads(archive.read("archive/extra/about.json"))
+    plain = ("format", "encoder", "stem", "package")  # the others are JSON
+    return {key: text if key in plain and text != "null" else json.loads(text) for key, text in texts.items()}
+
+
+def test_torchvisions_network_without_its_classifier_has_exactly_the_weights(runs, tmp_path):
     import torchvision
 
-    file, _ = export_encoder(runs["imagenet"], "torchvision", tmp_path / "encoder.pt")
-    missing = torchvision.models.resnet18().load_state_dict(torch.load(file, weights_only=True), strict=False)
-    assert missing.missing_keys == ["fc.weight", "fc.bias"]
-    assert missing.unexpected_keys == []
+    file, about = export_encoder(runs["imagenet"], "torchvision", tmp_path / "encoder.pt")
+    network = torchvision.models.resnet18()
+    network.fc = nn.Identity()
+    network.load_state_dict(torch.load(file, weights_only=True))
+    assert not any("strict" in line for line in json.loads(about.read_text(encoding="utf-8"))["how_to_load"])
+
+
+@pytest.mark.parametrize("to", ["torchvision", "timm", "torch", "safetensors"])  # and onnx, above
+def test_every_format_holds_all_facts_within_the_file(runs, tmp_path, to):
+    run = runs["narrow" if to == "torch" else "fast"]
+    file, about = export_encoder(run, to, tmp_path / "encoder.bin")
+    facts = json.loads(about.read_text(encoding="utf-8"))
+    assert metadata_of(file, to) == facts
+    assert facts["feature_dim"] == (32 if to == "torch" else 512)
+    if to == "torch":
+        extra = {"about.json": ""}
+        torch.export.load(file, extra_files=extra)
+        assert json.loads(extra["about.json"]) == facts
+
+
+def test_the_facts_say_how_files_become_pixels(tmp_path):
+    config = replace(NETWORKS["narrow"], store_size=64, fit="pad", bands=(3, 2, 1), levels=(0, 4095))
+    _, about = export_encoder(run_of(config, tmp_path), "safetensors")
+    assert json.loads(about.read_text(encoding="utf-8"))["reading"] == {
+        "store_size": 64, "fit": "pad", "bands": [3, 2, 1], "levels": [0.0, 4095.0], "max_pixels": 178956970,
+        "transparent": "over white",
+    }  # fmt: skip
+
+
+def test_exports_for_several_libraries_stand_beside_each_other_and_can_be_repeated(tmp_path):
+    run = run_of(NETWORKS["fast"], tmp_path)
+    for to in ("torchvision", "timm", "torchvision"):
+        _, about = export_encoder(run, to)
+        assert json.loads(about.read_text(encoding="utf-8"))["format"] == to
+    assert {file.name for file in run.iterdir()} == {
+        "checkpoint.pt",
+        *("encoder.torchvision.pt", "encoder.torchvision.pt.json", "encoder.timm.pt", "encoder.timm.pt.json"),
+    }
 
 
 def test_the_facts_stand_beside_the_file_and_within_it(runs, tmp_path):
     file, about = export_encoder(runs["fast"], "safetensors", tmp_path / "mine.safetensors")
     facts = json.loads(about.read_text(encoding="utf-8"))
-    assert about == tmp_path / "mine.json"
+    assert about == tmp_path / "mine.safetensors.json"
     assert facts["input"] == {
         "size": SIZE, "channels": "RGB", "layout": "NCHW", "range": [0, 1], "normalisation": "none",
     }  # fmt: skip
@@ -134,7 +185,7 @@ def test_an_encoder_that_was_trained_with_labels_is_exported(images, tmp_path, m
     config = replace(NETWORKS["fast"], contrastive=False)
     run = run_of(config, tmp_path)
     _, about = export_encoder(run, "torchvision")
-    assert about == tmp_path / "encoder.json"
+    assert about == tmp_path / "encoder.torchvision.pt.json"
     with torch.no_grad():
         features = loaded(about, monkeypatch)["encoder"](images)
     torch.testing.assert_close(features, features_here(run, images), rtol=1e-4, atol=1e-4)
@@ -149,7 +200,7 @@ def test_your_own_network_is_exported_with_a_module_of_its_class(images, tmp_pat
     for to in ("torchvision", "timm"):
         with pytest.raises(SimCLRError, match=r"has no module:.*Own to load"):
             export_encoder(run, to, encoder=Own())
-    with pytest.raises(SimCLRError, match="give one again"):
+    with pytest.raises(SimCLRError, match="give one again, in Python"):
         export_encoder(run, "onnx")
 
 
@@ -168,13 +219,15 @@ def test_a_network_that_the_library_lacks_is_refused_and_nothing_is_written(runs
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("name", ["checkpoint.pt", "config.pt", "output_head.pt", "encoder.json"])
-def test_no_export_replaces_a_file_of_the_run(tmp_path, name):
-    run = run_of(NETWORKS["narrow"], tmp_path)
-    before = (run / "checkpoint.pt").read_bytes()
-    with pytest.raises(SimCLRError, match="would replace another file"):
-        export_encoder(run, "safetensors", run / name)
-    assert (run / "checkpoint.pt").read_bytes() == before
+@pytest.mark.parametrize("name", ["config.json", "results", "output_head.pt", "folder"])
+def test_no_export_replaces_a_file_that_is_no_export(runs, tmp_path, name):
+    (tmp_path / "folder").mkdir()
+    for theirs in ("config.json", "results.json", "output_head.pt"):  # of another run, for example
+        (tmp_path / theirs).write_text('{"what": "somebody\'s"}')
+    before = {file.name: file.read_text() for file in tmp_path.glob("*.*")}
+    with pytest.raises(SimCLRError, match="is there already and is no export: choose another name"):
+        export_encoder(runs["narrow"], "safetensors", tmp_path / name)
+    assert {file.name: file.read_text() for file in tmp_path.glob("*.*")} == before
 
 
 @pytest.mark.parametrize(
@@ -205,6 +258,6 @@ def test_the_command_writes_and_names_both_files(runs, tmp_path, capsys):
     out = tmp_path / "new" / "encoder.safetensors"
     assert main(["export", str(runs["narrow"]), "--to", "safetensors", "--out", str(out)]) == 0
     assert str(out) in capsys.readouterr().out
-    assert {file.name for file in out.parent.iterdir()} == {"encoder.safetensors", "encoder.json"}
+    assert {file.name for file in out.parent.iterdir()} == {"encoder.safetensors", "encoder.safetensors.json"}
     assert main(["export", str(runs["narrow"]), "--to", "torchvison"]) == 2
     assert "unknown value of --to 'torchvison': did you mean 'torchvision'?" in capsys.readouterr().err

@@ -10,11 +10,13 @@ import torch
 from simclr_lib.commands.common import check_writable
 from simclr_lib.commands.settings import CheckpointConfig
 from simclr_lib.config import TrainConfig
-from simclr_lib.data import ImageDataset, Reading, load_parts, load_splits
-from simclr_lib.data.decoding import load_files
+from simclr_lib.data import ImageDataset, load_parts, load_splits
+from simclr_lib.data.bands import TooLargeError
+from simclr_lib.data.pixels import NeedsLevelsError, read_square
 from simclr_lib.device import pick_device
+from simclr_lib.errors import SimCLRError
 from simclr_lib.models import Classifier, SimCLR
-from simclr_lib.training import load_trained
+from simclr_lib.training import StoredRun, read_run
 
 
 @dataclass(frozen=True)
@@ -23,13 +25,17 @@ class Loaded:
 
     Attributes:
         model: the trained model.
-        settings: the settings that it was trained with, but for device and precision, which suit this machine, and
-            for the data set, which is that of the command.
+        classes: the classes that it tells apart, if it is a `Classifier`.
+        stored: the run's checkpoint: the settings that it was trained with, and facts.
+        settings: the same settings, but for device and precision, which suit this machine, and for the images and
+            the reading of them, which are those of the command.
         run_dir: the folder of the checkpoint.
         out: the folder, or the file, for results; it can be written to.
     """
 
     model: SimCLR | Classifier
+    classes: list[str]
+    stored: StoredRun
     settings: TrainConfig
     run_dir: Path
     out: Path
@@ -41,10 +47,23 @@ class Loaded:
         return list(load_splits(config.dataset, limits, where, False, size, config.labels, reading).values())
 
     def photo(self, path: Path, images: ImageDataset) -> ImageDataset:
-        """Load a single image file, read in the way the other images were."""
+        """Load a single image file, read in the way the other images were.
+
+        Raises:
+            SimCLRError: it cannot be read.
+        """
         size = images.image_size
-        reading = images.reading or Reading(store_size=size)
-        return load_files([path], torch.tensor([-1]), [], reading, None, path.name, path.parent, "photo", size)
+        reading = images.reading or replace(self.settings.reading(), store_size=size)
+        try:
+            pixels = torch.from_numpy(read_square(path, reading))
+        except TooLargeError as error:
+            pixels_needed = error.size[0] * error.size[1]
+            raise SimCLRError(f"{path} has {error}: max_pixels={pixels_needed} reads it.") from error
+        except NeedsLevelsError as error:
+            raise SimCLRError(f"{path} has more than 8 bits: `levels` says which ones are black and white.") from error
+        except Exception as error:  # decoders raise almost anything
+            raise SimCLRError(f"{path} cannot be read as an image ({error}): repair it, or take another.") from error
+        return ImageDataset(pixels[None], torch.tensor([-1]), [], path.name, (path.name,), size, reading)
 
     def parts(self, limit: int | None) -> dict[str, ImageDataset]:
         """Load all parts of the images: "train" and, where there is one, "test"."""
@@ -58,20 +77,39 @@ class Loaded:
         return images
 
 
-def open_run(config: CheckpointConfig) -> Loaded:
-    """Load the run of a command, and check that its results can be written."""
+def open_run(config: CheckpointConfig, classify: bool = False) -> Loaded:
+    """Load the run of a command, and check that its results can be written.
+
+    Args:
+        config: the settings of the command.
+        classify: load the encoder of a SimCLR run with its output head, as a `Classifier`.
+    """
     config.check()
-    model, settings = load_trained(config.checkpoint, pick_device(config.device))
     run_dir = config.checkpoint if config.checkpoint.is_dir() else config.checkpoint.parent
     out = config.out or (run_dir / config.file if config.file else run_dir)
+    if config.file and out.is_dir():
+        raise SimCLRError(f"{out} is a folder: name a file, such as {out / config.file}.")
     check_writable(out.parent if config.file else out)
+    stored, device = read_run(config.checkpoint), pick_device(config.device)
+    model: SimCLR | Classifier
+    if classify or not stored.config.contrastive:
+        model, classes = stored.classifier(device)
+    else:
+        model, classes = stored.simclr(device), []
+    settings = stored.config
+    elsewhere = config.images or config.dataset or config.data_dir
     settings = replace(
         settings,
         dataset=config.dataset or settings.dataset,
         data_dir=config.data_dir or settings.data_dir,
         images=config.images,
-        labels=config.labels or (None if config.images or config.dataset else settings.labels),  # of those images
+        labels=config.labels or (None if elsewhere else settings.labels),  # they are of the run's images
+        limit=None if elsewhere else settings.limit,
+        fit=config.fit or settings.fit,
+        bands=config.bands or settings.bands,
+        levels=config.levels or settings.levels,
+        max_pixels=config.max_pixels or settings.max_pixels,
         device=config.device,
         precision="auto",
     )
-    return Loaded(model, settings, run_dir, out)
+    return Loaded(model, classes, stored, settings, run_dir, out)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,7 @@ from simclr_lib.data import ImageDataset
 from simclr_lib.errors import counted
 from simclr_lib.evaluation import extract_features, near_duplicates, project, projected, trustworthiness
 from simclr_lib.experiments.comparison import FILMED, evenly
-from simclr_lib.files import write_atomically, write_csv
+from simclr_lib.files import write_atomically, write_csv, write_npz
 from simclr_lib.models import SimCLR
 from simclr_lib.training import read_film
 
@@ -35,15 +34,20 @@ def embed(config: EmbedConfig) -> None:
     arrays = {"files": np.array(images.names), "labels": images.labels.numpy(), "h": features.numpy()}
     if isinstance(run.model, SimCLR):
         arrays["z"] = projected(run.model, features).numpy()
-    _write_arrays(out / "embeddings.npz", arrays)
-    print(f"projecting {len(features):,} features of {features.shape[1]} numbers by {config.method} …")
-    points = project(features, config.method, config.seed)
-    _write_arrays(out / "embeddings.npz", {**arrays, "xy": points.numpy()})
-    places = ((f"{x:.4f}", f"{y:.4f}") for x, y in points.tolist())
+    write_npz(out / "embeddings.npz", arrays)
+    points = None
+    if len(features) >= 4:
+        print(f"projecting {len(features):,} features of {features.shape[1]} numbers by {config.method} …")
+        points = project(features, config.method, config.seed)
+        write_npz(out / "embeddings.npz", {**arrays, "xy": points.numpy()})
+    places = [("", "")] * len(images) if points is None else [(f"{x:.4f}", f"{y:.4f}") for x, y in points.tolist()]
     rows = [(*row, *place) for *row, place in zip(images.names, images.label_names, places, strict=True)]
     write_csv(out / "embeddings.csv", ("file", "label", "x", "y"), rows)
     print(f"features: {out / 'embeddings.npz'}\ntable: {out / 'embeddings.csv'}")
     _write_duplicates(out / "duplicates.csv", features, images)
+    if points is None:
+        print(f"{counted(len(images), 'image')}: a picture in two dimensions needs 4 or more")
+        return
 
     trust = trustworthiness(features, points)
     title = f"{config.method}, trustworthiness {trust:.2f}"
@@ -52,21 +56,16 @@ def embed(config: EmbedConfig) -> None:
     print(f"picture: {out / 'embedding.png'} (trustworthiness {trust:.2f})")
 
     filmed = evenly(images, FILMED)
-    shown = filmed if read_film(run.run_dir, filmed) else evenly(images, EXPLORED)
+    frames = read_film(run.run_dir, filmed)
+    shown = filmed if frames else evenly(images, EXPLORED)
     kinds = kinds_of_features(run.model, run.settings, shown)
     print(f"projecting {', '.join(kinds)} of {len(shown):,} images …")
     name, h = next(iter(kinds.items()))  # the features of the run come first
-    film = film_of_run(run.run_dir, shown, h, config.method)
+    film = film_of_run(frames, h, config.method)
     pictures = {name: points} if len(shown) == len(images) else None  # projected already
     scene = make_scene(shown, kinds, pictures, config.method, film, title=images.name)
     write_atomically(out / "explorer.html", html_page(scene).encode())
     print(f"explorer: {out / 'explorer.html'}, to open in a browser")
-
-
-def _write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays)  # type: ignore[arg-type]
-    write_atomically(path, buffer.getvalue())
 
 
 def _write_duplicates(path: Path, features: Tensor, images: ImageDataset) -> None:

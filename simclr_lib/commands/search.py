@@ -6,6 +6,7 @@ import os
 
 from simclr_lib.commands.checkpoint import open_run
 from simclr_lib.commands.settings import SearchConfig
+from simclr_lib.errors import SimCLRError
 from simclr_lib.evaluation import extract_features, nearest_neighbors
 from simclr_lib.files import write_atomically, write_csv
 
@@ -17,13 +18,16 @@ def search(config: SearchConfig) -> None:
     run = open_run(config)
     images = run.all_images(config.limit)
     photo = run.photo(config.photo, images)
-    every, folder, itself = images.names, run.settings.data_dir or "", os.path.abspath(config.photo)
-    kept = [i for i, name in enumerate(every) if os.path.abspath(os.path.join(folder, name)) != itself]
+    folder, itself = run.settings.data_dir or "", os.path.realpath(config.photo)
+    files = images.files or [""] * len(images)
+    kept = [i for i, file in enumerate(files) if os.path.realpath(os.path.join(folder, file)) != itself]
+    if not kept:
+        raise SimCLRError(f"{images.name} holds no other image than {config.photo}: name another folder.")
     others = images.subset(kept)
     h_others, h_photo = (extract_features(run.model.encoder, part) for part in (others, photo))
     similarity, rows = (found[0].cpu() for found in nearest_neighbors(h_others, h_photo, config.count))
     found = others.subset(rows)
-    names = [every[kept[row]] for row in rows.tolist()]
+    names = [images.names[kept[row]] for row in rows.tolist()]
     values = [f"{value:.4f}" for value in similarity.tolist()]
     table = list(zip(range(1, len(found) + 1), names, found.label_names, values, strict=True))
     write_csv(run.out / "search.csv", ("rank", "file", "label", "similarity"), table)

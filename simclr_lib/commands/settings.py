@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal
 
 from tyro.conf import Positional
 
-from simclr_lib.choices import MAX_COUNT, MAX_SEED, ExportFormat, ProjectionMethod
+from simclr_lib.choices import MAX_COUNT, MAX_SEED, ExportFormat, Fit, ProjectionMethod
 from simclr_lib.config import TrainConfig
 from simclr_lib.errors import SimCLRError, require_range
 from simclr_lib.recipes import BUDGETS, EMBLEMS, PRESETS, SHORT
@@ -30,7 +30,16 @@ class CheckpointConfig:
     data_dir: Path | None = None
     """Folder of the data set. By default it is the one that was used in training."""
     limit: int | None = None
-    """Use at most this many images of the training part, and of the test part. By default all are used."""
+    """Use at most this many images, drawn evenly from the classes. By default all are used."""
+    fit: Fit | None = None
+    """What becomes of your own images if they are not square: crop or pad. By default it is as in training, and so are
+    the next three."""
+    bands: tuple[int, int, int] | None = None
+    """Bands of your own images that are taken as red, green and blue, counted from 1."""
+    levels: tuple[float, float] | None = None
+    """Levels of your own images that become black and white, where they have more than 8 bits."""
+    max_pixels: int | None = None
+    """Number of pixels of the largest file that is read."""
     out: Path | None = None
     """Folder for the results. By default they are written beside the checkpoint."""
     device: str = "auto"
@@ -49,6 +58,8 @@ class EvaluateConfig(CheckpointConfig):
 
     fine_tune: bool = False
     """Also fine-tune the whole network, at every budget of labels. This is training, and takes as long."""
+    limit: int | None = None
+    """Use at most this many images of the training part, and of the test part. By default all are used."""
     budgets: tuple[int, ...] = BUDGETS
     """Numbers of labels per class to compare, besides all labels. 1 % of CIFAR-10's labels are 50 per class."""
 
@@ -102,8 +113,9 @@ class PredictConfig(CheckpointConfig):
     vote on each image (kNN). By default the run's output head predicts."""
     out: Path | None = None
     """CSV file to write. By default it is predictions.csv beside the checkpoint."""
-    neighbors: int = 20
-    """Number of the nearest labelled images that vote."""
+    neighbors: int | None = None
+    """Number of the nearest labelled images that vote. By default 20, or the size of the smallest labelled class if
+    that is less."""
 
     file: ClassVar[str] = "predictions.csv"
 
@@ -121,6 +133,8 @@ class ReportConfig(CheckpointConfig):
 
     out: Path | None = None
     """HTML file to write. By default it is report.html beside the checkpoint."""
+    limit: int | None = None
+    """Use at most this many training images. By default as many as in training."""
 
     file: ClassVar[str] = "report.html"
 
@@ -136,8 +150,8 @@ class ExportConfig:
     torch.export.load, which needs PyTorch alone), safetensors (the weights by their names) or onnx (a graph for any
     runtime, which needs no Python)."""
     out: Path | None = None
-    """File to write; a JSON file of the same name beside it says what the encoder takes and how to load it. By
-    default it is encoder.pt, .pt2, .safetensors or .onnx beside the checkpoint."""
+    """File to write; beside it, a file with .json behind the name says what the encoder takes and how to load it. By
+    default it is encoder.torchvision.pt, .timm.pt, .pt2, .safetensors or .onnx beside the checkpoint."""
 
     def check(self) -> None:
         """Nothing here has a range."""

@@ -16,7 +16,7 @@ from simclr_lib.device import check_compiler, check_precision, pick_device
 from simclr_lib.distributed import World, first_on_each_machine, from_leader, joined, recall, remember
 from simclr_lib.errors import SimCLRError
 from simclr_lib.evaluation import accuracy
-from simclr_lib.experiments.comparison import FILMED, compare_encoder, evenly
+from simclr_lib.experiments.comparison import FILMED, compare_encoder, evenly, output_head
 from simclr_lib.experiments.scaling import seconds_of_steps
 from simclr_lib.models import Classifier, SimCLR
 from simclr_lib.objectives import check_micro_batch
@@ -164,15 +164,21 @@ def _evaluate(model: SimCLR | Classifier, config: TrainConfig, data: Data) -> Ta
     """The table of results. The output head that SGD trained on SimCLR's features is saved in the run's folder."""
     if isinstance(model, Classifier):
         return {"supervised": {"labels_all": summary([accuracy(model, data["test"], config.precision)])}}
-    train, test = data["train"].labelled, data.get("test", data["train"]).labelled
-    if "test" not in data or not len(train) or not len(test):
-        print("the images have no labels to test the features with; look at them with simclr embed")
+    train, test = data["train"].labelled, data["test"].labelled if "test" in data else None
+    if len(train.labels.unique()) < 2:
+        lack = "are of one class only" if len(train) else "have no labels to test the features with"
+        print(f"the images {lack}; look at them with simclr embed")
         return {}
-    table, head, _ = compare_encoder(model.encoder, config, train, test)
+    table: Table = {}
+    if test:
+        table, head, _ = compare_encoder(model.encoder, config, train, test)
+    else:
+        print(f"no test image has a label: the output head is trained on {len(train):,} images, and not tested")
+        head = output_head(model.encoder, config, train)
     file = Path(config.run_dir or "") / OUTPUT_HEAD
     if file.exists():
         print(f"{file} is written anew")
-    save_checkpoint(file, {"head": head.state_dict(), "classes": test.classes})
+    save_checkpoint(file, {"head": head.state_dict(), "classes": train.classes})
     return table
 
 

@@ -3,7 +3,7 @@
 from simclr_lib.evaluation.classifier import accuracy, balanced_accuracy
 from simclr_lib.evaluation.features import extract_features, pixel_features, projected
 from simclr_lib.evaluation.geometry import alignment, effective_rank, principal_variances, uniformity
-from simclr_lib.evaluation.knn import knn_accuracy, knn_predict, knn_votes
+from simclr_lib.evaluation.knn import knn_accuracy, knn_predict, knn_votes, suitable_k, votes_of_labelled
 from simclr_lib.evaluation.linear import ProbeResult, linear_probe
 from simclr_lib.evaluation.neighbors import near_duplicates, nearest_neighbors
 from simclr_lib.evaluation.projection import Film, make_film, project, trustworthiness
@@ -37,7 +37,9 @@ __all__ = [
     "project",
     "projected",
     "shifted",
+    "suitable_k",
     "summary",
     "trustworthiness",
     "uniformity",
+    "votes_of_labelled",
 ]

@@ -85,6 +85,42 @@ def knn_votes(
     return torch.cat(shares)
 
 
+def votes_of_labelled(features: Tensor, labels: Tensor, k: int | None = None) -> Tensor:
+    """Let the nearest images with a label vote on every image of a set, see `knn_votes`; none votes on itself.
+
+    Args:
+        features: float [N, D], of all images.
+        labels: int64 [N], −1 where an image has no label.
+        k: number of neighbours; None takes `suitable_k`.
+
+    Returns:
+        float32 [N, C]: each label's share of the votes, 0…1, on the device of the features.
+
+    Raises:
+        SimCLRError: the labels are not of two classes or more, or as in `knn_votes`.
+    """
+    labels = labels.to(features.device)
+    labelled = (labels >= 0).nonzero().flatten()
+    if len(labels[labelled].unique()) < 2:
+        raise SimCLRError("a vote needs labelled images of two classes or more: add labels of another class.")
+    own = torch.full_like(labels, -1)
+    own[labelled] = torch.arange(len(labelled), device=labels.device)
+    k = suitable_k(labels) if k is None else k
+    return knn_votes(features[labelled], labels[labelled], features, k, own=own)
+
+
+def suitable_k(labels: Tensor) -> int:
+    """Choose the number of neighbours that vote: 20, or the size of the smallest labelled class if that is less.
+
+    With more, a class of few labels is outvoted even where all of them are near.
+
+    Args:
+        labels: int64 [N], −1 where an image has no label.
+    """
+    counts = labels[labels >= 0].bincount()
+    return min([20, *filter(None, counts.tolist())])
+
+
 def knn_accuracy(
     bank: Tensor,
     bank_labels: Tensor,
@@ -98,6 +134,9 @@ def knn_accuracy(
     Args:
         bank, bank_labels, queries, k, temperature: as in `knn_predict`.
         query_labels: int64 [M], M ≥ 1, 0 or more.
+
+    Returns:
+        The share, a plain number.
 
     Raises:
         SimCLRError: as in `knn_predict`; also for ``query_labels``, and without any query.

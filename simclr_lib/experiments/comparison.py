@@ -99,8 +99,7 @@ def evaluate_encoder(
     """
     if len(train.labels.unique()) < 2:
         raise SimCLRError(
-            f"{train.name} has one class only: pretraining works, but there is nothing to classify. "
-            "The checkpoint is saved; use `simclr embed` on it, or add a second class."
+            f"{train.name} has one class only, so there is nothing to classify: add labelled images of a second class."
         )
     _report_budgets(train, budgets)
     train_features, test_features = (
@@ -118,6 +117,22 @@ def evaluate_encoder(
         num_classes=len(train.classes),
     )
     return {**row, "labels_all_sgd": summary([probe.accuracy])}, probe.head, (train_features, test_features)
+
+
+def output_head(encoder: nn.Module, config: TrainConfig, train: ImageDataset) -> nn.Linear:
+    """Train the output head of `evaluate_encoder` where no labelled image is left to test it with.
+
+    Args:
+        encoder: images [N, 3, H, W] → features [N, D].
+        config: the settings that the encoder was trained with.
+        train: labelled training images.
+
+    Returns:
+        Features [N, D] → logits [N, C].
+    """
+    features, labels = extract_features(encoder, train, precision=config.precision), train.labels.cpu()
+    classes = len(train.classes)
+    return linear_probe(features, labels, features, labels, "sgd", seed=config.seed, num_classes=classes).head
 
 
 def _report_budgets(train: ImageDataset, budgets: Sequence[int]) -> None:

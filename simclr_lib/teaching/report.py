@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from simclr_lib.data import ImageDataset
-from simclr_lib.errors import shown
+from simclr_lib.errors import counted, shown
 from simclr_lib.results import Table, in_words
 
 STYLE = """
@@ -141,7 +141,7 @@ def search_page(photo: ImageDataset, found: ImageDataset, captions: Sequence[str
         ),
     ]
     return html_report(
-        f"Images like {photo.names[0]}", f"The nearest {len(found):,} images of {where}.", [], blocks, []
+        f"Images like {photo.names[0]}", f"The nearest of {where}: {counted(len(found), 'image')}.", [], blocks, []
     )
 
 

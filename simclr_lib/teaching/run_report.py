@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from torch import Tensor
 from simclr_lib.choices import ProjectionMethod
 from simclr_lib.config import TrainConfig
 from simclr_lib.data import ImageDataset
+from simclr_lib.errors import SimCLRError, counted
 from simclr_lib.evaluation import (
     Film,
     extract_features,
@@ -33,7 +35,7 @@ from simclr_lib.teaching.pictures import (
     picture_of_views,
 )
 from simclr_lib.teaching.report import Picture, accuracy_table, html_report
-from simclr_lib.training import read_film, read_metrics
+from simclr_lib.training import StoredRun, read_film, read_metrics
 
 QUERIES = 6  # images whose neighbours and views are shown
 
@@ -44,33 +46,40 @@ class Trained:
 
     Attributes:
         model: the network in evaluation mode: a `SimCLR`, or a `Classifier` that was trained with labels.
-        config: the settings of the run.
+        stored: what its checkpoint says of the training.
+        config: the same settings, with the device and the images of now.
         run_dir: its folder, with metrics and perhaps a film.
-        train: the training images.
+        train: the training part of the images of now, which may be others than the run was trained on.
         shown: the images whose features are drawn; none of them was trained on where there is a test part.
         result: the content of its results.json; None where the run has not ended.
-        about: the content of its config.json, with the machine, the versions and the command; {} without one.
     """
 
     model: SimCLR | Classifier
+    stored: StoredRun
     config: TrainConfig
     run_dir: Path
     train: ImageDataset
     shown: ImageDataset
     result: Result | None
-    about: Mapping[str, Any]
 
 
-def film_of_run(run_dir: Path, shown: ImageDataset, h: Tensor, method: ProjectionMethod = "umap") -> Film | None:
+def _read_about(run_dir: Path) -> dict[str, Any]:
+    """Read the config.json of a run, with the machine, the versions and the command; {} where there is none."""
+    file = run_dir / "config.json"
+    try:
+        return dict(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else {}
+    except (ValueError, TypeError) as error:
+        raise SimCLRError(f"{file} is damaged: delete it, and the report does without the machine.") from error
+
+
+def film_of_run(frames: Mapping[str, Tensor], h: Tensor, method: ProjectionMethod = "umap") -> Film | None:
     """Project the features that a run filmed, if it did.
 
     Args:
-        run_dir: the run's folder.
-        shown: the filmed images.
-        h: float [N, D], their features by the run's checkpoint.
+        frames: "epoch 3" → float32 [N, D], as `read_film` returns them.
+        h: float [N, D], the features of the same images by the run's checkpoint.
         method: as in `project`.
     """
-    frames = read_film(run_dir, shown)
     if not frames or len(h) < 4:  # so few points cannot be projected
         return None
     last = list(frames)[-1]
@@ -80,17 +89,23 @@ def film_of_run(run_dir: Path, shown: ImageDataset, h: Tensor, method: Projectio
 
 
 def report_of_run(run: Trained) -> str:
-    """Make the report of a run: one HTML page that needs no network."""
+    """Make the report of a run: one HTML page that needs no network.
+
+    Raises:
+        SimCLRError: the config.json of the run is damaged.
+    """
+    about = _read_about(run.run_dir)
     kinds = kinds_of_features(run.model, run.config, run.shown)
     name, h = next(iter(kinds.items()))  # the features of the run come first
-    film = film_of_run(run.run_dir, run.shown, h)
+    film = film_of_run(read_film(run.run_dir, run.shown), h)
     points = film.points[-1] if film else project(h) if len(h) > 3 else None
     scene = make_scene(run.shown, kinds, {name: points} if points is not None else None, film=film)
     pictures = [*_pictures_of_training(run), *_pictures_of_features(run, name, h, points)]
     blocks = [
         (
             "The features, to explore",
-            f"{len(run.shown):,} images. Point at one, click it for its true neighbours, or switch to other features.",
+            f"{counted(len(run.shown), 'image')} of {run.shown.name}. Point at one, click it for its true "
+            "neighbours, or switch to other features.",
             html_fragment(scene),
         )
     ]
@@ -100,14 +115,23 @@ def report_of_run(run: Trained) -> str:
         blocks.insert(0, ("Accuracy", text, accuracy_table(table, columns(table))))
     method = "SimCLR" if run.config.contrastive else "Training with labels"
     return html_report(
-        title=f"{method} on {run.train.name}",
-        lead=f"A {_network(run.config)}, trained for {run.config.epochs} epochs on {len(run.train):,} images of "
-        f"{run.train.image_size} × {run.train.image_size} pixels.",
+        title=f"{method} on {_trained_on(run.stored.config)}",
+        lead=f"A {_network(run.config)}, trained for {counted(run.config.epochs, 'epoch')} on "
+        f"{counted(_num_trained(run), 'image')} of {run.stored.image_size} × {run.stored.image_size} pixels.",
         tiles=_tiles(run),
         blocks=blocks,
         pictures=pictures,
-        facts=_facts(run),
+        facts=_facts(run, about),
     )
+
+
+def _trained_on(config: TrainConfig) -> str:
+    """The name of the images that a run was trained on."""
+    return Path(config.data_dir or "data").resolve().name if config.dataset == "imagefolder" else config.dataset
+
+
+def _num_trained(run: Trained) -> int:
+    return int(run.stored.facts.get("num_images", len(run.train)))
 
 
 def _network(config: TrainConfig) -> str:
@@ -124,7 +148,7 @@ def _tiles(run: Trained) -> list[tuple[str, str]]:
     losses = [record["loss"] for record in read_metrics(run.run_dir) if "loss" in record]
     if losses:
         tiles.append((f"{losses[0]:.2f} → {losses[-1]:.2f}", "loss, first and last step"))
-    return [*tiles, (f"{len(run.train):,}", "training images")]
+    return [*tiles, (f"{_num_trained(run):,}", "training images")]
 
 
 def _pictures_of_training(run: Trained) -> list[Picture]:
@@ -168,8 +192,9 @@ def _contains(dataset: ImageDataset, some: ImageDataset) -> Tensor:
     return torch.tensor([file in names for file in dataset.files or [""] * len(dataset)])
 
 
-def _facts(run: Trained) -> dict[str, str]:
-    where = run.about.get("environment", {})
+def _facts(run: Trained, about: Mapping[str, Any]) -> dict[str, str]:
+    settings = run.stored.config.to_dict()
+    where = about.get("environment", {})
     facts = {
         "command": where.get("command"),
         "machine": f"{where['device']}, {where['threads']} threads" if "device" in where else None,
@@ -179,6 +204,6 @@ def _facts(run: Trained) -> dict[str, str]:
         "time": ", ".join(f"{part} {seconds:.0f} s" for part, seconds in run.result.seconds.items())
         if run.result
         else "the run has not ended",
-        "settings": ", ".join(f"{key} {value}" for key, value in run.config.to_dict().items() if value is not None),
+        "settings": ", ".join(f"{key} {value}" for key, value in settings.items() if value is not None),
     }
     return {label: text for label, text in facts.items() if text}

@@ -5,7 +5,14 @@ from simclr_lib.training.export import Exported, export_encoder
 from simclr_lib.training.fine_tuning import FineTuned, fine_tune
 from simclr_lib.training.interrupt import Interrupted
 from simclr_lib.training.metrics import read_metrics
-from simclr_lib.training.pretrained import load_classifier, load_encoder, load_pretrained, load_run, load_trained
+from simclr_lib.training.pretrained import (
+    StoredRun,
+    load_classifier,
+    load_encoder,
+    load_pretrained,
+    load_run,
+    read_run,
+)
 from simclr_lib.training.pretraining import pretrain, training_rows
 from simclr_lib.training.run import Run
 from simclr_lib.training.run_folder import RunFolder, new_folder, read_film
@@ -17,6 +24,7 @@ __all__ = [
     "Interrupted",
     "Run",
     "RunFolder",
+    "StoredRun",
     "export_encoder",
     "fine_tune",
     "load_checkpoint",
@@ -24,11 +32,11 @@ __all__ = [
     "load_encoder",
     "load_pretrained",
     "load_run",
-    "load_trained",
     "new_folder",
     "pretrain",
     "read_film",
     "read_metrics",
+    "read_run",
     "save_checkpoint",
     "train_supervised",
     "training_rows",

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import io
 import json
+import os
 import warnings
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,19 +22,16 @@ from simclr_lib.config import TrainConfig
 from simclr_lib.errors import SimCLRError, type_name, unknown_name
 from simclr_lib.files import write_atomically
 from simclr_lib.models import feature_dim, timm_call
-from simclr_lib.training.checkpoint import FILE_NAME
-from simclr_lib.training.metrics import NAME as METRICS
-from simclr_lib.training.pretrained import OUTPUT_HEAD, load_encoder, read_run
+from simclr_lib.training.pretrained import StoredRun, read_run
 
 SUFFIXES: dict[ExportFormat, str] = {
-    "torchvision": ".pt",
-    "timm": ".pt",
+    "torchvision": ".torchvision.pt",
+    "timm": ".timm.pt",
     "torch": ".pt2",
     "safetensors": ".safetensors",
     "onnx": ".onnx",
 }
 INSTALL = "pip install 'simclr-lib[export]'"
-OF_THE_RUN = {FILE_NAME, OUTPUT_HEAD, METRICS, "config.json", "results.json"}  # files that no export may replace
 STEMS = {  # stem → the lines that give torchvision's and timm's ResNets the same first layers
     "cifar": [
         "encoder.conv1 = torch.nn.Conv2d(3, 64, 3, stride=1, padding=1, bias=False)",
@@ -50,7 +50,8 @@ class Exported(NamedTuple):
 
     Attributes:
         file: the weights or the graph.
-        about: JSON with what the encoder takes and returns, and the lines of Python that load it.
+        about: JSON, of the same name with ".json" behind it: what the encoder takes and returns, and the lines of
+            Python that load it.
     """
 
     file: Path
@@ -58,15 +59,18 @@ class Exported(NamedTuple):
 
 
 def export_encoder(run: Path, to: ExportFormat, file: Path | None = None, encoder: nn.Module | None = None) -> Exported:
-    """Write a run's encoder for another library, and a JSON file of the same name beside it.
+    """Write a run's encoder for another library, and facts: in a JSON file beside it, and within it as its metadata.
+
+    In a .pt or .pt2 file, which are zip archives, they are archive/extra/about.json.
 
     Args:
         run: the folder of a run, with SimCLR or with labels, or its checkpoint.pt.
         to: "torchvision" or "timm": a state dict in a .pt file that the library's own network loads. "safetensors": the
-            weights by their names, with the facts in the file's metadata. "onnx": a graph from "images", float
-            [N, 3, H, W] in 0…1, to "features", float [N, D], for any N. "torch": the same as a program that
-            torch.export.load reads, for which PyTorch alone is enough.
-        file: the file to write; None is encoder.pt, encoder.safetensors or encoder.onnx in the run's folder.
+            weights by their names. "onnx": a graph from "images", float [N, 3, H, W] in 0…1, to "features", float
+            [N, D], for any N. "torch": the same as a program that torch.export.load reads, for which PyTorch alone is
+            enough.
+        file: the file to write; None is encoder.torchvision.pt, encoder.timm.pt, encoder.pt2, encoder.safetensors or
+            encoder.onnx in the run's folder.
         encoder: for a run with an encoder of your own, a module of its class, as for `load_pretrained`.
 
     Returns:
@@ -74,15 +78,26 @@ def export_encoder(run: Path, to: ExportFormat, file: Path | None = None, encode
 
     Raises:
         SimCLRError: there is no such run, the library has no such network, a package is missing, or the file cannot be
-            written or would replace one of the run's own.
+            written or would replace one that is no export.
     """
     if to not in SUFFIXES:
         raise unknown_name("format", to, SUFFIXES)
-    file = _checked(file or (run if run.is_dir() else run.parent) / f"encoder{SUFFIXES[to]}", run)
+    file = file or (run if run.is_dir() else run.parent) / f"encoder{SUFFIXES[to]}"
+    page = Path(f"{file}.json")
+    _check_free(file, page)
     stored = read_run(run)
-    network, config = load_encoder(run, torch.device("cpu"), encoder)
+    network, config = stored.encoder(torch.device("cpu"), encoder), stored.config
     _check_kind(config, to)
-    about = {
+    about = _about(stored, feature_dim(network, stored.image_size), to, file.name)
+    write_atomically(file, _WRITERS[to](network, about))
+    write_atomically(page, (json.dumps(about, indent=2, ensure_ascii=False) + "\n").encode())
+    return Exported(file, page)
+
+
+def _about(stored: StoredRun, dim: int, to: ExportFormat, name: str) -> dict[str, Any]:
+    """What an encoder with features of length ``dim`` takes and returns, and how to load it from a file."""
+    config = stored.config
+    return {
         "format": to,
         "encoder": config.network,
         "stem": config.stem,
@@ -100,25 +115,23 @@ def export_encoder(run: Path, to: ExportFormat, file: Path | None = None, encode
             "antialias": True,
             "crop": "centre" if config.fit == "crop" else "none; black borders make the image square",
         },
-        "feature_dim": feature_dim(network, stored.image_size),
+        "reading": {**dataclasses.asdict(config.reading()), "transparent": "over white"},
+        "feature_dim": dim,
         "classes": list(stored.facts.get("classes", [])),
         "package": f"simclr-lib {simclr_lib.__version__}",
-        "how_to_load": _how_to_load(config, stored.image_size, to, file.name),
+        "how_to_load": _how_to_load(config, stored.image_size, to, name),
     }
-    write_atomically(file, _WRITERS[to](network, about))
-    page = file.with_suffix(".json")
-    write_atomically(page, (json.dumps(about, indent=2, ensure_ascii=False) + "\n").encode())
-    return Exported(file, page)
 
 
-def _checked(file: Path, run: Path) -> Path:
-    """The file, or an error if it or the JSON file beside it would replace one of the run's own, or each other."""
-    page = file.with_suffix(".json")
-    folder = run if run.is_dir() else run.parent
-    in_run = file.parent.resolve() == folder.resolve()
-    if page == file or (in_run and {file.name, page.name} & OF_THE_RUN):
-        raise SimCLRError(f"{file} or {page.name} beside it would replace another file: choose another name.")
-    return file
+def _check_free(file: Path, page: Path) -> None:
+    """Raise `SimCLRError` if the file or the JSON beside it exists, unless an earlier export wrote them."""
+    try:
+        earlier = set(json.loads(page.read_text(encoding="utf-8"))) >= {"format", "how_to_load"}
+    except (OSError, ValueError, TypeError):  # there is none, or it is something else
+        earlier = False
+    taken = next((path for path in (file, page) if os.path.lexists(path)), None)
+    if taken and (file.is_dir() or not earlier):
+        raise SimCLRError(f"{taken} is there already and is no export: choose another name, or delete it first.")
 
 
 def _check_kind(config: TrainConfig, to: ExportFormat) -> None:
@@ -159,14 +172,7 @@ def _how_to_load(config: TrainConfig, size: int, to: ExportFormat, name: str) ->
             f"encoder.load_state_dict(load_file({name!r}))",
             "encoder.eval()",
         ]
-    strict = ", strict=False" if to == "torchvision" else ""
-    without_classifier = ["encoder.fc = torch.nn.Identity()"] if to == "torchvision" else []
-    return [
-        *made,
-        f"encoder.load_state_dict(torch.load({name!r}, weights_only=True){strict})",
-        *without_classifier,
-        "encoder.eval()",
-    ]
+    return [*made, f"encoder.load_state_dict(torch.load({name!r}, weights_only=True))", "encoder.eval()"]
 
 
 def _lines_that_make(config: TrainConfig, to: ExportFormat) -> list[str]:
@@ -187,7 +193,12 @@ def _lines_that_make(config: TrainConfig, to: ExportFormat) -> list[str]:
     if to == "timm":
         made = f"encoder = timm.create_model({config.network!r}, num_classes=0)"
         return ["import timm, torch", made, *STEMS[config.stem]]
-    return ["import torch, torchvision", f"encoder = torchvision.models.{config.network}()", *STEMS[config.stem]]
+    return [
+        "import torch, torchvision",
+        f"encoder = torchvision.models.{config.network}()",
+        "encoder.fc = torch.nn.Identity()",
+        *STEMS[config.stem],
+    ]
 
 
 # The files' contents.
@@ -200,6 +211,8 @@ def _state_dict(encoder: nn.Module) -> dict[str, Tensor]:
 def _pt(encoder: nn.Module, about: dict[str, Any]) -> bytes:
     buffer = io.BytesIO()
     torch.save(_state_dict(encoder), buffer)
+    with zipfile.ZipFile(buffer, "a") as archive:  # torch.load leaves alone what it does not look for
+        archive.writestr("archive/extra/about.json", json.dumps(about))
     return buffer.getvalue()
 
 
@@ -208,7 +221,7 @@ def _safetensors(encoder: nn.Module, about: dict[str, Any]) -> bytes:
         from safetensors.torch import save
     except ImportError as error:
         raise SimCLRError(f"this needs the safetensors package: {INSTALL}, or pip install safetensors.") from error
-    return save(_state_dict(encoder), {"format": "pt", **_texts(about)})
+    return save(_state_dict(encoder), {**_texts(about), "format": "pt"})  # as other readers expect
 
 
 def _program(encoder: nn.Module, about: dict[str, Any]) -> bytes:

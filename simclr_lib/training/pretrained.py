@@ -54,7 +54,7 @@ def load_run(path: Path, device: torch.device, encoder: nn.Module | None = None)
     run = read_run(path)
     if not run.config.contrastive:
         raise SimCLRError(f"{path} was trained with labels: give the checkpoint of a SimCLR run.")
-    return _simclr(run, path, device, encoder), run.config
+    return run.simclr(device, encoder), run.config
 
 
 def load_encoder(path: Path, device: torch.device, encoder: nn.Module | None = None) -> tuple[nn.Module, TrainConfig]:
@@ -69,7 +69,7 @@ def load_encoder(path: Path, device: torch.device, encoder: nn.Module | None = N
         SimCLRError: there is no such checkpoint, it is damaged, it is not one of a run, or it needs its encoder.
     """
     run = read_run(path)
-    return _encoder(run, path, device, encoder), run.config
+    return run.encoder(device, encoder), run.config
 
 
 def load_classifier(
@@ -90,80 +90,21 @@ def load_classifier(
         SimCLRError: there is no such checkpoint, it is damaged, the run has no output head, or it needs its encoder.
     """
     run = read_run(path)
-    classifier, classes = _classifier(run, path, device, encoder)
+    classifier, classes = run.classifier(device, encoder)
     return classifier, run.config, classes
-
-
-def load_trained(path: Path, device: torch.device) -> tuple[SimCLR | Classifier, TrainConfig]:
-    """The model of any run, in evaluation mode, with the settings of its training.
-
-    Args:
-        path: the folder of a run, or its checkpoint.pt.
-        device: the device that the model is placed on.
-
-    Returns:
-        (model, settings): a `SimCLR`, or a `Classifier` where the run trained with labels.
-
-    Raises:
-        SimCLRError: as in `load_run`, which this is for all runs.
-    """
-    run = read_run(path)
-    if run.config.contrastive:
-        return _simclr(run, path, device, None), run.config
-    return _classifier(run, path, device, None)[0], run.config
-
-
-def _simclr(run: StoredRun, path: Path, device: torch.device, own: nn.Module | None) -> SimCLR:
-    """The pretrained model of a SimCLR run, in evaluation mode."""
-    with _damage_named(path):
-        model = run.filled(lambda: run.config.simclr(run.image_size, run.own(own)), run.weights)
-    return place(model, device).eval()
-
-
-def _classifier(
-    run: StoredRun, path: Path, device: torch.device, own: nn.Module | None
-) -> tuple[Classifier, list[str]]:
-    """The classifier of a run, in evaluation mode, and its classes."""
-    file = Path(path)
-    if run.config.contrastive:
-        file = (file if os.path.isdir(file) else file.parent) / OUTPUT_HEAD
-        if not os.path.isfile(file):
-            raise SimCLRError(
-                f"there is no output head at {file}, since the run had no labels to train one with: "
-                "give `labels` of some images, or train on images with labels."
-            )
-        stored = load_checkpoint(file)
-    else:
-        stored = {"head": below("head", run.weights), "classes": run.facts.get("classes")}
-    encoder = _encoder(run, path, device, own)
-    with _damage_named(file):
-        weights, classes = stored["head"], [str(name) for name in stored["classes"]]
-        with torch.device("meta"):
-            head = OutputHead(weights["weight"].shape[1], len(classes))
-        head.load_state_dict(weights, assign=True)
-        classifier = place(Classifier(encoder, head.float()), device).eval()
-        with torch.no_grad():
-            classifier(torch.zeros(1, 3, run.image_size, run.image_size, device=device))  # the head fits the encoder
-    return classifier, classes
-
-
-def _encoder(run: StoredRun, path: Path, device: torch.device, own: nn.Module | None) -> nn.Module:
-    """The encoder of a run, in evaluation mode."""
-    with _damage_named(path):
-        make = partial(run.config.encoder, run.image_size, run.own(own))
-        encoder = run.filled(make, below("encoder", run.weights))
-    return place(encoder, device).eval()
 
 
 class StoredRun(NamedTuple):
     """What a run's checkpoint holds besides the optimiser.
 
     Attributes:
+        path: the run's folder, or its checkpoint.pt.
         config: its resolved settings.
         facts: what the run was trained on, such as its "image_size" and "classes".
         weights: those of the model, by name.
     """
 
+    path: Path
     config: TrainConfig
     facts: dict[str, Any]
     weights: dict[str, Tensor]
@@ -173,6 +114,47 @@ class StoredRun(NamedTuple):
         """Side of the images that the run was trained on, in pixels."""
         return int(self.facts.get("image_size", 32))
 
+    def simclr(self, device: torch.device, own: nn.Module | None = None) -> SimCLR:
+        """Make the pretrained model of a SimCLR run, in evaluation mode; ``own`` is as for `load_pretrained`."""
+        with _damage_named(self.path):
+            model = self.filled(lambda: self.config.simclr(self.image_size, self.own(own)), self.weights)
+        return place(model, device).eval()
+
+    def encoder(self, device: torch.device, own: nn.Module | None = None) -> nn.Module:
+        """Make the encoder of any run, in evaluation mode; ``own`` is as for `load_pretrained`."""
+        with _damage_named(self.path):
+            make = partial(self.config.encoder, self.image_size, self.own(own))
+            encoder = self.filled(make, below("encoder", self.weights))
+        return place(encoder, device).eval()
+
+    def classifier(self, device: torch.device, own: nn.Module | None = None) -> tuple[Classifier, list[str]]:
+        """Make the classifier of a run, in evaluation mode, see `load_classifier`.
+
+        Returns:
+            (classifier, its classes).
+        """
+        file = self.path
+        if self.config.contrastive:
+            file = (file if os.path.isdir(file) else file.parent) / OUTPUT_HEAD
+            if not os.path.isfile(file):
+                raise SimCLRError(
+                    f"there is no output head at {file}, since the run had no labels to train one with: "
+                    "give `labels` of some images, or train on images with labels."
+                )
+            stored = load_checkpoint(file)
+        else:
+            stored = {"head": below("head", self.weights), "classes": self.facts.get("classes")}
+        encoder = self.encoder(device, own)
+        with _damage_named(file):
+            weights, classes = stored["head"], [str(name) for name in stored["classes"]]
+            with torch.device("meta"):
+                head = OutputHead(weights["weight"].shape[1], len(classes))
+            head.load_state_dict(weights, assign=True)
+            classifier = place(Classifier(encoder, head.float()), device).eval()
+            with torch.no_grad():  # the head fits the encoder
+                classifier(torch.zeros(1, 3, self.image_size, self.image_size, device=device))
+        return classifier, classes
+
     def own(self, encoder: nn.Module | None) -> nn.Module | None:
         """The module that the user gave for the run's encoder.
 
@@ -181,7 +163,9 @@ class StoredRun(NamedTuple):
         """
         kind = str(self.config.base_model).removeprefix(OWN)
         if self.config.has_own_encoder and encoder is None:
-            raise SimCLRError(f"the encoder of this run was given as a module, a {kind}: give one again (encoder=…).")
+            raise SimCLRError(
+                f"the encoder of this run was given as a module, a {kind}: give one again, in Python (encoder=…)."
+            )
         if not self.config.has_own_encoder and encoder is not None:
             raise SimCLRError(f"this run has the encoder {self.config.network}: leave out your own (encoder=…).")
         return encoder
@@ -207,7 +191,8 @@ def read_run(path: Path) -> StoredRun:
     if not {"config", "model", "facts"} <= state.keys():
         raise SimCLRError(f"{path} is not the checkpoint of a run: give the run's folder or its checkpoint.pt.")
     with _damage_named(path):
-        stored = StoredRun(TrainConfig.from_dict(state["config"]), dict(state["facts"]), dict(state["model"]))
+        config = TrainConfig.from_dict(state["config"])
+        stored = StoredRun(Path(path), config, dict(state["facts"]), dict(state["model"]))
         return stored._replace(config=stored.config.resolved(stored.image_size))
 
 
