@@ -223,10 +223,10 @@ class SimCLRAugment:
     def compiled(self) -> SimCLRAugment:
         """Return the same augmentation with `apply` compiled, once for each shape of a batch (torch.compile).
 
-        On a GPU a few kernels then take the place of some hundred. On a CPU it need not be faster: the compiled form
-        computes every operation for every image.
+        On a GPU larger kernels then take the place of some hundred small ones, which are bound by their launches. On a
+        CPU it need not be faster: the compiled form computes every operation for every image.
         """
-        fast = replace(self)
+        fast = replace(self)  # equal to this augmentation: what is compiled is no setting
         object.__setattr__(fast, "_views_of_block", torch.compile(self._views_of_block, dynamic=False))
         return fast
 
