@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -219,29 +220,32 @@ class SimCLRAugment:
             )
         return self._views(images, params)
 
+    def compiled(self) -> SimCLRAugment:
+        """Return the same augmentation with `apply` compiled, once for each shape of a batch (torch.compile).
+
+        On a GPU larger kernels then take the place of some hundred small ones, which are bound by their launches. On a
+        CPU it need not be faster: the compiled form computes every operation for every image.
+        """
+        fast = replace(self)  # equal to this augmentation: what is compiled is no setting
+        object.__setattr__(fast, "_views_of_block", torch.compile(self._views_of_block, dynamic=False))
+        return fast
+
     def _views(self, images: Tensor, params: AugmentParams) -> Tensor:
         # Views are float32 also where the network computes in bfloat16.
         with torch.autocast(images.device.type, enabled=False):
             if images.device.type != "cpu":
-                return self._views_of_block(images, params)
+                return self._views_of_block(images, params.to(images.device))
             views = images.new_empty(len(images), 3, self.size, self.size, dtype=torch.float32)
             for start in range(0, len(images), CPU_BLOCK):
                 rows = slice(start, start + CPU_BLOCK)
-                views[rows] = self._views_of_block(images[rows], params[rows])
+                views[rows] = self._views_of_block(images[rows], params[rows].to(images.device))
             return views
 
     def _views_of_block(self, images: Tensor, params: AugmentParams) -> Tensor:
-        on_device = params.to(images.device)
-        views = resized_crop(images, on_device.box, on_device.flip, self.size)
-        # The rows that need an operation are read from `params`, which usually is on the CPU: to read them from
-        # `on_device` would make the program wait for the GPU.
-        color_jitter_(views, params, on_device)
-        gray_rows = _rows(params.gray, images.device)
-        if len(gray_rows):
-            views[gray_rows] = grayscale(views.index_select(0, gray_rows))[:, None]
-        blur_rows = _rows(params.sigma, images.device)
-        if len(blur_rows):
-            views[blur_rows] = gaussian_blur(views[blur_rows], on_device.sigma[blur_rows], self.kernel_size)
+        views = resized_crop(images, params.box, params.flip, self.size)
+        color_jitter_(views, params)
+        change_where_(params.gray, views, lambda images: grayscale(images)[:, None])
+        change_where_(params.sigma > 0, views, partial(gaussian_blur, kernel_size=self.kernel_size), params.sigma)
         return views
 
 
@@ -278,9 +282,24 @@ def to_unit_range(images: Tensor) -> Tensor:
     return images.float() / 255 if images.dtype == torch.uint8 else images
 
 
-def _rows(wanted: Tensor, device: torch.device) -> Tensor:
-    """Int64 on ``device``: the positions where ``wanted`` ([n], usually on the CPU) is not 0."""
-    return wanted.nonzero().flatten().to(device, non_blocking=device.type == "cuda")
+def change_where_(wanted: Tensor, views: Tensor, operation: Callable[..., Tensor], *settings: Tensor) -> None:
+    """Replace the ``wanted`` views, in place, by what an operation makes of them.
+
+    A CPU computes the wanted rows alone. A GPU would have to wait until their number is known, so it computes all rows
+    and keeps the wanted ones. So does a compiled program, whose shapes must not depend on what was drawn.
+
+    Args:
+        wanted: bool [N], on the device of the views.
+        views: float32 [N, 3, S, S].
+        operation: (views [n, 3, S, S], settings [n]) → float32 [n, 3, S, S] or [n, 1, S, S], each view by itself.
+        settings: [N] each.
+    """
+    if views.device.type != "cpu" or torch.compiler.is_compiling():
+        torch.where(wanted[:, None, None, None], operation(views, *settings), views, out=views)
+        return
+    rows = wanted.nonzero().flatten()
+    if len(rows):
+        views[rows] = operation(views.index_select(0, rows), *(setting[rows] for setting in settings))
 
 
 def resized_crop(images: Tensor, box: Tensor, flip: Tensor, size: int) -> Tensor:
@@ -336,7 +355,7 @@ def resize_matrix(start: Tensor, length: Tensor, side: int, size: int, mirror: T
     return weight.div_(weight.sum(dim=2, keepdim=True))
 
 
-def color_jitter_(views: Tensor, params: AugmentParams, on_device: AugmentParams) -> None:
+def color_jitter_(views: Tensor, params: AugmentParams) -> None:
     """Change brightness, contrast, saturation and hue in place, in the order that each image has drawn.
 
     The first three operations blend the image with a reference r, clamp(f · x + (1 − f) · r): r is black for
@@ -345,13 +364,12 @@ def color_jitter_(views: Tensor, params: AugmentParams, on_device: AugmentParams
 
     Args:
         views: float32 [N, 3, H, W] in [0, 1].
-        params: N rows, on the device where they were sampled.
-        on_device: the same rows, on the device of the views.
+        params: N rows, on the device of the views.
     """
-    no_blend = torch.ones_like(on_device.hue)
-    factors = torch.stack([on_device.brightness, on_device.contrast, on_device.saturation, no_blend], dim=1)
-    operations = on_device.order.T[:, :, None, None]  # [slot, N, 1, 1]
-    factors = factors.gather(1, on_device.order).T[:, :, None, None]
+    no_blend = torch.ones_like(params.hue)
+    factors = torch.stack([params.brightness, params.contrast, params.saturation, no_blend], dim=1)
+    operations = params.order.T[:, :, None, None]  # [slot, N, 1, 1]
+    factors = factors.gather(1, params.order).T[:, :, None, None]
     to_mean = (1 - factors) * (operations == CONTRAST)
     to_gray = (1 - factors) * (operations == SATURATION)
     for slot in range(4):
@@ -359,9 +377,7 @@ def color_jitter_(views: Tensor, params: AugmentParams, on_device: AugmentParams
         mean = gray.mean(dim=(1, 2), keepdim=True)
         reference = gray.mul_(to_gray[slot]).add_(mean * to_mean[slot])  # (1 − f) · r
         torch.addcmul(reference[:, None], views, factors[slot][:, None], out=views).clamp_(0, 1)
-        rows = _rows((params.order[:, slot] == HUE) & (params.hue != 0), views.device)
-        if len(rows):
-            views[rows] = shift_hue(views.index_select(0, rows), on_device.hue[rows])
+        change_where_((params.order[:, slot] == HUE) & (params.hue != 0), views, shift_hue, params.hue)
 
 
 def grayscale(images: Tensor) -> Tensor:

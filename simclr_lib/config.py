@@ -400,8 +400,8 @@ class TrainConfig(Recipe):
     """Number of embeddings that are compared with all others at a time. By default all are compared at once, which
     takes memory with the square of their number."""
     compile: bool = False
-    """Compile the network for this machine first (torch.compile, with CUDA graphs on a GPU). That takes minutes at the
-    start."""
+    """Compile the network for this machine first (torch.compile). On a GPU it then runs as CUDA graphs, and the views
+    are compiled, too. That takes minutes at the start."""
     device: str = "auto"
     """Device to compute on: cpu, cuda, cuda:N, or mps for an Apple GPU (in fp32 only, and not measured). With auto it
     is the CUDA GPU if there is one."""
@@ -429,6 +429,14 @@ class TrainConfig(Recipe):
 
         return Reading(self.store_size, self.fit, self.bands, self.levels, self.max_pixels)
 
+    def augment_on(self, device: torch.device, image_size: int) -> SimCLRAugment:
+        """Return `augment` for a device: with ``compile``, its compiled form on a GPU.
+
+        A CPU is faster without, since it skips the operations that an image has not drawn.
+        """
+        augment = self.augment(image_size)
+        return augment.compiled() if self.compile and device.type == "cuda" else augment
+
     def objective(self, network: nn.Module, images: Tensor) -> BatchLoss:
         """Return the loss of a pretraining step on batches of these images, see `contrastive_objective`.
 
@@ -441,7 +449,7 @@ class TrainConfig(Recipe):
         return contrastive_objective(
             network,
             images,
-            self.augment(self.image_size or max(images.shape[-2:])),
+            self.augment_on(images.device, self.image_size or max(images.shape[-2:])),
             temperature=self.temperature,
             micro_batch=self.micro_batch,
             loss_chunk=self.loss_chunk,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
@@ -12,6 +12,8 @@ from torch.optim import Optimizer
 
 from simclr_lib.choices import OptimizerName
 from simclr_lib.errors import SimCLRError, unknown_name
+
+CPU_BUCKET = 2**19  # numbers in a bucket of parameters on the CPU: 2 MiB, as are its gradients, updates and velocities
 
 
 class LARS(Optimizer):
@@ -27,7 +29,7 @@ class LARS(Optimizer):
     Args:
         params: parameters, or groups of them. Groups with ``adapt=False`` take the plain momentum step; they are for
             biases and normalisation parameters, see `parameter_groups`.
-        lr: learning rate η ≥ 0.
+        lr: learning rate η ≥ 0. A tensor without dimensions can be changed on its device between the steps.
         momentum: μ ≥ 0.
         weight_decay: λ ≥ 0.
         trust_coefficient: c > 0.
@@ -40,7 +42,7 @@ class LARS(Optimizer):
     def __init__(
         self,
         params: Iterable[Tensor] | Iterable[dict[str, Any]],
-        lr: float,
+        lr: float | Tensor,
         momentum: float = 0.9,
         weight_decay: float = 0.0,
         trust_coefficient: float = 0.001,
@@ -79,38 +81,75 @@ class LARS(Optimizer):
             with torch.enable_grad():
                 loss = closure()
         for group in self.param_groups:
-            params = [p for p in group["params"] if p.grad is not None]
-            if not params:
-                continue
-            for p in params:
-                if p.grad.layout != torch.strided:
-                    raise SimCLRError(
-                        f"LARS takes dense gradients, not {p.grad.layout}: make the layer with sparse=False."
-                    )
-                if "momentum_buffer" not in self.state[p]:
-                    self.state[p]["momentum_buffer"] = torch.zeros_like(p)
-            velocities = [self.state[p]["momentum_buffer"] for p in params]
-            updates = torch._foreach_add(
-                [p.grad for p in params], params, alpha=group["weight_decay"]
-            )  # g + λ w, in new tensors: the gradients stay unchanged
-            if group["adapt"]:
-                w_norms = torch._foreach_norm(params)
-                g_norms = torch._foreach_norm(updates)
-                rates = [
-                    group["lr"] * torch.where((w > 0) & (g > 0), group["trust_coefficient"] * w / g, 1.0)
-                    for w, g in zip(w_norms, g_norms, strict=True)
-                ]
-                torch._foreach_mul_(updates, rates)  # η r g
-            else:
-                torch._foreach_mul_(updates, group["lr"])
-            torch._foreach_mul_(velocities, group["momentum"])
-            torch._foreach_add_(velocities, updates)
-            if group["nesterov"]:
-                torch._foreach_add_(updates, velocities, alpha=group["momentum"])
-                torch._foreach_sub_(params, updates)
-            else:
-                torch._foreach_sub_(params, velocities)
+            for params in _buckets([p for p in group["params"] if p.grad is not None]):
+                self._update(params, group)
         return loss
+
+    def _update(self, params: list[Tensor], group: dict[str, Any]) -> None:
+        """Update parameters that have a gradient: every operation is one call for all of them."""
+        gradients = [_dense_gradient(p) for p in params]
+        velocities = [self._velocity(p) for p in params]
+        # g + λ w, in new tensors: the gradients stay unchanged.
+        updates = list(torch._foreach_add(gradients, params, alpha=group["weight_decay"]))
+        if group["adapt"]:
+            rates = group["lr"] * trust_ratios(params, updates, group["trust_coefficient"])
+            torch._foreach_mul_(updates, rates.unbind())  # η r g
+        else:
+            torch._foreach_mul_(updates, group["lr"])
+        torch._foreach_mul_(velocities, group["momentum"])
+        torch._foreach_add_(velocities, updates)
+        if group["nesterov"]:
+            torch._foreach_add_(updates, velocities, alpha=group["momentum"])
+            torch._foreach_sub_(params, updates)
+        else:
+            torch._foreach_sub_(params, velocities)
+
+    def _velocity(self, p: Tensor) -> Tensor:
+        state = self.state[p]
+        if "momentum_buffer" not in state:
+            state["momentum_buffer"] = torch.zeros_like(p)
+        return state["momentum_buffer"]
+
+
+def trust_ratios(params: list[Tensor], gradients: list[Tensor], trust_coefficient: float) -> Tensor:
+    """Compute the trust ratio of each layer, c ‖w‖ / ‖g‖ in the notation of `LARS`.
+
+    Args:
+        params: n parameters w, on one device.
+        gradients: n gradients g, with the weight decay in them.
+        trust_coefficient: c > 0.
+
+    Returns:
+        float [n], on that device; 1 where w or g is zero.
+    """
+    w_norms = torch.stack(torch._foreach_norm(params))
+    g_norms = torch.stack(torch._foreach_norm(gradients))
+    return torch.where((w_norms > 0) & (g_norms > 0), trust_coefficient * w_norms / g_norms, 1.0)
+
+
+def _dense_gradient(p: Tensor) -> Tensor:
+    assert p.grad is not None
+    if p.grad.layout != torch.strided:
+        raise SimCLRError(f"LARS takes dense gradients, not {p.grad.layout}: make the layer with sparse=False.")
+    return p.grad
+
+
+def _buckets(params: list[Tensor]) -> Iterator[list[Tensor]]:
+    """Yield the parameters of a GPU all at once, and those of a CPU in buckets that its cache holds.
+
+    An operation on a bucket finds there what the one before it wrote. A parameter that is larger than `CPU_BUCKET` is
+    a bucket of its own.
+    """
+    bucket: list[Tensor] = []
+    numbers = 0
+    for p in params:
+        if bucket and p.device.type == "cpu" and numbers + p.numel() > CPU_BUCKET:
+            yield bucket
+            bucket, numbers = [], 0
+        bucket.append(p)
+        numbers += p.numel()
+    if bucket:
+        yield bucket
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

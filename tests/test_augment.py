@@ -4,6 +4,7 @@ Tolerance of every comparison with torchvision: 1e-5 of the range 0…1 (2e-5 fo
 """
 
 from dataclasses import fields, replace
+from functools import partial
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from torchvision.transforms import RandomResizedCrop
 from torchvision.transforms.v2 import functional as TF
 
 from simclr_lib.augment import AugmentParams, SimCLRAugment, to_unit_range
+from simclr_lib.device import check_compiler
 from simclr_lib.errors import SimCLRError
 
 SIZES = [(64, 48), (32, 32), (20, 13), (150, 40)]  # both shrunk and enlarged to 32
@@ -232,6 +234,49 @@ def test_applying_the_same_parameters_again_gives_the_same_views():
     images, augment = photos(), SimCLRAugment(32)
     params = augment.sample(16, 64, 48, seeded())
     assert torch.equal(augment.apply(images, params), augment.apply(images, params))
+
+
+# --- views that are made by a program of fixed shapes, as on a GPU
+
+
+def assert_a_compiled_program_makes_the_same_views(augment, height=24, width=20, count=40):
+    images, params = photos(count, height, width), augment.sample(count, height, width, seeded())
+    views = augment.compiled().apply(images, params)
+    torch.testing.assert_close(views, augment.apply(images, params), rtol=0, atol=1e-5)
+
+
+@pytest.fixture
+def compile_without_a_compiler(monkeypatch):
+    """torch.compile that records the whole program, and then runs its operations one by one.
+
+    fullgraph refuses a program whose steps or shapes depend on what was drawn.
+    """
+    torch.compiler.reset()
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager", fullgraph=True))
+
+
+@pytest.mark.usefixtures("compile_without_a_compiler")
+def test_views_with_masks_in_place_of_rows_are_the_same():
+    assert_a_compiled_program_makes_the_same_views(SimCLRAugment(16))
+
+
+@pytest.mark.slow
+def test_compiled_views_are_the_same():
+    try:
+        check_compiler(torch.device("cpu"))
+    except SimCLRError as error:
+        pytest.skip(str(error))
+    torch.compiler.reset()
+    assert_a_compiled_program_makes_the_same_views(SimCLRAugment(16))
+
+
+@pytest.mark.usefixtures("compile_without_a_compiler")
+def test_masks_keep_out_what_an_operation_makes_of_the_other_views():
+    images = photos(8, 16, 16)
+    params = replace(unchanged(8, 16, 16), sigma=torch.tensor([2.0] + [0.0] * 7))
+    views = SimCLRAugment(16).compiled().apply(images, params)  # the blur of sigma 0 is not a number
+    torch.testing.assert_close(views[1:], images[1:] / 255, rtol=0, atol=1e-6)
+    torch.testing.assert_close(views, SimCLRAugment(16).apply(images, params), rtol=0, atol=1e-5)
 
 
 def test_a_seed_gives_the_same_views_again_and_the_next_ones_differ():

@@ -170,3 +170,14 @@ def test_a_checkpoint_with_settings_of_another_kind_is_refused(emblems, tmp_path
     save_checkpoint(tmp_path / "checkpoint.pt", {**state, "config": {**state["config"], "width": "wide"}})
     with pytest.raises(SimCLRError, match="width must be a whole number"):
         pretrain(emblems, dataclasses.replace(TINY, resume=True), tmp_path)
+
+
+@pytest.mark.parametrize(("device", "compiled"), [("cpu", False), ("cuda", True)])
+def test_compile_compiles_the_views_on_a_gpu_only(device, compiled, monkeypatch):
+    programs = []
+    monkeypatch.setattr(torch, "compile", lambda program, **_: programs.append(program) or program)
+    config = TrainConfig(compile=True)
+    assert config.augment_on(torch.device(device), 32) == config.augment(32)
+    assert len(programs) == compiled
+    TrainConfig(compile=False).augment_on(torch.device(device), 32)
+    assert len(programs) == compiled

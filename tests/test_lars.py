@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from simclr_lib import optim
 from simclr_lib.errors import SimCLRError
 from simclr_lib.models import ProjectionHead, SimCLR, resnet18
 from simclr_lib.optim import LARS, build_optimizer, default_lr, parameter_groups, warmup_cosine
@@ -69,6 +70,38 @@ def test_50_steps_are_those_of_the_reference(weight_decay, nesterov, adapt):
     for p, (w, v) in zip(params, expected, strict=True):
         np.testing.assert_allclose(p.detach().numpy(), w, rtol=1e-10, atol=1e-12)
         np.testing.assert_allclose(optimizer.state[p]["momentum_buffer"].numpy(), v, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+@pytest.mark.parametrize("numbers", [1, 25, 2**40])
+def test_parameters_move_as_each_would_alone_however_many_are_updated_at_once(numbers, nesterov, monkeypatch):
+    monkeypatch.setattr(optim, "CPU_BUCKET", numbers)
+    together, alone = parameters(dtype=torch.float32), parameters(dtype=torch.float32)
+    settings = {"lr": 0.3, "weight_decay": 0.1, "trust_coefficient": 0.02, "nesterov": nesterov}
+    optimizers = [LARS(together, **settings), *(LARS([p], **settings) for p in alone)]
+    for step in range(5):
+        set_gradients(together, step)
+        set_gradients(alone, step)
+        for optimizer in optimizers:
+            optimizer.step()
+    for p, q in zip(together, alone, strict=True):
+        assert torch.equal(p, q)
+
+
+@pytest.mark.parametrize("adapt", [True, False])
+def test_a_learning_rate_that_is_a_tensor_is_read_anew_at_every_step(adapt):
+    ours, theirs = parameters(), parameters()
+    rate = torch.tensor(0.0, dtype=torch.float64)
+    with_tensor = LARS([{"params": ours, "adapt": adapt}], lr=rate, weight_decay=0.1)
+    with_number = LARS([{"params": theirs, "adapt": adapt}], lr=0.0, weight_decay=0.1)
+    for step in range(5):
+        set_gradients(ours, step)
+        set_gradients(theirs, step)
+        rate.fill_(learning_rate(step))
+        with_number.param_groups[0]["lr"] = learning_rate(step)
+        with_tensor.step()
+        with_number.step()
+    torch.testing.assert_close(ours, theirs)
 
 
 @given(

@@ -17,7 +17,7 @@ from simclr_lib.errors import SimCLRError
 from simclr_lib.loop import DivergedError, LoopConfig, batches, fit, train_step
 from simclr_lib.models import ProjectionHead, SimCLR, resnet18
 from simclr_lib.objectives import contrastive_objective
-from simclr_lib.optim import warmup_cosine
+from simclr_lib.optim import build_optimizer, warmup_cosine
 from simclr_lib.seeding import seeded
 
 
@@ -316,6 +316,24 @@ def test_two_equal_simclr_runs_are_bit_identical(precision):
     assert history == history_again
     for name, weight in weights.items():
         assert torch.equal(weight, weights_again[name]), name
+
+
+@pytest.mark.parametrize("optimizer", ["lars", "sgd"])
+def test_a_pretraining_step_never_asks_the_device_for_a_number(optimizer, monkeypatch):
+    # The meta device computes shapes alone. It raises where a program asks it for a number, or for rows whose count
+    # depends on numbers: a GPU would have to wait there.
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: contextlib.nullcontext())  # knows no meta device
+    with torch.device("meta"):
+        encoder = resnet18("fast", width=4)
+        model = SimCLR(encoder, ProjectionHead(encoder.feature_dim, 16, 8))
+        images = torch.empty(48, 3, 16, 16, dtype=torch.uint8)
+    objective = contrastive_objective(model, images, SimCLRAugment(16), temperature=0.5)
+    stepper = build_optimizer(optimizer, model, 0.1, 1e-4)
+    for step in range(2):
+        loss = train_step(stepper, objective, torch.arange(16), seeded(0, step), contextlib.nullcontext())
+    assert loss.device.type == "meta"
+    with pytest.raises(RuntimeError, match="meta"):
+        loss.item()
 
 
 def test_another_seed_gives_another_run():

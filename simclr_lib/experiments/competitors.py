@@ -135,6 +135,8 @@ def our_training(encoder: ResNet, images: Tensor, batch_size: int, compiled: boo
     model = new_model(encoder, images.device)
     network = distribute_and_compile(model, compiled)
     augment = SimCLRAugment(images.shape[-1], color_strength=0.5, blur_prob=0.0)
+    if compiled and images.device.type == "cuda":
+        augment = augment.compiled()
     steps = training_steps(model, contrastive_objective(network, images, augment, temperature=0.5), images, batch_size)
     for _ in range(3 if compiled else 0):  # CUDA graphs are recorded in the second step
         next(steps)

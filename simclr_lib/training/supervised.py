@@ -52,7 +52,7 @@ def train_supervised(
             start_from(config.init, model, config, dataset.classes)
         model = place(model, device)
         network = distribute_and_compile(model, config.compile)
-        objective = classification_objective(network, dataset.to(device), config.augment(dataset.image_size))
+        objective = classification_objective(network, dataset.to(device), config.augment_on(device, dataset.image_size))
         run = Run(folder, config, dataset_identity("supervised", dataset)) if folder else None
         with run or nullcontext():
             fit(model, objective, len(dataset), config.loop(), run, "supervised")
