@@ -13,7 +13,7 @@ from simclr_lib.cli import COMMANDS
 from simclr_lib.config import TrainConfig
 from simclr_lib.errors import SimCLRError
 from simclr_lib.experiments.sweeps import SWEEPS, pretrained_rows
-from simclr_lib.recipes import DIGITS, EMBLEMS, SHORT
+from simclr_lib.recipes import DIGITS, EMBLEMS, PRESETS, SHORT
 from simclr_lib.results import Result, rounded, summary
 
 ROOT = Path(__file__).parent.parent
@@ -79,6 +79,16 @@ def test_the_page_says_plainly_that_ours_is_below_what_others_publish():
     ours, others = measured("cifar10-gpu-evaluation").results["SimCLR"], measured("published").results
     assert all(row[column]["mean"] > ours[column]["mean"] for row in others.values() for column in row)
     assert "**Ours is lower than what others publish**" in README
+
+
+def test_the_default_recipe_is_the_best_of_those_compared():
+    file = measured("cifar10-gpu-recipes")
+    for column in ("knn", "labels_all"):
+        best = max(file.results, key=lambda row: file.results[row][column]["mean"])
+        compared = TrainConfig.from_dict({**file.config, **file.extra["variants"][best]})
+        today = TrainConfig().resolved(32)
+        assert (compared.optimizer, compared.lr, compared.temperature) == ("lars", today.lr, today.temperature)
+        assert PRESETS["cifar10"].resolved(32) == today
 
 
 def test_both_looks_at_the_run_on_a_gpu_agree():

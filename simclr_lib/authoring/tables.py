@@ -160,8 +160,9 @@ def beside_published(simclr: Result, evaluation: Result, supervised: Result, ste
     how = (
         f"Ours: {commands}: 1 seed, {simclr.seconds['pretraining'] / 60:.1f} minutes of pretraining on "
         f"{where['device']}, torch {where['torch']}, commit {where['commit']}. "
-        f"A step at batch {step.config['batch_size']} takes in {ours:,.0f} images/s there, {ours / lightly:.1f} × lightly's "
-        f"documented loop with 16 workers and {ours / kornia:.1f} × kornia's views on the GPU."
+        f"A step at batch {step.config['batch_size']} takes in {ours:,.0f} images/s there, "
+        f"{ours / lightly:.1f} × lightly's documented loop with 16 workers and "
+        f"{ours / kornia:.1f} × kornia's views on the GPU."
     )
     others = [f"{name}: {source['source']} ({source['note']})" for name, source in published.extra["sources"].items()]
     header = ["test accuracy, %", "encoder, epochs, pixels", *names.values()]
