@@ -64,8 +64,8 @@ PRESETS = {
         batch_size=128,
         epochs=20,
     ),
-    # For a GPU. LARS at 4.0 with τ = 0.2 was the best of nine recipes after 60 epochs, on 5,000 training images held
-    # out, with one seed (notebooks/results/cifar10-gpu-recipes.json). Above 300 epochs the paper's τ = 0.5 may be better.
+    # For a GPU. LARS at 4.0 with τ = 0.2 was the best of nine recipes: 60 epochs, one seed, 5,000 training images that
+    # were held out (notebooks/results/cifar10-gpu-recipes.json). Above 300 epochs the paper's τ = 0.5 may be better.
     "cifar10": TrainConfig(dataset="cifar10"),
     "photos": TrainConfig(dataset="imagefolder", batch_size=64),
     "demo": EMBLEMS,

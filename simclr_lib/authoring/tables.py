@@ -1,8 +1,8 @@
 """Tables for README and notebooks, written from results files: no number there is typed by hand.
 
-``python -m simclr_lib.authoring.tables README.md notebooks/*.ipynb`` fills every block between ``<!-- begin NAME -->``
-and ``<!-- end NAME -->`` anew from ``notebooks/results/``, and every number between ``<!-- FILE · ROW · COLUMN -->``
-and ``<!-- -->``.
+``python -m simclr_lib.authoring.tables README.md notebooks/*.ipynb simclr_lib/training/weights/*.md`` fills every block
+between ``<!-- begin NAME -->`` and ``<!-- end NAME -->`` anew from ``notebooks/results/``, and every number between
+``<!-- FILE · ROW · COLUMN -->`` and ``<!-- -->``.
 """
 
 from __future__ import annotations
