@@ -140,7 +140,7 @@ def folders(file: Result) -> str:
 
 def beside_published(simclr: Result, evaluation: Result, supervised: Result, step: Result, published: Result) -> str:
     """The accuracies of the runs on a GPU beside those that others published, with the sources of all below."""
-    rows = {**evaluation.results, **supervised.results}
+    rows = {row: evaluation.results[row] for row in ("SimCLR", "SimCLR, fine-tuned")} | dict(supervised.results)
     trained = dict.fromkeys(("SimCLR", "SimCLR, fine-tuned"), f"ResNet-18, {simclr.config['epochs']:,}, JPEG")
     trained["supervised"] = f"ResNet-18, {supervised.config['epochs']:,}, JPEG"
     for name, source in published.extra["sources"].items():
@@ -148,7 +148,7 @@ def beside_published(simclr: Result, evaluation: Result, supervised: Result, ste
         trained[name] = f"{source['encoder']}, {source['epochs']:,}, original"
     names = columns(rows, long=True)
     cells = [
-        [row, trained.get(row, "–"), *(per_cent(measured[key]) if key in measured else "–" for key in names)]
+        [row, trained[row], *(per_cent(measured[key]) if key in measured else "–" for key in names)]
         for row, measured in rows.items()
     ]
     where = simclr.environment
@@ -166,7 +166,7 @@ def beside_published(simclr: Result, evaluation: Result, supervised: Result, ste
     )
     others = [f"{name}: {source['source']} ({source['note']})" for name, source in published.extra["sources"].items()]
     header = ["test accuracy, %", "encoder, epochs, pixels", *names.values()]
-    return "\n\n".join([markdown(header, cells), how, f"Published by others: {'; '.join(others)}."])
+    return "\n\n".join([markdown(header, cells), f"{how} Published by others: {'; '.join(others)}."])
 
 
 BLOCKS: dict[str, tuple[list[str], Callable[..., str]]] = {
