@@ -42,6 +42,13 @@ def test_a_resolved_recipe_leaves_nothing_open():
     assert small.resolved(96) == small  # what is chosen stays
 
 
+def test_a_run_that_left_its_learning_rate_open_keeps_the_default_of_its_time():
+    older = {"batch_size": 512, "lr": None, "optimizer": None}
+    assert TrainConfig.from_dict(older).resolved(32).lr == 2.0
+    assert TrainConfig.from_dict({**older, "contrastive": False}).resolved(32).lr == default_lr("sgd", 512)
+    assert TrainConfig.from_dict({**older, "lr": 4.0}).lr == 4.0
+
+
 def test_with_labels_the_default_optimiser_is_sgd():
     supervised = TrainConfig(contrastive=False).resolved(32)
     assert (supervised.optimizer, supervised.lr) == ("sgd", default_lr("sgd", 512))

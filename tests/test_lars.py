@@ -312,7 +312,7 @@ def test_unknown_optimizer_is_refused_with_the_nearest_name(simclr):
 
 
 def test_default_learning_rates_follow_the_batch_size():
-    assert default_lr("lars", 512) == pytest.approx(2.0)  # 1.0 · B / 256: linear
+    assert default_lr("lars", 512) == pytest.approx(4.0)  # 2.0 · B / 256: linear
     assert default_lr("sgd", 512) == pytest.approx(2 * default_lr("sgd", 256))
     assert default_lr("adam", 512) == pytest.approx(2 * default_lr("adam", 128))  # square root
 

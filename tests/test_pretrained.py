@@ -2,15 +2,19 @@
 
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
 from simclr_lib import extract_features, knn_accuracy, load_dataset
-from simclr_lib.authoring.bundle import bundle
+from simclr_lib.authoring.bundle import bundle, in_eight_bits
+from simclr_lib.authoring.tables import fill
+from simclr_lib.config import TrainConfig
 from simclr_lib.errors import SimCLRError
 from simclr_lib.evaluation import accuracy
 from simclr_lib.models import OutputHead
+from simclr_lib.results import Result
 from simclr_lib.teaching.profiles import EMBLEMS, load_profile
 from simclr_lib.training import (
     load_checkpoint,
@@ -23,6 +27,8 @@ from simclr_lib.training import (
     train_supervised,
 )
 from simclr_lib.training.pretrained import WEIGHTS
+
+RESULTS = Path(__file__).parent.parent / "notebooks" / "results"
 
 
 def test_the_bundled_weights_know_emblems():
@@ -40,6 +46,58 @@ def test_they_are_under_six_megabytes_and_of_the_notebooks_recipe():
     assert config.to_dict() == EMBLEMS.resolved(32).to_dict()
 
 
+def test_the_weights_of_cifar10_give_the_recorded_features():
+    model = load_pretrained("cifar10-resnet18", "cpu")
+    with torch.no_grad():
+        h, z = model(load_dataset("emblems", "test", limit=4).images.float() / 255)
+    recorded = [
+        [-0.3317, 0.2305, 1.6838, -0.8000],
+        [0.4141, 0.0274, 1.1595, 0.3860],
+        [-1.4068, 1.2946, 1.8621, -0.8590],
+        [-0.4731, 0.9881, 0.6031, -0.1744],
+    ]
+    torch.testing.assert_close(z[:, ::32], torch.tensor(recorded), rtol=0, atol=2e-3)
+    torch.testing.assert_close(h.norm(dim=1), torch.tensor([5.0213, 5.7522, 7.5772, 5.5408]), rtol=0, atol=2e-3)
+    assert not model.training
+
+
+def test_they_are_under_eleven_megabytes_and_of_the_run_that_was_measured():
+    file = WEIGHTS / "cifar10-resnet18.pt"
+    assert file.stat().st_size < 11_000_000
+    _, config = load_run(file, torch.device("cpu"))
+    used = Result.read(RESULTS / "cifar10-gpu-simclr.json").config
+    assert config == TrainConfig.from_dict(used).resolved(32)
+    assert (config.optimizer, config.lr, config.temperature, config.epochs) == ("lars", 2.0, 0.5, 500)
+
+
+def test_eight_bits_keep_the_accuracies_of_half_precision():
+    rows = Result.read(RESULTS / "cifar10-weights.json").results
+    for column, before in rows["half precision"].items():
+        assert rows["8 bits"][column]["mean"] > before["mean"] - 0.002
+
+
+def test_the_figures_in_the_model_card_are_those_of_the_results_files():
+    card = (WEIGHTS / "cifar10-resnet18.md").read_text(encoding="utf-8")
+    assert "0 to 1, no normalisation" in card
+    assert card.count("<!-- cifar10") >= 9
+    assert fill(card, RESULTS) == card
+    measured = Result.read(RESULTS / "cifar10-weights.json").extra
+    size, change = measured["megabytes"], measured["relative_change_of_features"]
+    text = " ".join(card.split())
+    assert f"{size['8 bits']:.1f} MB instead of {size['half precision']:.1f} in half precision" in text
+    assert f"by {change['8 bits']:.1%}; with 6 bits ({size['6 bits']:.1f} MB) it would be {change['6 bits']:.1%}" in (
+        text.replace(" %", "%")
+    )
+
+
+def test_eight_bits_are_within_half_a_step_of_each_channel():
+    sizes = torch.tensor([0, 1e-9, 1e-3, 1, 1e3]).view(5, 1, 1, 1)
+    weight = sizes * torch.randn(5, 4, 3, 3, generator=torch.Generator().manual_seed(0))
+    numbers, scale = in_eight_bits(weight)
+    assert (numbers.dtype, scale.shape) == (torch.int8, (5, 1, 1, 1))
+    assert ((numbers * scale - weight).abs() <= 0.5001 * scale).all()
+
+
 @pytest.fixture(scope="module")
 def tiny_run(tmp_path_factory):
     """The folder of a short run of a narrow network."""
@@ -55,6 +113,19 @@ def test_a_run_is_bundled_in_half_precision(tiny_run, tmp_path):
     assert (tmp_path / "small.pt").stat().st_size < (tiny_run / "checkpoint.pt").stat().st_size / 2
     for a, b in zip(whole.state_dict().values(), small.state_dict().values(), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-3)
+
+
+def test_a_run_is_bundled_in_eight_bits(tiny_run, tmp_path):
+    bundle(tiny_run, tmp_path / "half.pt")
+    bundle(tiny_run, tmp_path / "eight.pt", eight_bit=True)
+    assert (tmp_path / "eight.pt").stat().st_size < 0.9 * (tmp_path / "half.pt").stat().st_size
+    whole, small = load_pretrained(tiny_run, "cpu"), load_pretrained(tmp_path / "eight.pt", "cpu")
+    for a, b in zip(whole.state_dict().values(), small.state_dict().values(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=max(1e-3, float(a.abs().max()) / 250))
+    images = load_dataset("emblems", limit=8).images.float() / 255
+    with torch.no_grad():
+        before, after = whole.encoder(images), small.encoder(images)
+    assert (after - before).norm() < 0.05 * before.norm()
 
 
 @pytest.mark.parametrize("place", [0.01, 0.5, 0.9])
@@ -125,11 +196,12 @@ def test_loading_a_model_leaves_the_global_random_numbers_alone(tiny_run):
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_profiles_are_found_by_name(tmp_path, monkeypatch):
+def test_profiles_are_found_by_name(tiny_run, tmp_path, monkeypatch):
     assert load_profile("quick").recipe == EMBLEMS
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(SimCLRError, match="run notebook 03"):
-        load_profile("full").pretrained()
+    assert load_profile("full").pretrained().encoder.feature_dim == 512
+    shutil.copytree(tiny_run, tmp_path / "runs" / "03-full")
+    assert load_profile("full").pretrained().encoder.feature_dim == 32  # one's own run goes first
     with pytest.raises(SimCLRError, match="unknown profile 'quik'"):
         load_profile("quik")
 

@@ -13,7 +13,7 @@ from simclr_lib.cli import COMMANDS
 from simclr_lib.config import TrainConfig
 from simclr_lib.errors import SimCLRError
 from simclr_lib.experiments.sweeps import SWEEPS, pretrained_rows
-from simclr_lib.recipes import DIGITS, EMBLEMS, SHORT
+from simclr_lib.recipes import DIGITS, EMBLEMS, PRESETS, SHORT
 from simclr_lib.results import Result, rounded, summary
 
 ROOT = Path(__file__).parent.parent
@@ -53,11 +53,54 @@ def test_an_unknown_block_is_named():
         fill("<!-- begin demos --><!-- end demos -->", RESULTS)
 
 
-@pytest.mark.parametrize("path", sorted(RESULTS.glob("*.json")), ids=lambda path: path.name)
+MEASURED = [path for path in sorted(RESULTS.glob("*.json")) if path.name != "published.json"]
+
+
+@pytest.mark.parametrize("path", MEASURED, ids=lambda path: path.name)
 def test_every_results_file_says_how_it_was_made(path):
-    where = Result.read(path).environment
-    assert where["command"].startswith(("simclr ", "python -m simclr_lib"))
+    file = Result.read(path)
+    where = file.environment
+    of_the_package = where["command"].startswith(("simclr ", "python -m simclr_lib"))
+    assert of_the_package or file.extra["how"]
     assert {"device", "threads", "torch", "torchvision"} <= set(where)
+    assert not path.name.startswith("cifar10-gpu") or where["commit"] == "97d9a55"
+
+
+def test_every_published_figure_has_its_source():
+    published = measured("published")
+    assert not published.environment  # nothing of it was measured here
+    assert set(published.extra["sources"]) == set(published.results)
+    for source in published.extra["sources"].values():
+        assert source["source"].startswith("https://")
+        assert {"encoder", "epochs", "note"} <= set(source)
+
+
+def test_the_page_says_plainly_that_ours_is_below_what_others_publish():
+    ours, others = measured("cifar10-gpu-evaluation").results["SimCLR"], measured("published").results
+    assert all(row[column]["mean"] > ours[column]["mean"] for row in others.values() for column in row)
+    assert "**Ours is lower than what others publish**" in README
+
+
+def test_the_default_recipe_is_the_best_of_those_compared():
+    file = measured("cifar10-gpu-recipes")
+    for column in ("knn", "labels_all"):
+        best = max(file.results, key=lambda row: file.results[row][column]["mean"])
+        compared = TrainConfig.from_dict({**file.config, **file.extra["variants"][best]})
+        today = TrainConfig().resolved(32)
+        assert (compared.optimizer, compared.lr, compared.temperature) == ("lars", today.lr, today.temperature)
+        assert PRESETS["cifar10"].resolved(32) == today
+
+
+def test_both_looks_at_the_run_on_a_gpu_agree():
+    first, second = measured("cifar10-gpu-simclr").results, measured("cifar10-gpu-evaluation").results
+    for source, row in first.items():
+        assert all(second[source][column] == accuracy for column, accuracy in row.items())
+
+
+def test_fine_tuning_with_few_labels_is_worse_as_the_page_says():
+    rows = measured("cifar10-gpu-evaluation").results
+    worse = [c for c, a in rows["SimCLR, fine-tuned"].items() if a["mean"] < rows["SimCLR"][c]["mean"]]
+    assert worse == ["labels_50", "labels_100"]
 
 
 @pytest.mark.parametrize("path", sorted(RESULTS.glob("*.json")), ids=lambda path: path.name)

@@ -295,7 +295,7 @@ def test_resuming_on_other_images_is_refused(emblems, tmp_path):
 def test_a_checkpoint_from_another_configuration_is_refused_by_name(emblems, tmp_path):
     pretrain(emblems, TINY, tmp_path / "run")
     other = dataclasses.replace(TINY, temperature=0.1, width=8, resume=True)
-    with pytest.raises(SimCLRError, match=r"temperature was 0.5, is 0.1; width was 4, is 8"):
+    with pytest.raises(SimCLRError, match=r"temperature was 0.2, is 0.1; width was 4, is 8"):
         pretrain(emblems, other, tmp_path / "run")
 
 

@@ -1,8 +1,8 @@
 """Tables for README and notebooks, written from results files: no number there is typed by hand.
 
-``python -m simclr_lib.authoring.tables README.md notebooks/*.ipynb`` fills every block between ``<!-- begin NAME -->``
-and ``<!-- end NAME -->`` anew from ``notebooks/results/``, and every number between ``<!-- FILE · ROW · COLUMN -->``
-and ``<!-- -->``.
+``python -m simclr_lib.authoring.tables README.md notebooks/*.ipynb simclr_lib/training/weights/*.md`` fills every block
+between ``<!-- begin NAME -->`` and ``<!-- end NAME -->`` anew from ``notebooks/results/``, and every number between
+``<!-- FILE · ROW · COLUMN -->`` and ``<!-- -->``.
 """
 
 from __future__ import annotations
@@ -138,10 +138,45 @@ def folders(file: Result) -> str:
     return "\n\n".join([markdown(head, rows), how])
 
 
+def beside_published(simclr: Result, evaluation: Result, supervised: Result, step: Result, published: Result) -> str:
+    """The accuracies of the runs on a GPU beside those that others published, with the sources of all below."""
+    rows = {row: evaluation.results[row] for row in ("SimCLR", "SimCLR, fine-tuned")} | dict(supervised.results)
+    trained = dict.fromkeys(("SimCLR", "SimCLR, fine-tuned"), f"ResNet-18, {simclr.config['epochs']:,}, JPEG")
+    trained["supervised"] = f"ResNet-18, {supervised.config['epochs']:,}, JPEG"
+    for name, source in published.extra["sources"].items():
+        rows[name] = published.results[name]
+        trained[name] = f"{source['encoder']}, {source['epochs']:,}, original"
+    names = columns(rows, long=True)
+    cells = [
+        [row, trained[row], *(per_cent(measured[key]) if key in measured else "–" for key in names)]
+        for row, measured in rows.items()
+    ]
+    where = simclr.environment
+    commands = ", ".join(f"`{file.environment['command']}`" for file in (simclr, evaluation, supervised))
+    ours, lightly, kornia = (
+        step.results[name]["images_per_second"]
+        for name in ("simclr_lib, compiled", "lightly's documented loop, 16 workers", "kornia's views on the GPU")
+    )
+    how = (
+        f"Ours: {commands}: 1 seed, {simclr.seconds['pretraining'] / 60:.1f} minutes of pretraining on "
+        f"{where['device']}, torch {where['torch']}, commit {where['commit']}. "
+        f"A step at batch {step.config['batch_size']} takes in {ours:,.0f} images/s there, "
+        f"{ours / lightly:.1f} × lightly's documented loop with 16 workers and "
+        f"{ours / kornia:.1f} × kornia's views on the GPU."
+    )
+    others = [f"{name}: {source['source']} ({source['note']})" for name, source in published.extra["sources"].items()]
+    header = ["test accuracy, %", "encoder, epochs, pixels", *names.values()]
+    return "\n\n".join([markdown(header, cells), f"{how} Published by others: {'; '.join(others)}."])
+
+
 BLOCKS: dict[str, tuple[list[str], Callable[..., str]]] = {
     "demo": (["demo"], demo),
     "crop-color": (["crop-color"], accuracies),
     "cifar10-jpeg": (["cifar10-jpeg-simclr", "cifar10-jpeg-supervised"], accuracies),
+    "cifar10-gpu": (
+        [*(f"cifar10-gpu-{part}" for part in ("simclr", "evaluation", "supervised", "step")), "published"],
+        beside_published,
+    ),
     "tinyimagenet-20": (["tinyimagenet-20"], accuracies),
     "own-images": (["own-images-pretraining", "own-images"], accuracies),
     "folders": (["folders"], folders),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from simclr_lib.config import TrainConfig
 from simclr_lib.data import ImageDataset, load_dataset
-from simclr_lib.errors import SimCLRError, unknown_name
+from simclr_lib.errors import unknown_name
 from simclr_lib.models import SimCLR
 from simclr_lib.recipes import EMBLEMS, EMBLEMS_SUPERVISED
 from simclr_lib.training import load_pretrained
@@ -22,7 +22,8 @@ class Profile:
         name: "quick" or "full".
         recipe: settings for pretraining.
         supervised: settings for training from scratch with labels.
-        weights: a name that `load_pretrained` knows, or the folder of a run.
+        weights: the name of weights that come with the package.
+        run: the folder of notebook 03's own run, whose weights go first; None if there is no such run.
         data_dir: the folder of the images, which are downloaded to it if they are missing.
     """
 
@@ -30,6 +31,7 @@ class Profile:
     recipe: TrainConfig
     supervised: TrainConfig
     weights: str
+    run: Path | None = None
     data_dir: Path | None = None
 
     @cached_property
@@ -43,21 +45,20 @@ class Profile:
         return load_dataset(self.recipe.dataset, "test", self.data_dir, download=True)
 
     def pretrained(self) -> SimCLR:
-        """Load a model with the weights that come with the package, or with those that notebook 03 trained.
-
-        Raises:
-            SimCLRError: if notebook 03 has not trained any weights yet.
-        """
-        if self.name == "full" and not Path(self.weights).exists():
-            raise SimCLRError(
-                f"the full profile has no weights yet: run notebook 03 with this profile, which writes {self.weights}."
-            )
-        return load_pretrained(self.weights)
+        """Load a model with the weights that notebook 03 trained, or else with those that come with the package."""
+        return load_pretrained(self.run if self.run and self.run.exists() else self.weights)
 
 
 PROFILES = {
     "quick": Profile("quick", EMBLEMS, EMBLEMS_SUPERVISED, "emblems-resnet18"),
-    "full": Profile("full", TrainConfig(), replace(TrainConfig(), contrastive=False), "runs/03-full", Path("data")),
+    "full": Profile(
+        name="full",
+        recipe=TrainConfig(),
+        supervised=replace(TrainConfig(), contrastive=False),
+        weights="cifar10-resnet18",
+        run=Path("runs/03-full"),
+        data_dir=Path("data"),
+    ),
 }
 
 

@@ -28,8 +28,9 @@ def load_pretrained(source: str | Path, device: str = "auto", encoder: nn.Module
     """A pretrained encoder and projection head, in evaluation mode.
 
     Args:
-        source: "emblems-resnet18", the weights that come with the package (the first seed of `simclr demo`, in half
-            precision); or a run's folder, or its checkpoint.pt.
+        source: the name of weights that come with the package: "emblems-resnet18" (the first seed of `simclr demo`, in
+            half precision) or "cifar10-resnet18" (500 epochs on a GPU, in 8 bits; the model card cifar10-resnet18.md
+            beside the weights says what they are good for); or a run's folder, or its checkpoint.pt.
         device: cpu, cuda or cuda:N; auto is the GPU if there is one.
         encoder: for a run of `pretrain` with an encoder of your own, a module of the same class and shapes. It stays
             as it was: a copy of it takes the weights.
@@ -192,8 +193,14 @@ def read_run(path: Path) -> StoredRun:
         raise SimCLRError(f"{path} is not the checkpoint of a run: give the run's folder or its checkpoint.pt.")
     with _damage_named(path):
         config = TrainConfig.from_dict(state["config"])
-        stored = StoredRun(Path(path), config, dict(state["facts"]), dict(state["model"]))
+        stored = StoredRun(Path(path), config, dict(state["facts"]), _weights(state))
         return stored._replace(config=stored.config.resolved(stored.image_size))
+
+
+def _weights(state: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The weights in a checkpoint by name; those in 8 bits are whole numbers to be multiplied by their scales."""
+    scales = state.get("scales", {})
+    return {name: value * scales[name] if name in scales else value for name, value in dict(state["model"]).items()}
 
 
 @contextmanager
