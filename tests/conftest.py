@@ -7,6 +7,7 @@ import os
 import subprocess
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -31,6 +32,9 @@ if workers > 1:
     os.environ["OMP_NUM_THREADS"] = str(torch.get_num_threads())
 os.environ["CUDA_VISIBLE_DEVICES"] = ""  # no test takes the GPU
 os.environ["MPLBACKEND"] = "agg"
+# Decoded images and runs go to a temporary folder, those of the notebooks' kernels too, which no fixture reaches.
+scratch = tempfile.TemporaryDirectory(prefix="simclr-tests-", ignore_cleanup_errors=True)
+os.environ |= {"SIMCLR_CACHE": f"{scratch.name}/cache", "SIMCLR_RUNS": f"{scratch.name}/runs"}
 
 
 def pytest_xdist_auto_num_workers() -> int:
@@ -42,14 +46,17 @@ def pytest_xdist_auto_num_workers() -> int:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
     """Mark the cells of notebooks, and keep them in their order, before the tests, however those are shuffled.
 
-    They come first because they take longest: several processes then end at about the same time.
+    They come first because they take longest, and then the files with the most slow tests: several processes then end
+    at about the same time.
     """
     cells = [item for item in items if item.path.suffix == ".ipynb"]
     for cell in cells:
         cell.add_marker("notebook")
     yield
     chosen = set(items)
-    items[:] = [cell for cell in cells if cell in chosen] + [item for item in items if item.path.suffix != ".ipynb"]
+    tests = [item for item in items if item.path.suffix != ".ipynb"]
+    slow = Counter(test.path for test in tests if test.get_closest_marker("slow"))
+    items[:] = [cell for cell in cells if cell in chosen] + sorted(tests, key=lambda test: -slow[test.path])
 
 
 @pytest.hookimpl(wrapper=True)
@@ -65,15 +72,6 @@ def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
             except (BlockingIOError, PermissionError):
                 time.sleep(0.1)
         return (yield)
-
-
-@pytest.fixture(autouse=True, scope="session")
-def nothing_is_written_outside_temporary_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Decoded images and the runs of notebooks go to temporary folders."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SIMCLR_CACHE", str(tmp_path_factory.mktemp("cache")))
-        patch.setenv("SIMCLR_RUNS", str(tmp_path_factory.mktemp("runs")))
-        yield
 
 
 @pytest.fixture

@@ -98,7 +98,7 @@ def test_a_run_says_what_it_will_use_and_an_estimate_before_it_trains(tmp_path, 
     monkeypatch.setattr("simclr_lib.commands.train.pretrain", stop)
     assert main(["train", "--dataset", "emblems", *TINY, "--device", "cpu", "--run-dir", str(tmp_path / "run")]) == 130
     out = capsys.readouterr().out
-    assert "optimizer lars, lr 0.0625" in out  # nobody chose them
+    assert "optimizer lars, lr 0.125" in out  # nobody chose them
     assert "estimated time: less than a minute" in out
 
 

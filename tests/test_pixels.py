@@ -27,7 +27,7 @@ from simclr_lib.errors import SimCLRError
 from simclr_lib.evaluation import extract_features, pixel_features, shifted
 from simclr_lib.models import SimCLR
 from simclr_lib.objectives import classification_objective
-from simclr_lib.training import load_checkpoint, pretrain
+from simclr_lib.training import StoredRun, load_checkpoint, pretrain
 
 TWELVE_BITS = np.arange(64).reshape(8, 8) * 65  # 0…4,095
 
@@ -330,7 +330,9 @@ def test_other_images_are_brought_to_the_levels_and_the_size_of_the_run(tmp_path
     config = TrainConfig(images=tmp_path / "other").resolved(data.image_size, reading=data.reading)
     assert (config.image_size, config.store_size, config.levels) == (8, 8, (0.0, 4095.0))
     folder(tmp_path / "other", a__png=np.full((30, 40), 2048, np.uint16))
-    run = Loaded(SimCLR(torch.nn.Identity(), torch.nn.Identity()), config, tmp_path, tmp_path)  # type: ignore[arg-type]
+    stored = StoredRun(tmp_path, config, {}, {})
+    model = SimCLR(torch.nn.Identity(), torch.nn.Identity())  # type: ignore[arg-type]
+    run = Loaded(model, [], stored, config, tmp_path, tmp_path)
     other = run.splits("train", limit=None)[0]
     assert other.images.shape == (1, 3, 8, 8)
     assert other.images.unique().tolist() == [128]
