@@ -69,9 +69,8 @@ def decode_images(
     """Decode image files to one uint8 tensor, memory-mapped from a cache.
 
     A file that is in a cache of the same folder, unchanged, is not decoded again; other levels change deep images only.
-    A damaged cache is named and
-    replaced. Where none can be written, the images are kept in memory. Files that are unreadable or too large are
-    skipped with a warning.
+    A damaged cache is named and replaced. Where none can be written, the images are kept in memory. Files that are
+    unreadable or too large are skipped with a warning.
 
     Args:
         paths: N image files.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import torch
 from torch import Tensor
@@ -123,7 +124,7 @@ def _validate(problems: _Problems, seed: int) -> tuple[list[dict[float, float]],
     labels = problems.labels
     num_splits = 1 if labels.shape[1] >= SMALL else 5
     held_out = torch.zeros(len(labels), num_splits, labels.shape[1], dtype=torch.bool)
-    for p, split in torch.cartesian_prod(torch.arange(len(labels)), torch.arange(num_splits)).tolist():
+    for p, split in product(range(len(labels)), range(num_splits)):
         held_out[p, split, split_indices(labels[p], HELD_OUT, seed=seed * num_splits + split)[1]] = True
     held_out = held_out.to(labels.device)
     # With fewer than three labels per class nothing is held out: the strongest penalty wins.
@@ -140,7 +141,7 @@ def _validate(problems: _Problems, seed: int) -> tuple[list[dict[float, float]],
         right = ((predicted == labels[:, None]) & held_out).sum(dim=(1, 2))
         accuracies = torch.cat([accuracies, (right.double() / tested)[:, None]], dim=1)
         if (accuracies.argmax(dim=1) < len(starts) - 2).all():
-            break  # two steps to a weaker penalty helped nobody: still weaker ones overfit even more
+            break  # for no problem were the last two penalties better: still weaker ones overfit even more
     return [dict(zip(starts, row, strict=True)) for row in accuracies.tolist()], starts
 
 

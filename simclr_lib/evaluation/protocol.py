@@ -60,19 +60,17 @@ def evaluate_features(
     def nearest(k: int) -> Tensor:
         return knn_predict(train_features, train_labels, test_features, k)
 
-    def probes(draws_of_rows: Sequence[Tensor]) -> list[Tensor]:
-        rows = torch.stack(list(draws_of_rows))  # [P, N]
-        heads = fit_heads(train_features[rows], train_labels[rows], num_classes, seed=seed)
+    def probes(features: Tensor, labels: Tensor) -> list[Tensor]:  # [P, N, D], [P, N]
+        heads = fit_heads(features, labels, num_classes, seed=seed)
         return [head(test_features.to(head.weight)).argmax(dim=1) for head, *_ in heads]
 
-    everything = torch.arange(len(train_labels))
-    predicted = {"knn": [nearest(20)], "knn_200": [nearest(200)], "labels_all": probes([everything])}
+    everything = probes(train_features[None], train_labels[None])
+    predicted = {"knn": [nearest(20)], "knn_200": [nearest(200)], "labels_all": everything}
     smallest_class = int(train_labels.bincount(minlength=num_classes).min())
     for budget in budgets:
         if budget <= smallest_class:
-            predicted[f"labels_{budget}"] = probes(
-                [few_labels(train_labels, budget, seed=seed * draws + draw) for draw in range(draws)]
-            )
+            rows = torch.stack([few_labels(train_labels, budget, seed=seed * draws + draw) for draw in range(draws)])
+            predicted[f"labels_{budget}"] = probes(train_features[rows], train_labels[rows])
     return _measured(predicted, test_labels)
 
 
