@@ -7,6 +7,7 @@ batch statistics (`SyncBatchNorm`), gradients (PyTorch's ``DistributedDataParall
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import socket
 import time
@@ -139,7 +140,13 @@ def on_this_machine(work: Callable[..., None], processes: int, *arguments: objec
         processes: the number of processes.
         arguments: they are pickled; tensors in shared memory stay shared.
     """
-    torch.multiprocessing.spawn(_as_one_of, (processes, free_port(), work, arguments), nprocs=processes)
+    method = "spawn"
+    if "forkserver" in multiprocessing.get_all_start_methods():  # not on Windows
+        method = "forkserver"  # it imports PyTorch once, for all processes that this one ever starts
+        multiprocessing.set_forkserver_preload(["simclr_lib.objectives", "simclr_lib.distributed"])
+    torch.multiprocessing.start_processes(
+        _as_one_of, (processes, free_port(), work, arguments), nprocs=processes, start_method=method
+    )
 
 
 def _as_one_of(rank: int, processes: int, port: int, work: Callable[..., None], arguments: tuple[object, ...]) -> None:

@@ -28,8 +28,7 @@ torch.set_num_threads(min(2, torch.get_num_threads(), max(1, CORES // workers)))
 # The processes that tests start, the workers among them, take these when they import PyTorch: threads that wait for
 # each other sleep, since spinning would slow down the processes beside them ten times.
 os.environ["OMP_WAIT_POLICY"] = "passive"
-if workers > 1:
-    os.environ["OMP_NUM_THREADS"] = str(torch.get_num_threads())
+os.environ["OMP_NUM_THREADS"] = str(torch.get_num_threads())  # as many as here, so that they compute the same bits
 os.environ["CUDA_VISIBLE_DEVICES"] = ""  # no test takes the GPU
 os.environ["MPLBACKEND"] = "agg"
 # Decoded images and runs go to a temporary folder, those of the notebooks' kernels too, which no fixture reaches.

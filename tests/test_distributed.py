@@ -18,6 +18,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import redirect_stderr
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +27,7 @@ import pytest
 import torch
 from tiny import TINY, options
 from torch import Tensor, nn
+from torch.distributed import TCPStore
 
 from simclr_lib import (
     SimCLRAugment,
@@ -55,12 +57,13 @@ from simclr_lib.distributed import (
 from simclr_lib.loop import LoopConfig, fit
 from simclr_lib.objectives import contrastive_objective
 from simclr_lib.seeding import initial_weights, seeded
-from simclr_lib.training import load_checkpoint, read_metrics, save_checkpoint
+from simclr_lib.training import Interrupted, load_checkpoint, read_metrics, save_checkpoint
+from simclr_lib.training.run import Run
 
 CPU = torch.device("cpu")
 PAIRS, DIM = 8, 5  # of all processes together
 
-SMALL_STEPS = replace(TINY, optimizer="sgd", lr=1e-7)
+SMALL_STEPS = replace(TINY, optimizer="sgd", lr=1e-7, epochs=1)
 RUNS = {
     "simclr": (pretrain, SMALL_STEPS),
     "simclr, bf16": (pretrain, replace(SMALL_STEPS, precision="bf16")),
@@ -126,15 +129,15 @@ def batch_norm(dtype: torch.dtype) -> dict[str, Tensor]:
     }
 
 
-def twenty_steps(norm: bool, dtype: torch.dtype = torch.float64, **settings: object) -> dict[str, Tensor]:
-    """Return the losses and the final weights of 20 steps of SimCLR."""
+def eight_steps(norm: bool, dtype: torch.dtype = torch.float64, **settings: object) -> dict[str, Tensor]:
+    """Return the losses and the final weights of eight steps of SimCLR."""
     images = load_dataset("emblems", "train", limit=40).images
     with initial_weights(0):
         model = Small(norm, dtype)
     objective = contrastive_objective(
         distribute(model), images, SimCLRAugment(12, color_strength=0.5), temperature=0.2, **settings
     )
-    config = LoopConfig(epochs=10, batch_size=16, optimizer="sgd", lr=0.1, warmup_epochs=1, precision="fp32")
+    config = LoopConfig(epochs=4, batch_size=16, optimizer="sgd", lr=0.1, warmup_epochs=1, precision="fp32")
     losses = fit(model, objective, len(images), config)
     return {"losses": torch.tensor(losses, dtype=dtype), **dict(model.state_dict())}
 
@@ -147,11 +150,11 @@ def measure() -> dict[str, dict[str, Tensor]]:
         "local loss": loss_and_gradients(global_negatives=False),
         "batch norm, float64": batch_norm(torch.float64),
         "batch norm, float32": batch_norm(torch.float32),
-        "20 steps": twenty_steps(norm=True),
-        "20 steps, float32": twenty_steps(norm=True, dtype=torch.float32),
-        "20 steps, chunked loss": twenty_steps(norm=True, loss_chunk=5),
-        "20 steps, no batch norm": twenty_steps(norm=False),
-        "20 steps, no batch norm, gradient caching": twenty_steps(norm=False, micro_batch=3),
+        "eight steps": eight_steps(norm=True),
+        "eight steps, float32": eight_steps(norm=True, dtype=torch.float32),
+        "eight steps, chunked loss": eight_steps(norm=True, loss_chunk=5),
+        "eight steps, no batch norm": eight_steps(norm=False),
+        "eight steps, no batch norm, gradient caching": eight_steps(norm=False, micro_batch=3),
     }
 
 
@@ -159,6 +162,22 @@ def train_all(folder: Path) -> None:
     train = load_dataset("emblems", "train", limit=120)
     for name, (train_on, config) in RUNS.items():
         train_on(train, config, folder / name)
+
+
+def train_half(folder: Path) -> None:
+    """Begin every run, and press Ctrl-C in all processes after half of its steps."""
+
+    def press_ctrl_c(self: Run, step: int, flush: Callable[[], None]) -> None:
+        if step == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        after_step(self, step, flush)
+
+    after_step = Run.after_step
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Run, "after_step", press_ctrl_c)
+        for name, (train_on, config) in RUNS.items():
+            with pytest.raises(Interrupted):
+                train_on(load_dataset("emblems", "train", limit=120), config, folder / f"half of {name}")
 
 
 def work(other_port: int, folder: Path) -> None:
@@ -169,6 +188,7 @@ def work(other_port: int, folder: Path) -> None:
         assert me == world() == World(rank, size)
         results = measure()
         train_all(folder)
+        train_half(folder)
         with pytest.raises(SimCLRError, match=r"batches of 1, 2.* rows"):
             gathered(torch.zeros(rank + 1, 3))
         assert agree(rank == size - 1, False) == [True, False]
@@ -232,8 +252,10 @@ def test_batch_norm_sees_the_batches_of_all_processes(alone, together, dtype):
         same(part["running variance"], expected["running variance"])
 
 
-@pytest.mark.parametrize("run", ["20 steps", "20 steps, float32", "20 steps, chunked loss", "20 steps, no batch norm"])
-def test_twenty_steps_are_those_of_one_process(alone, together, run):
+@pytest.mark.parametrize(
+    "run", ["eight steps", "eight steps, float32", "eight steps, chunked loss", "eight steps, no batch norm"]
+)
+def test_eight_steps_are_those_of_one_process(alone, together, run):
     for results in together[0]:
         for name, value in alone[0][run].items():
             if name == "losses" or value.dtype == torch.float64:
@@ -244,8 +266,8 @@ def test_twenty_steps_are_those_of_one_process(alone, together, run):
 
 def test_gradient_caching_is_exact_without_batch_norm_on_several_processes_too(alone, together):
     for results in [alone[0], *together[0]]:
-        for name, value in results["20 steps, no batch norm, gradient caching"].items():
-            same(value, alone[0]["20 steps, no batch norm"][name])
+        for name, value in results["eight steps, no batch norm, gradient caching"].items():
+            same(value, alone[0]["eight steps, no batch norm"][name])
 
 
 def curve(folder: Path) -> Tensor:
@@ -273,6 +295,18 @@ def test_a_run_has_one_writer_and_the_curve_of_one_process(alone, together, run)
     assert [line["step"] for line in ours] == [line["step"] for line in theirs]
     assert list(load_checkpoint(together[1] / run)["model"]) == list(load_checkpoint(alone[1] / run)["model"])
     assert_same_run(together[1] / run, alone[1] / run, RUNS[run][1].precision)
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_one_process_goes_on_with_the_run_of_several(alone, together, run):
+    processes, half = len(together[0]), together[1] / f"half of {run}"
+    state = load_checkpoint(half)
+    assert (state["step"], state["processes"]) == (3, processes)
+    train_on, config = RUNS[run]
+    before = read_metrics(half)
+    train_on(load_dataset("emblems", "train", limit=120), replace(config, resume=True), half)
+    assert read_metrics(half)[:3] == before[:3]  # their speed as well: they were not taken again
+    assert_same_run(half, alone[1] / run, config.precision)
 
 
 def test_a_batch_that_does_not_divide_is_refused_before_anything_is_written(together):
@@ -352,9 +386,9 @@ def test_process_0_that_does_not_come_is_named(monkeypatch):
 
 # --- torchrun
 
-SAVES_EVERY_STEP = replace(SMALL_STEPS, epochs=12, validation=0.0, checkpoint_seconds=0.0)
+SAVES_EVERY_STEP = replace(SMALL_STEPS, epochs=6, validation=0.0, checkpoint_seconds=0.0)
 SUPERVISED = replace(SAVES_EVERY_STEP, contrastive=False)  # its evaluation is the faster one
-STEPS = 12 * 7  # of either
+STEPS = 6 * 7  # of either
 
 
 def torchrun(folder: Path, config: TrainConfig, restarts: int = 0) -> subprocess.Popen:
@@ -370,9 +404,8 @@ def torchrun(folder: Path, config: TrainConfig, restarts: int = 0) -> subprocess
 
 
 def train_alone(folder: Path, config: TrainConfig) -> None:
-    """Train in one process, with the command line as `torchrun` does."""
-    command = [sys.executable, "-m", "simclr_lib", "train", *options(config), "--run-dir", str(folder)]
-    subprocess.run(command, check=True, capture_output=True)
+    """Train in one process, this one, with the command line as `torchrun` does."""
+    assert main(["train", *options(config), "--run-dir", str(folder)]) == 0
 
 
 def workers(process: subprocess.Popen) -> dict[int, int]:
@@ -389,13 +422,12 @@ def workers(process: subprocess.Popen) -> dict[int, int]:
     return found
 
 
-@pytest.fixture(scope="module", params=["fp32", "bf16"])
-def whole(request, tmp_path_factory):
-    """A configuration and the folder of its run by one process that nobody disturbed."""
-    folder = tmp_path_factory.mktemp("whole") / "run"
-    config = replace(SUPERVISED, precision=request.param)
-    train_alone(folder, config)
-    return config, folder
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """The folder of the run of `SUPERVISED` by one process."""
+    folder = tmp_path_factory.mktemp("undisturbed") / "run"
+    train_alone(folder, SUPERVISED)
+    return folder
 
 
 linux = pytest.mark.skipif(not Path("/proc").exists(), reason="finds torchrun's processes in /proc")
@@ -403,9 +435,10 @@ linux = pytest.mark.skipif(not Path("/proc").exists(), reason="finds torchrun's 
 
 @linux
 @pytest.mark.slow
-def test_a_killed_process_ends_the_job_with_a_checkpoint_that_any_number_can_resume(whole, tmp_path, wait_for_steps):
-    config, undisturbed = whole
-    process = torchrun(tmp_path / "cut", config)
+def test_a_killed_process_ends_the_job_with_a_checkpoint_that_any_number_can_resume(
+    undisturbed, tmp_path, wait_for_steps
+):
+    process = torchrun(tmp_path / "cut", SUPERVISED)
     wait_for_steps(tmp_path / "cut", process, 5)
     os.kill(workers(process)[1], signal.SIGKILL)
     output, _ = process.communicate(timeout=120)
@@ -416,17 +449,15 @@ def test_a_killed_process_ends_the_job_with_a_checkpoint_that_any_number_can_res
     assert 0 < state["step"] < STEPS
     assert state["processes"] == 2
     before = read_metrics(tmp_path / "cut")[: state["step"]]
-    train_alone(tmp_path / "cut", replace(config, resume=True))
+    train_alone(tmp_path / "cut", replace(SUPERVISED, resume=True))
     assert read_metrics(tmp_path / "cut")[: state["step"]] == before  # their speed as well: they were not taken again
-    assert_same_run(tmp_path / "cut", undisturbed, config.precision)
+    assert_same_run(tmp_path / "cut", undisturbed, SUPERVISED.precision)
 
 
 @linux
 @pytest.mark.slow
-@pytest.mark.parametrize("whole", ["fp32"], indirect=True)
-def test_torchrun_restarts_from_the_checkpoint(whole, tmp_path, wait_for_steps):
-    config, undisturbed = whole
-    process = torchrun(tmp_path / "cut", config, restarts=1)
+def test_torchrun_restarts_from_the_checkpoint(undisturbed, tmp_path, wait_for_steps):
+    process = torchrun(tmp_path / "cut", SUPERVISED, restarts=1)
     wait_for_steps(tmp_path / "cut", process, 5)
     os.kill(workers(process)[1], signal.SIGKILL)
     before = read_metrics(tmp_path / "cut")[:4]
@@ -434,17 +465,27 @@ def test_torchrun_restarts_from_the_checkpoint(whole, tmp_path, wait_for_steps):
     assert process.returncode == 0, output
     assert (tmp_path / "cut" / "results.json").exists()
     assert read_metrics(tmp_path / "cut")[:4] == before  # their speed as well: they were not taken again
-    assert_same_run(tmp_path / "cut", undisturbed, config.precision)
+    assert_same_run(tmp_path / "cut", undisturbed, SUPERVISED.precision)
 
 
-@pytest.mark.slow
+def start_twice(port: int, run: Path) -> None:
+    """Train as a process of a job that `torchrun` starts, and starts again."""
+    for attempt in (0, 1):
+        os.environ |= {"MASTER_PORT": str(port), "TORCHELASTIC_USE_AGENT_STORE": "True"}
+        os.environ["TORCHELASTIC_RESTART_COUNT"] = str(attempt)
+        with redirect_stderr(io.StringIO()) as errors:
+            assert main(["train", *options(SUPERVISED), "--run-dir", str(run)]) == 2
+        said = "already holds a run: continue it (--resume)" in errors.getvalue()
+        assert said == (os.environ["RANK"] == "0"), errors.getvalue()  # one of them speaks for all
+
+
 def test_an_existing_run_is_not_touched_by_several_processes_however_often_they_start(tmp_path):
-    run = tmp_path / "run"
-    train_supervised(load_dataset("emblems", "train", limit=120), SUPERVISED, run)
+    run, port = tmp_path / "run", free_port()
+    train_supervised(load_dataset("emblems", "train", limit=120), replace(SUPERVISED, epochs=1), run)
     before = {path.name: path.read_bytes() for path in run.glob("*.*")}
-    output, _ = (process := torchrun(run, SUPERVISED, restarts=1)).communicate(timeout=120)
-    assert process.returncode != 0
-    assert output.count("already holds a run: continue it (--resume)") == 2
+    agent = TCPStore("127.0.0.1", port, is_master=True, wait_for_workers=False)  # torchrun keeps it between its starts
+    on_this_machine(start_twice, 2, port, run)
+    assert agent.num_keys()
     assert {path.name: path.read_bytes() for path in run.glob("*.*")} == before
 
 

@@ -23,6 +23,7 @@ from simclr_lib import (
     pretrain,
     train_supervised,
 )
+from simclr_lib.cli import main
 from simclr_lib.loop import DivergedError
 from simclr_lib.models import ResNet
 from simclr_lib.recipes import EMBLEMS
@@ -103,18 +104,15 @@ def test_supervised_training_resumes_too(emblems, tmp_path, monkeypatch):
     assert_same_run(tmp_path / "whole", tmp_path / "cut")
 
 
-COMMAND = [
-    *(sys.executable, "-m", "simclr_lib", "train", "--dataset", "emblems", "--limit", "120", "--stem", "fast"),
-    *("--width", "4", "--projection-hidden", "16", "--projection-dim", "8", "--batch-size", "16"),
-    *("--epochs", "20", "--checkpoint-seconds", "0", "--monitor-every", "10", "--precision", "fp32"),
-]
+LONG = dataclasses.replace(TINY, epochs=8, monitor_every=4)  # long enough to be killed in the middle
+COMMAND = ["train", *tiny.options(LONG)]
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """The folder of a run of `COMMAND` that nobody interrupted."""
     path = tmp_path_factory.mktemp("whole") / "run"
-    subprocess.run([*COMMAND, "--run-dir", path], check=True, capture_output=True)
+    assert main([*COMMAND, "--run-dir", str(path)]) == 0
     return path
 
 
@@ -122,16 +120,17 @@ def whole(tmp_path_factory):
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT])
 def test_kill_or_ctrl_c_and_resume_gives_the_same_run(whole, tmp_path, sent, wait_for_steps):
     cut = tmp_path / "cut"
-    process = subprocess.Popen([*COMMAND, "--run-dir", cut], stderr=subprocess.PIPE, text=True)
+    command = [sys.executable, "-m", "simclr_lib", *COMMAND, "--run-dir", str(cut)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     wait_for_steps(cut, process, 5)
     process.send_signal(sent)
     _, stderr = process.communicate(timeout=120)
-    assert 0 < load_checkpoint(cut)["step"] < 20 * 7
+    assert 0 < load_checkpoint(cut)["step"] < LONG.epochs * 6
     if sent == signal.SIGINT:
         assert process.returncode == 130
         assert "Continue with the same command and --resume" in stderr
         assert "Traceback" not in stderr
-    subprocess.run([*COMMAND, "--run-dir", cut, "--resume"], check=True, capture_output=True)
+    assert main([*COMMAND, "--run-dir", str(cut), "--resume"]) == 0
     assert_same_run(whole, cut)
     same = [json.loads((path / "results.json").read_text())["results"] for path in (whole, cut)]
     assert same[0] == same[1]
