@@ -251,7 +251,8 @@ def parser_of(name: str, options: Sequence[Option]) -> type:
         members = [_field(option) for option in options if option.group == title]
         if members:
             group = _dataclass(title, members)
-            annotation: Any = Annotated[group, tyro.conf.OmitArgPrefixes]
+            # Without a help text of its own, tyro would look for one in Python's source code, which takes long.
+            annotation: Any = Annotated[group, tyro.conf.OmitArgPrefixes, tyro.conf.arg(help="")]
             fields.append((title, annotation, dataclasses.field(default_factory=group)))
     return _dataclass(name, fields)
 

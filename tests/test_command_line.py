@@ -21,7 +21,12 @@ from simclr_lib.recipes import EMBLEMS, PRESETS
 
 PLACES = {"evaluate": ["runs/a"], "embed": ["runs/a"], "sweep": ["temperature"]}  # words that a command needs
 OPTIONS = [(name, option) for name, command in COMMANDS.items() for option in command.options()]
-NUMBERS = [(name, option.flag) for name, option in OPTIONS if option.kind in (int, float) and not option.choices]
+SHARED = {option.name for option in COMMANDS["train"].options()}  # `plan` inherits the settings of `train`
+NUMBERS = [
+    (name, option.flag)
+    for name, option in OPTIONS
+    if option.kind in (int, float) and not option.choices and not (name == "plan" and option.name in SHARED)
+]
 
 
 @pytest.fixture
