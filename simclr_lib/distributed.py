@@ -140,13 +140,25 @@ def on_this_machine(work: Callable[..., None], processes: int, *arguments: objec
         processes: the number of processes.
         arguments: they are pickled; tensors in shared memory stay shared.
     """
-    method = "spawn"
-    if "forkserver" in multiprocessing.get_all_start_methods():  # not on Windows
-        method = "forkserver"  # it imports PyTorch once, for all processes that this one ever starts
-        multiprocessing.set_forkserver_preload(["simclr_lib.objectives", "simclr_lib.distributed"])
     torch.multiprocessing.start_processes(
-        _as_one_of, (processes, free_port(), work, arguments), nprocs=processes, start_method=method
+        _as_one_of,
+        (processes, free_port(), work, arguments),
+        nprocs=processes,
+        start_method=fresh_processes().get_start_method(),
     )
+
+
+def fresh_processes() -> multiprocessing.context.BaseContext:
+    """Return how to start processes that inherit nothing from this one.
+
+    They come from a server that imports PyTorch once for all of them. Windows has no such server: there, each of them
+    imports PyTorch itself.
+    """
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["simclr_lib.distributed", "simclr_lib.objectives"])
+    return context
 
 
 def _as_one_of(rank: int, processes: int, port: int, work: Callable[..., None], arguments: tuple[object, ...]) -> None:

@@ -4,13 +4,13 @@ import dataclasses
 import os
 import re
 import shutil
-import subprocess
-import sys
+import time
 
 import pytest
 import tiny
 
 from simclr_lib import SimCLRError, load_dataset, pretrain
+from simclr_lib.distributed import fresh_processes
 from simclr_lib.training import load_checkpoint, new_folder, read_metrics
 from simclr_lib.training.run_folder import claimed, locked
 
@@ -22,15 +22,15 @@ def emblems():
     return load_dataset("emblems", "train", limit=60)
 
 
-@pytest.mark.slow
+def new_folder_in(place):
+    os.chdir(place)
+    return str(new_folder("cifar10"))
+
+
 def test_runs_that_start_together_get_folders_of_their_own(tmp_path):
-    program = "from simclr_lib.training import new_folder; print(new_folder('cifar10'))"
-    starts = [
-        subprocess.Popen([sys.executable, "-c", program], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
-        for _ in range(3)
-    ]
-    folders = {process.communicate(timeout=100)[0].strip() for process in starts}
-    assert folders == {os.path.join("runs", name) for name in ("cifar10", "cifar10-2", "cifar10-3")}
+    with fresh_processes().Pool(3) as pool:
+        folders = pool.map(new_folder_in, [tmp_path] * 3, chunksize=1)
+    assert set(folders) == {os.path.join("runs", name) for name in ("cifar10", "cifar10-2", "cifar10-3")}
 
 
 def test_a_folder_that_exists_is_not_new(tmp_path, monkeypatch):
@@ -38,25 +38,24 @@ def test_a_folder_that_exists_is_not_new(tmp_path, monkeypatch):
     assert [new_folder("a").name, new_folder("a").name] == ["a", "a-2"]
 
 
-HOLD = """
-import sys, time
-from pathlib import Path
-from simclr_lib.training.run_folder import locked
-with locked(Path(sys.argv[1])):
-    print("locked", flush=True)
-    time.sleep(100)
-"""
+def hold(folder, holding):
+    with locked(folder):
+        holding.set()
+        time.sleep(100)
 
 
 def test_a_second_writer_is_refused_by_name_until_the_first_one_ends(emblems, tmp_path):
-    first = subprocess.Popen([sys.executable, "-c", HOLD, tmp_path], stdout=subprocess.PIPE, text=True)
+    processes = fresh_processes()
+    holding = processes.Event()
+    first = processes.Process(target=hold, args=(tmp_path, holding), daemon=True)
+    first.start()
     try:
-        assert first.stdout.readline() == "locked\n"
+        assert holding.wait(100)
         with pytest.raises(SimCLRError, match=rf"process {first.pid} on .* writes to {re.escape(str(tmp_path))}"):
             pretrain(emblems, TINY, tmp_path)
     finally:
         first.kill()
-        first.communicate()
+        first.join()
     pretrain(emblems, TINY, tmp_path)  # the lock of a killed process is void
     assert load_checkpoint(tmp_path)["step"] == 6
 

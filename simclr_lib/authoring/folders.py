@@ -10,11 +10,8 @@ again. Pillow and torchvision read some of its files on one core in the same run
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +21,7 @@ import numpy as np
 import torch
 
 from simclr_lib.data import load_dataset
+from simclr_lib.distributed import fresh_processes
 from simclr_lib.experiments.competitors import pillow_decoding, torchvision_decoding
 from simclr_lib.experiments.photographs import QUALITY, photographs, write_photographs
 from simclr_lib.experiments.throughput import largest_size, one_core, throughput
@@ -56,9 +54,14 @@ def make_small(folder: Path, count: int) -> None:
         picture.crop((left, top, left + width, top + height)).save(part / f"{i}.jpg", quality=QUALITY)
 
 
-def load(folder: Path) -> dict[str, float]:
-    """Load a folder in this process: seconds, and gigabytes that the process took at most, before and after."""
+def load(folder: Path, cache: Path) -> dict[str, float]:
+    """Load a folder in this process, with this cache.
+
+    Returns:
+        the seconds that it took, and the gigabytes that the process took at most, before and after it.
+    """
     # Not by getrusage: on Linux, what it says of a new process includes the process that started it.
+    os.environ["SIMCLR_CACHE"] = str(cache)
     before, start = largest_size(CPU), time.perf_counter()
     images = load_dataset("imagefolder", "all", folder, labels="none").images
     seconds = time.perf_counter() - start
@@ -72,11 +75,9 @@ def load(folder: Path) -> dict[str, float]:
 
 
 def load_elsewhere(folder: Path, cache: Path) -> dict[str, float]:
-    """Load a folder in a new process, with this cache."""
-    command = [sys.executable, "-m", "simclr_lib.authoring.folders", "--load", str(folder)]
-    environment = {**os.environ, "SIMCLR_CACHE": str(cache)}
-    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
-    return json.loads(done.stdout)
+    """Load a folder in a new process."""
+    with fresh_processes().Pool(1) as pool:
+        return pool.apply(load, (folder, cache))
 
 
 def measure(folder: Path, cache: Path) -> dict[str, float]:
@@ -108,11 +109,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--small", type=int, default=100_000, help="number of small photographs")
     parser.add_argument("--width", type=int, default=4_000, help="width of a large photograph, in pixels")
     parser.add_argument("--out", type=Path, default=OUT, help="results file")
-    parser.add_argument("--load", type=Path, help="only load this folder, and print the figures")
     chosen = parser.parse_args(words)
-    if chosen.load:
-        print(json.dumps(load(chosen.load)))
-        return
     height = 3 * chosen.width // 4
     names = {
         "large": f"{chosen.large:,} JPEG files of {chosen.width:,} × {height:,} pixels",

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -18,6 +17,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from simclr_lib.data import load_dataset
+from simclr_lib.distributed import fresh_processes
 from simclr_lib.experiments.competitors import (
     kornia_training,
     kornia_views,
@@ -179,7 +179,7 @@ def loss_in_chunks(device: torch.device, peak: Peak, load: Workload) -> Section:
     """
     pairs, threads = load.many_pairs, torch.get_num_threads()
     passes: dict[str, list[tuple[float, float]]] = {f"chunks of {load.chunk:,}": [], "in one piece": []}
-    with get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
+    with fresh_processes().Pool(1, maxtasksperchild=1) as pool:
         for _ in range(load.repeats):
             for values, chunk in zip(passes.values(), (load.chunk, None), strict=True):
                 values.append(pool.apply(one_pass, (pairs, chunk, device, threads)))
