@@ -634,6 +634,18 @@ def test_three_images_are_too_few_for_a_picture():
     assert project(torch.rand(4, 8), method="pca").shape == (4, 2)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["umap", "tsne", "pca"])
+def test_a_projection_leaves_pytorch_the_threads_that_it_had(method):
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        project(clusters(30)[0], method)
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(threads)
+
+
 @pytest.mark.parametrize("method", ["umap", "tsne", "pca"])
 @pytest.mark.parametrize(
     ("start", "message"),

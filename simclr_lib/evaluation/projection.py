@@ -79,7 +79,9 @@ def project(
         # components because they keep clusters near each other; its spectral start throws separate ones far apart.
         steps = None if start is None else STEPS_FROM_START
         umap = UMAP(n_neighbors=neighbors, init=_start(start), n_epochs=steps, random_state=seed, n_jobs=1)
+        threads = torch.get_num_threads()
         picture = umap.fit_transform(points)
+        torch.set_num_threads(threads)  # numba and PyTorch share OpenMP, and UMAP leaves it with one thread per core
     return torch.from_numpy(picture).float()
 
 
