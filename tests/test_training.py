@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -31,12 +32,27 @@ from simclr_lib.seeding import initial_weights
 from simclr_lib.training import Interrupted, load_checkpoint, pretraining, read_film, read_metrics, run, save_checkpoint
 from simclr_lib.training.run_folder import claimed
 
-TINY = dataclasses.replace(tiny.TINY, epochs=3, checkpoint_seconds=0.0)  # a checkpoint after every step
+TINY = dataclasses.replace(tiny.TINY, epochs=3)
+SAVED_EVERY_STEP = dataclasses.replace(TINY, checkpoint_seconds=0.0)
+
+
+@pytest.fixture(scope="module")
+def emblems():
+    return load_dataset("emblems", "train", limit=120)
+
+
+@pytest.fixture(scope="module")
+def trained_once(emblems, tmp_path_factory):
+    """The folder of a run of `TINY`."""
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    pretrain(emblems, TINY, folder)
+    return folder
 
 
 @pytest.fixture
-def emblems():
-    return load_dataset("emblems", "train", limit=120)
+def finished(trained_once, tmp_path):
+    """A copy of that folder, which a test may change."""
+    return shutil.copytree(trained_once, tmp_path / "run")
 
 
 def weights(path: Path) -> dict[str, torch.Tensor]:
@@ -82,7 +98,7 @@ def stop_after(monkeypatch, saves: int) -> None:
 def test_a_resumed_run_is_bit_identical_to_an_uninterrupted_one(
     emblems, tmp_path, monkeypatch, optimizer, saves, precision
 ):
-    config = dataclasses.replace(TINY, optimizer=optimizer, precision=precision)
+    config = dataclasses.replace(SAVED_EVERY_STEP, optimizer=optimizer, precision=precision)
     pretrain(emblems, config, tmp_path / "whole")
     with monkeypatch.context() as patch:
         stop_after(patch, saves)
@@ -94,7 +110,7 @@ def test_a_resumed_run_is_bit_identical_to_an_uninterrupted_one(
 
 
 def test_supervised_training_resumes_too(emblems, tmp_path, monkeypatch):
-    config = dataclasses.replace(TINY, contrastive=False)
+    config = dataclasses.replace(SAVED_EVERY_STEP, contrastive=False)
     train_supervised(emblems, config, tmp_path / "whole")
     with monkeypatch.context() as patch:
         stop_after(patch, 5)
@@ -104,7 +120,7 @@ def test_supervised_training_resumes_too(emblems, tmp_path, monkeypatch):
     assert_same_run(tmp_path / "whole", tmp_path / "cut")
 
 
-LONG = dataclasses.replace(TINY, epochs=8, monitor_every=4)  # long enough to be killed in the middle
+LONG = dataclasses.replace(SAVED_EVERY_STEP, epochs=8, monitor_every=4)  # long enough to be killed in the middle
 COMMAND = ["train", *tiny.options(LONG)]
 
 
@@ -215,11 +231,10 @@ def test_of_few_labelled_images_some_are_kept_out_to_look_at(emblems, tmp_path, 
     assert any("validation_knn" in record for record in read_metrics(tmp_path / "run"))
 
 
-def test_metrics_have_a_line_for_every_step(emblems, tmp_path):
-    pretrain(emblems, TINY, tmp_path / "run")
-    steps = [m for m in read_metrics(tmp_path / "run") if "loss" in m]
+def test_metrics_have_a_line_for_every_step(emblems, finished):
+    steps = [m for m in read_metrics(finished) if "loss" in m]
     assert [m["step"] for m in steps] == list(range(3 * 6))
-    about = json.loads((tmp_path / "run" / "config.json").read_text())
+    about = json.loads((finished / "config.json").read_text())
     assert about["config"]["seed"] == 0
     assert about["environment"]["torch"] == torch.__version__
 
@@ -253,7 +268,7 @@ def test_a_diverging_run_stops_and_keeps_the_last_good_checkpoint(emblems, tmp_p
 
     monkeypatch.setattr(objectives, "nt_xent", nt_xent_nan_at_step_5)
     with pytest.raises(DivergedError, match=r"nan at step 5 of 18.*last good checkpoint is .*checkpoint\.pt"):
-        pretrain(emblems, TINY, tmp_path / "run")
+        pretrain(emblems, SAVED_EVERY_STEP, tmp_path / "run")
     state = load_checkpoint(tmp_path / "run")
     assert state["step"] == 5
     assert all(value.isfinite().all() for value in state["model"].values())
@@ -284,26 +299,23 @@ def test_ctrl_c_while_looking_at_the_validation_images_saves_too(emblems, tmp_pa
     assert load_checkpoint(tmp_path / "run")["step"] == 6
 
 
-def test_resuming_on_other_images_is_refused(emblems, tmp_path):
-    pretrain(emblems, TINY, tmp_path)
+def test_resuming_on_other_images_is_refused(emblems, finished):
     other = dataclasses.replace(emblems, images=255 - emblems.images)
     with pytest.raises(SimCLRError, match=r"another configuration \(images was"):
-        pretrain(other, dataclasses.replace(TINY, resume=True), tmp_path)
+        pretrain(other, dataclasses.replace(TINY, resume=True), finished)
 
 
-def test_a_checkpoint_from_another_configuration_is_refused_by_name(emblems, tmp_path):
-    pretrain(emblems, TINY, tmp_path / "run")
+def test_a_checkpoint_from_another_configuration_is_refused_by_name(emblems, finished):
     other = dataclasses.replace(TINY, temperature=0.1, width=8, resume=True)
     with pytest.raises(SimCLRError, match=r"temperature was 0.2, is 0.1; width was 4, is 8"):
-        pretrain(emblems, other, tmp_path / "run")
+        pretrain(emblems, other, finished)
 
 
-def test_an_existing_run_is_not_overwritten(emblems, tmp_path):
-    pretrain(emblems, TINY, tmp_path / "run")
-    before = (tmp_path / "run" / "checkpoint.pt").read_bytes()
+def test_an_existing_run_is_not_overwritten(emblems, finished):
+    before = (finished / "checkpoint.pt").read_bytes()
     with pytest.raises(SimCLRError, match=r"already holds a run: continue it \(resume=True\)"):
-        pretrain(emblems, TINY, tmp_path / "run")
-    assert (tmp_path / "run" / "checkpoint.pt").read_bytes() == before
+        pretrain(emblems, TINY, finished)
+    assert (finished / "checkpoint.pt").read_bytes() == before
 
 
 def test_resuming_nothing_is_an_error(emblems, tmp_path):
@@ -379,33 +391,30 @@ def test_a_run_that_was_killed_before_its_first_step_can_be_resumed(emblems, tmp
     assert len([m for m in read_metrics(tmp_path) if "loss" in m]) == 18
 
 
-def test_a_checkpoint_of_an_older_version_resumes_with_defaults_for_newer_settings(emblems, tmp_path):
-    pretrain(emblems, TINY, tmp_path)
-    state = load_checkpoint(tmp_path)
+def test_a_checkpoint_of_an_older_version_resumes_with_defaults_for_newer_settings(emblems, finished):
+    state = load_checkpoint(finished)
     for name in ("micro_batch", "loss_chunk", "global_negatives"):
         del state["config"][name]
     state["config"] |= {"optimizer": None, "lr": None, "view_size": None, "precision": "auto"}  # were not resolved
-    save_checkpoint(tmp_path / "checkpoint.pt", state)
-    pretrain(emblems, dataclasses.replace(TINY, resume=True), tmp_path)
+    save_checkpoint(finished / "checkpoint.pt", state)
+    pretrain(emblems, dataclasses.replace(TINY, resume=True), finished)
     with pytest.raises(SimCLRError, match="micro_batch was None, is 4"):
-        pretrain(emblems, dataclasses.replace(TINY, resume=True, micro_batch=4), tmp_path)
+        pretrain(emblems, dataclasses.replace(TINY, resume=True, micro_batch=4), finished)
 
 
-def test_resuming_on_other_classes_is_refused(emblems, tmp_path):
-    pretrain(emblems, TINY, tmp_path)
+def test_resuming_on_other_classes_is_refused(emblems, finished):
     renamed = dataclasses.replace(emblems, classes=["cat", *emblems.classes[1:]])
     with pytest.raises(SimCLRError, match=r"another configuration \(classes was .*striped.* is \['cat'"):
-        pretrain(renamed, dataclasses.replace(TINY, resume=True), tmp_path)
+        pretrain(renamed, dataclasses.replace(TINY, resume=True), finished)
 
 
 @pytest.mark.parametrize("part", ["model", "optimizer"])
-def test_resuming_weights_that_do_not_fit_is_refused(emblems, tmp_path, part):
-    pretrain(emblems, TINY, tmp_path)
-    state = load_checkpoint(tmp_path)
+def test_resuming_weights_that_do_not_fit_is_refused(emblems, finished, part):
+    state = load_checkpoint(finished)
     del state["format"]
-    save_checkpoint(tmp_path / "checkpoint.pt", {**state, part: {"state": {}, "param_groups": []}})
+    save_checkpoint(finished / "checkpoint.pt", {**state, part: {"state": {}, "param_groups": []}})
     with pytest.raises(SimCLRError, match="it is damaged"):
-        pretrain(emblems, dataclasses.replace(TINY, resume=True), tmp_path)
+        pretrain(emblems, dataclasses.replace(TINY, resume=True), finished)
 
 
 def test_resuming_a_checkpoint_that_is_not_of_a_run_is_refused(emblems, tmp_path):
