@@ -43,12 +43,18 @@ FLOORS = {  # a room may import from floors below its own
     "__main__": 12,
 }
 GROUND_FLOOR = {"data", "augment", "models", "losses", "optim"}
-HEAVY = ("umap", "numba", "sklearn", "matplotlib", "ipywidgets", "anywidget", "scipy", "tyro")
+HEAVY = ("umap", "numba", "sklearn", "matplotlib", "scipy", "tyro", "IPython", "ipywidgets", "traitlets", "anywidget")
 
 
 def room(path):
     """The room that a module of the package belongs to: the first name below simclr_lib."""
     return path.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+def pyproject():
+    """The content of pyproject.toml."""
+    tomllib = pytest.importorskip("tomllib")
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 
 def imported_rooms(path):
@@ -135,10 +141,7 @@ def test_no_notebook_imports_a_command():
 
 
 def test_programs_that_need_the_repository_are_not_installed():
-    tomllib = pytest.importorskip("tomllib")
-    find = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["packages"][
-        "find"
-    ]
+    find = pyproject()["tool"]["setuptools"]["packages"]["find"]
     installed = setuptools.find_packages(str(ROOT), include=find["include"], exclude=find["exclude"])
     folders = {path.parent.relative_to(ROOT) for path in MODULES if room(path) != "authoring"}
     assert set(installed) == {".".join(folder.parts) for folder in folders}
@@ -161,10 +164,9 @@ OPTIONAL = {
 
 
 def test_what_is_imported_directly_is_declared():
-    tomllib = pytest.importorskip("tomllib")
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    project = pyproject()["project"]
     required = {package_and_version(r)[0] for r in project["dependencies"]}
-    tests = {package_and_version(r)[0] for r in project["optional-dependencies"]["test"]}
+    tests = {package_and_version(r)[0] for r in extra("test")}
     for path in MODULES:
         names = set()
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -184,14 +186,42 @@ def package_and_version(requirement):
 
 
 def test_environment_and_pyproject_list_the_same_packages():
-    tomllib = pytest.importorskip("tomllib")
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    required = dict(package_and_version(r) for r in project["dependencies"] + project["optional-dependencies"]["test"])
+    project = pyproject()["project"]
+    required = dict(package_and_version(r) for r in project["dependencies"] + extra("test"))
     environment = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
     listed = dict(package_and_version(r) for r in environment["dependencies"] if r != "pip")
     assert listed.pop("python") == project["requires-python"]
     on_conda_forge = {"torch": "pytorch", "playwright": "playwright-python"}
     assert listed == {on_conda_forge.get(name, name): version for name, version in required.items()}
+
+
+def extra(name):
+    """The requirements of an extra, with those of the extras that it names."""
+    requirements = []
+    for requirement in pyproject()["project"]["optional-dependencies"][name]:
+        named = re.fullmatch(r"simclr-lib\[(.*)\]", requirement)
+        requirements += [r for part in named[1].split(",") for r in extra(part)] if named else [requirement]
+    return requirements
+
+
+def test_the_tests_need_all_that_the_notebooks_need():
+    assert set(extra("lab")) < set(extra("test"))
+
+
+def test_jupyterlab_is_only_for_those_who_want_it():
+    required = {package_and_version(r)[0] for r in pyproject()["project"]["dependencies"]}
+    assert not required & {"jupyterlab", "notebook", "ipykernel"}
+
+
+def test_the_version_stands_in_one_place():
+    project = pyproject()
+    assert "version" in project["project"]["dynamic"]
+    assert project["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "simclr_lib.__version__"}
+
+
+def test_type_checkers_of_other_projects_read_the_type_hints():
+    assert (PACKAGE / "py.typed").exists()
+    assert "py.typed" in pyproject()["tool"]["setuptools"]["package-data"]["simclr_lib"]
 
 
 # --- checkers

@@ -115,7 +115,7 @@ def test_means_and_deviations_are_those_of_the_values(path):
 
 def test_the_first_screen_holds_the_two_commands():
     first_screen = "\n".join(README.splitlines()[:24])
-    assert "pip install . && .venv/bin/simclr demo" in first_screen
+    assert "pip install '.[lab]' && .venv/bin/simclr demo" in first_screen
     assert "pip install -e '.[test]' && .venv/bin/pytest" in first_screen
     script = (ROOT / ".ci" / "run").read_text()
     assert ".venv/bin/pip install -q -e '.[test]'" in script
