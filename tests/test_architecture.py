@@ -230,6 +230,38 @@ def test_type_checkers_of_other_projects_read_the_type_hints():
     assert "py.typed" in pyproject()["tool"]["setuptools"]["package-data"]["simclr_lib"]
 
 
+# --- what other people's programs read
+
+
+FORMS = [*ROOT.glob(".github/**/*.yml"), ROOT / ".pre-commit-config.yaml", ROOT / "CITATION.cff"]
+
+
+@pytest.mark.parametrize("path", FORMS, ids=lambda path: path.name)
+def test_forms_and_workflows_are_yaml(path):
+    assert isinstance(yaml.safe_load(path.read_text(encoding="utf-8")), dict)
+
+
+def test_the_tests_run_with_every_python_that_the_package_names_and_with_the_oldest_torch():
+    jobs = yaml.safe_load((ROOT / ".github" / "workflows" / "tests.yml").read_text(encoding="utf-8"))["jobs"]
+    matrix = jobs["tests"]["strategy"]["matrix"]
+    project = pyproject()["project"]
+    classifiers = " ".join(project["classifiers"])
+    assert matrix["python"] == re.findall(r"Python :: (3\.\d+)", classifiers)
+    oldest = dict(package_and_version(r) for r in project["dependencies"])
+    versions = [f"{name}=={oldest[name].removeprefix('>=')}.*" for name in ("torch", "torchvision")]
+    assert matrix["include"][0]["torch"].split() == versions
+
+
+def test_the_guide_for_contributors_names_every_room():
+    guide = (ROOT / ".github" / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    assert all(f"`{name}`" in guide for name in FLOORS if name != "__main__")
+
+
+def test_authors_are_the_same_everywhere():
+    (author,) = pyproject()["project"]["authors"]
+    assert [author] == yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))["authors"]
+
+
 # --- checkers
 
 
