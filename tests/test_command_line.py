@@ -328,7 +328,7 @@ def test_notebooks_that_a_learner_changed_stay_as_they_are(capsys, tmp_path):
     assert lost.exists()
     shown = capsys.readouterr().out
     assert "notebooks: 1 copied" in shown
-    assert f"because you changed them: {changed.name}. Name a new folder" in shown
+    assert f"not overwritten, because they differ from the originals: {changed.name}." in shown
 
 
 def test_notebooks_need_a_folder_that_can_be_made(capsys, tmp_path):

@@ -9,12 +9,12 @@ from simclr_lib.teaching.course import copy_notebooks
 
 
 def notebooks(config: NotebooksConfig) -> None:
-    """Run ``simclr notebooks``: copies the notebooks that are not in the folder yet, and says how to go on."""
+    """Run ``simclr notebooks``: copies the notebooks that the folder does not have yet, and says what to do next."""
     copied, changed = copy_notebooks(config.folder)
     print(f"notebooks: {len(copied)} copied to {config.folder}")
     if changed:
         names = ", ".join(notebook.name for notebook in changed)
-        print(f"left as they are, because you changed them: {names}. Name a new folder to have the originals.")
+        print(f"not overwritten, because they differ from the originals: {names}. To have those, name a new folder.")
     first = min(config.folder.glob("*.ipynb"))
     if importlib.util.find_spec("jupyterlab"):
         print(f"next: jupyter lab {first}")

@@ -269,7 +269,7 @@ class NotebooksConfig:
     """Folder to copy the notebooks to. It is made if it does not exist, and nothing in it is overwritten."""
 
     def check(self) -> None:
-        """Raise `SimCLRError` for a setting that is out of range: there is none here."""
+        """Accept every folder: whether it can be written to shows when the first notebook is copied."""
 
 
 def check_seeds(seeds: tuple[int, ...]) -> None:
