@@ -1,4 +1,4 @@
-"""The command line: ``simclr demo | train | evaluate | embed | search | predict | export | report | …``.
+"""The command line: ``simclr demo | notebooks | train | evaluate | embed | search | predict | export | report | …``.
 
 Nothing here imports torch before a command runs, so that help and mistakes are answered at once.
 """
@@ -27,6 +27,7 @@ from simclr_lib.commands.settings import (
     EmbedConfig,
     EvaluateConfig,
     ExportConfig,
+    NotebooksConfig,
     PlanConfig,
     PredictConfig,
     ReportConfig,
@@ -68,6 +69,9 @@ class Command:
 
 COMMANDS = {
     "demo": Command(DemoConfig, "demo:demo", "Run all of SimCLR offline in minutes and write a report. Start here."),
+    "notebooks": Command(
+        NotebooksConfig, "notebooks:notebooks", "Copy the notebooks of the course to a folder, to work on them."
+    ),
     "train": Command(
         TrainConfig, "train:train", "Pretrain with SimCLR and train the output head, or train with labels.", PRESETS
     ),

@@ -18,6 +18,7 @@ from simclr_lib.config import TrainConfig
 from simclr_lib.errors import SimCLRError
 from simclr_lib.options import GROUPS, options_of
 from simclr_lib.recipes import EMBLEMS, PRESETS
+from simclr_lib.teaching.course import NOTEBOOKS
 
 PLACES = {"evaluate": ["runs/a"], "embed": ["runs/a"], "sweep": ["temperature"]}  # words that a command needs
 OPTIONS = [(name, option) for name, command in COMMANDS.items() for option in command.options()]
@@ -305,6 +306,40 @@ def test_a_folder_of_photographs_is_not_taken_for_cifar10(capsys, settings, tmp_
 )
 def test_errors_name_options_where_the_library_names_settings(message, shown):
     assert with_flags(message, ["batch_size", "run_dir", "limit", "lr"]) == shown
+
+
+# --- notebooks
+
+
+def test_notebooks_are_copied_to_work_on_them(capsys, tmp_path):
+    folder = tmp_path / "course"
+    assert main(["notebooks", str(folder)]) == 0
+    names = sorted(path.name for path in NOTEBOOKS.glob("*.ipynb"))
+    assert sorted(path.name for path in folder.iterdir()) == names
+    assert all((folder / name).read_bytes() == (NOTEBOOKS / name).read_bytes() for name in names)
+    shown = capsys.readouterr().out
+    assert f"notebooks: {len(names)} copied to {folder}" in shown
+    assert str(folder / names[0]) in shown.splitlines()[-1]
+
+
+def test_notebooks_that_a_learner_changed_stay_as_they_are(capsys, tmp_path):
+    main(["notebooks", str(tmp_path)])
+    changed, lost, *_ = sorted(tmp_path.iterdir())
+    changed.write_text("my answers")
+    lost.unlink()
+    capsys.readouterr()
+    assert main(["notebooks", str(tmp_path)]) == 0
+    assert changed.read_text() == "my answers"
+    assert lost.exists()
+    shown = capsys.readouterr().out
+    assert "notebooks: 1 copied" in shown
+    assert f"not overwritten, because they differ from the originals: {changed.name}." in shown
+
+
+def test_notebooks_need_a_folder_that_can_be_made(capsys, tmp_path):
+    (tmp_path / "file").touch()
+    assert "cannot write" in fails(capsys, "notebooks", str(tmp_path / "file"))
+    assert fails(capsys, "notebooks").startswith("simclr notebooks needs FOLDER: ")
 
 
 # --- output

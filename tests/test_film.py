@@ -1,12 +1,15 @@
-"""The film of a run becomes one picture."""
+"""The film of a run becomes one picture, or a moving one."""
 
 import pytest
+import torch
+from PIL import Image
 from tiny import TINY
 
 from simclr_lib import load_dataset
 from simclr_lib.authoring import film
 from simclr_lib.errors import SimCLRError
-from simclr_lib.evaluation import make_film
+from simclr_lib.evaluation import Film, make_film
+from simclr_lib.seeding import seeded
 from simclr_lib.training import pretrain
 
 
@@ -25,3 +28,21 @@ def test_moments_of_a_film_are_drawn_side_by_side(tmp_path, monkeypatch):
     assert (tmp_path / "film.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(SimCLRError, match="has no film of emblems"):
         film.draw_film(tmp_path / "run", load_dataset("emblems", "test", limit=20), tmp_path / "other.png")
+
+
+def test_points_move_from_one_moment_to_the_next():
+    start, end = torch.zeros(5, 2), torch.ones(5, 2)
+    pictures = list(film.in_motion(Film("h", ["epoch 0", "epoch 1"], torch.stack([start, end]))))
+    assert [caption for caption, *_ in pictures] == ["epoch 0"] * film.STEPS + ["epoch 1"]
+    assert [points[0, 0].item() for _, points, _ in pictures] == [0, 0.25, 0.5, 0.75, 1]
+    assert [duration for *_, duration in pictures] == [film.REST, *[film.STEP] * (film.STEPS - 1), film.REST]
+
+
+def test_the_moving_picture_plays_and_then_rests(tmp_path, monkeypatch):
+    frames = {f"epoch {seed}": torch.randn(30, 4, generator=seeded(seed)) for seed in (0, 1)}
+    monkeypatch.setattr(film, "frames_of", lambda run, filmed: frames)
+    monkeypatch.setattr(film, "make_film", lambda name, frames: make_film(name, frames, method="pca"))
+    film.draw_moving_film(tmp_path, load_dataset("emblems", "test", limit=30), tmp_path / "film.webp")
+    with Image.open(tmp_path / "film.webp") as picture:
+        assert picture.n_frames == film.STEPS + 1
+        assert picture.info["loop"] == film.PLAYS

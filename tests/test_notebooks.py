@@ -4,13 +4,15 @@ nbval checks that they run and print what they printed before: ``pytest`` runs e
 """
 
 import ast
-import importlib
+import importlib.util
 import itertools
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from IPython.core.inputtransformer2 import TransformerManager
 
 from simclr_lib.authoring.execute import is_transient
 from simclr_lib.authoring.tables import FIGURE, fill
@@ -165,6 +167,53 @@ def test_it_says_how_to_start_and_how_long_it_takes(path):
     assert f"notebooks · {path.stem} · seconds" in first
     seconds = json.loads((RESULTS / "notebooks.json").read_text(encoding="utf-8"))["results"][path.stem]["seconds"]
     assert seconds <= 180
+
+
+def first_code(path):
+    """The first code cell, and the part of it that is there in case the kernel has no simclr_lib."""
+    code = cells(path, "code")[0]["source"]
+    return code, code[code.index("# Colab and Kaggle") :]
+
+
+def test_all_notebooks_install_what_is_missing_in_the_same_way():
+    assert len({first_code(path)[1] for path in NOTEBOOKS}) == 1
+
+
+@pytest.fixture
+def kernel_without_simclr_lib(monkeypatch, tmp_path):
+    """Returns a function that runs the first cell and returns the magic commands that it gave, with their names."""
+    code = TransformerManager().transform_cell(first_code(NOTEBOOKS[0])[0])
+    magics: list[tuple[str, str]] = []
+    shell = SimpleNamespace(run_line_magic=lambda *magic: magics.append(magic))
+
+    def run():
+        names: dict = {"get_ipython": lambda: shell}
+        exec(code, names)
+        return magics, names
+
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "simclr_lib" else find_spec(name))
+    monkeypatch.chdir(tmp_path)
+    return run
+
+
+def test_the_first_cell_installs_a_wheel_that_lies_beside_the_notebook(kernel_without_simclr_lib, tmp_path):
+    (tmp_path / "simclr_lib-0.1.0-py3-none-any.whl").touch()
+    magics, names = kernel_without_simclr_lib()
+    assert magics == [("pip", 'install -q "{found[0]}"')]
+    assert names["found"] == [Path("simclr_lib-0.1.0-py3-none-any.whl")]
+
+
+def test_the_first_cell_installs_the_clone_that_the_notebook_lies_in(kernel_without_simclr_lib, monkeypatch):
+    monkeypatch.chdir(ROOT / "notebooks")
+    magics, names = kernel_without_simclr_lib()
+    assert magics
+    assert ROOT in names["found"]
+
+
+def test_the_first_cell_says_what_to_do_where_there_is_nothing_to_install(kernel_without_simclr_lib):
+    with pytest.raises(SystemExit, match="upload the wheel"):
+        kernel_without_simclr_lib()
 
 
 def test_links_between_notebooks_lead_somewhere():

@@ -1,15 +1,16 @@
-"""What README promises is there, and its numbers are those that were measured."""
+"""What README and the page of results promise is there, and their numbers are those that were measured."""
 
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from simclr_lib.authoring.tables import BLOCKS, fill, seconds_of_one_seed
-from simclr_lib.cli import COMMANDS
+from simclr_lib.authoring.tables import BLOCKS, COMPARED, fill, seconds_of_one_seed
+from simclr_lib.cli import COMMANDS, parse
 from simclr_lib.config import TrainConfig
 from simclr_lib.errors import SimCLRError
 from simclr_lib.experiments.sweeps import SWEEPS, pretrained_rows
@@ -17,8 +18,10 @@ from simclr_lib.recipes import DIGITS, EMBLEMS, PRESETS, SHORT
 from simclr_lib.results import Result, rounded, summary
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text()
 RESULTS = ROOT / "notebooks" / "results"
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = {ROOT / "README.md": README, RESULTS / "README.md": (RESULTS / "README.md").read_text(encoding="utf-8")}
+OTHERS = [ROOT / "notebooks" / "TEACHING.md", ROOT / ".github" / "CONTRIBUTING.md"]  # pages without results
 ON_DIGITS = " --dataset imagefolder --data-dir digits --preset digits --epochs 10"
 PRETRAININGS = [
     name for name, sweep in SWEEPS.items() if getattr(sweep.measure, "func", sweep.measure) is pretrained_rows
@@ -35,17 +38,47 @@ def measured(name):
     return Result.read(RESULTS / f"{name}.json")
 
 
-def test_the_tables_are_those_of_the_results_files():
-    assert fill(README, RESULTS) == README
-    assert all(f"<!-- begin {name} -->" in README for name in BLOCKS)
+every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 
 
-def test_no_line_begins_with_a_number_that_would_break_the_paragraph():
-    assert not re.findall(r"^<!-- (?!begin|end)", README, flags=re.MULTILINE)
+@every_page
+def test_the_tables_are_those_of_the_results_files(page):
+    assert fill(PAGES[page], RESULTS) == PAGES[page]
 
 
-def test_a_number_that_was_not_measured_is_noticed():
-    assert fill(README.replace(" ± ", " ± 1", 1), RESULTS) == README
+def test_every_table_is_on_a_page():
+    assert all(any(f"<!-- begin {name} -->" in text for text in PAGES.values()) for name in BLOCKS)
+
+
+@every_page
+def test_no_line_begins_with_a_number_that_would_break_the_paragraph(page):
+    assert not re.findall(r"^<!-- (?!begin|end)", PAGES[page], flags=re.MULTILINE)
+
+
+def test_readme_can_be_read_in_minutes():
+    assert len(README.encode()) <= 9 * 1024
+
+
+def anchors(text):
+    """The places in a page that a link can name: its headings in lower case, with hyphens."""
+    headings = re.findall(r"^#+ (.*)", text, flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", [*PAGES, *OTHERS], ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_within_the_project_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        if target.startswith("https://"):
+            continue
+        file, _, place = target.partition("#")
+        there = page.parent / file if file else page
+        assert there.exists(), target
+        assert not place or place in anchors(there.read_text(encoding="utf-8")), target
+
+
+@every_page
+def test_a_number_that_was_not_measured_is_noticed(page):
+    assert fill(PAGES[page].replace(" ± ", " ± 1", 1), RESULTS) == PAGES[page]
 
 
 def test_an_unknown_block_is_named():
@@ -75,10 +108,10 @@ def test_every_published_figure_has_its_source():
         assert {"encoder", "epochs", "note"} <= set(source)
 
 
-def test_the_page_says_plainly_that_ours_is_below_what_others_publish():
+def test_both_pages_say_plainly_that_ours_is_below_what_others_publish():
     ours, others = measured("cifar10-gpu-evaluation").results["SimCLR"], measured("published").results
     assert all(row[column]["mean"] > ours[column]["mean"] for row in others.values() for column in row)
-    assert "**Ours is lower than what others publish**" in README
+    assert all("is lower than what others publish**" in text for text in PAGES.values())
 
 
 def test_the_default_recipe_is_the_best_of_those_compared():
@@ -114,31 +147,41 @@ def test_means_and_deviations_are_those_of_the_values(path):
 
 
 def test_the_first_screen_holds_the_two_commands():
-    first_screen = "\n".join(README.splitlines()[:24])
-    assert "pip install . && .venv/bin/simclr demo" in first_screen
+    first_screen = "\n".join(README.splitlines()[:40])
+    assert "pip install '.[lab]' && .venv/bin/simclr demo" in first_screen
     assert "pip install -e '.[test]' && .venv/bin/pytest" in first_screen
     script = (ROOT / ".ci" / "run").read_text()
     assert ".venv/bin/pip install -q -e '.[test]'" in script
     assert "\n.venv/bin/pytest" in script
 
 
-def test_every_command_in_readme_exists():
-    used = set(re.findall(r"^simclr (\w+)", README, flags=re.MULTILINE))
+def test_every_command_is_on_a_page_and_exists():
+    used = {name for text in PAGES.values() for name in re.findall(r"^simclr (\w+)", text, flags=re.MULTILINE)}
     assert used <= set(COMMANDS)
     assert set(COMMANDS) <= used | {"demo"}
+
+
+def test_the_commands_of_readme_are_read_as_they_stand():
+    """Every option in the blocks of commands exists, and has a value of its kind."""
+    for block in re.findall(r"```bash\n(.*?)```", "".join(PAGES.values()), flags=re.DOTALL):
+        for line in re.findall(r"^simclr (.*)", block, flags=re.MULTILINE):
+            name, *words = shlex.split(line, comments=True)
+            parse(name, words)
 
 
 def test_the_python_example_runs():
     (code,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
     names: dict = {}
-    exec(code.replace("[:256]", "[:8]"), names)
+    exec(code.replace("limit=256", "limit=8"), names)
     assert names["z"].shape == (16, 128)
     assert names["loss"].isfinite()
+    assert names["features"].shape == (8, 256)
 
 
 def test_pictures_have_alternative_text():
-    assert all(text.strip() for text in re.findall(r"!\[(.*?)\]\(", README))
+    assert all(text.strip() for page in PAGES.values() for text in re.findall(r"!\[(.*?)\]\(", page))
     assert (ROOT / "image.png").read_bytes().startswith(b"\x89PNG")
+    assert (RESULTS / "cifar10-gpu-film.webp").stat().st_size < 400_000
 
 
 def test_demo_results_are_what_the_project_stands_for():
@@ -194,6 +237,14 @@ def test_crop_and_color_only_work_together():
     both, alone = rows["SimCLR, crop + color"], [rows["SimCLR, crop only"], rows["SimCLR, color only"]]
     for column in ("labels_10", "labels_all"):
         assert all(both[column]["mean"] > row[column]["mean"] + 0.05 for row in alone)
+
+
+def test_the_rows_that_readme_shows_are_faster_than_all_others():
+    sections = {s["title"]: s["rows"] for s in measured("bench-cpu").extra["sections"]}
+    for title in COMPARED:
+        assert all(row["ratio"] > 1 for row in sections[title][1:])
+    photographs = next(iter(measured("folders").results.values()))
+    assert min(photographs["ratio_to_pillow"], photographs["ratio_to_torchvision"]) > 1
 
 
 def test_simclr_beats_untrained_features_on_photographs():

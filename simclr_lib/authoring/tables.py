@@ -1,8 +1,10 @@
 """Tables for README and notebooks, written from results files: no number there is typed by hand.
 
-``python -m simclr_lib.authoring.tables README.md notebooks/*.ipynb simclr_lib/training/weights/*.md`` fills every block
-between ``<!-- begin NAME -->`` and ``<!-- end NAME -->`` anew from ``notebooks/results/``, and every number between
-``<!-- FILE · ROW · COLUMN -->`` and ``<!-- -->``.
+    python -m simclr_lib.authoring.tables README.md notebooks/results/README.md notebooks/*.ipynb \\
+        simclr_lib/training/weights/*.md
+
+fills every block between ``<!-- begin NAME -->`` and ``<!-- end NAME -->`` anew from ``notebooks/results/``, and every
+number between ``<!-- FILE · ROW · COLUMN -->`` and ``<!-- -->``.
 """
 
 from __future__ import annotations
@@ -82,6 +84,41 @@ def bench(file: Result) -> str:
         f"precision, {peak['float32'] / 1e9:,.0f} in float32, {peak['memory'] / 1e9:,.1f} GB/s in copying memory."
     )
     return "\n\n".join([markdown(["what", "library", "throughput", "ours / theirs", "of peak"], rows), how])
+
+
+COMPARED = (  # the sections of ``simclr bench`` that README shows
+    "Augmentation, 32×32, one core",
+    "Pretraining, small encoder, batch 256, cpu",
+    "Pretraining, ResNet-18, batch 256, cpu",
+    "NT-Xent, forward and backward, 512 pairs, cpu",
+)
+
+
+def why(bench: Result, folders: Result) -> str:
+    """How much faster this package is than others, with the command of each row."""
+    sections = {section["title"]: section["rows"] for section in bench.extra["sections"]}
+    rows = []
+    for title in COMPARED:
+        ours, *others = sections[title]
+        faster = {row["name"]: row["ratio"] for row in others}
+        rows.append([title, throughput(ours), times(faster), program(bench)])
+    name, read = next(iter(folders.results.items()))
+    faster = {"Pillow": read["ratio_to_pillow"], "torchvision": read["ratio_to_torchvision"]}
+    speed = f"{read['images_per_second_per_core']:,.0f} images/s"
+    rows.append([f"Reading {name}, one core", speed, times(faster), program(folders)])
+    where = f"Measured on {bench.environment['device']}; reading on {folders.environment['device']}."
+    return "\n\n".join([markdown(["what", "simclr_lib", "faster than", "command"], rows), where])
+
+
+def times(faster: Mapping[str, float]) -> str:
+    """Library → how many times faster, as one line."""
+    return ", ".join(f"{name} {ratio:.1f} ×" for name, ratio in faster.items())
+
+
+def program(file: Result) -> str:
+    """The command of a results file without its options."""
+    command, *_ = file.environment["command"].split(" --")
+    return f"`{command}`"
 
 
 def throughput(row: Mapping[str, Any]) -> str:
@@ -180,6 +217,7 @@ BLOCKS: dict[str, tuple[list[str], Callable[..., str]]] = {
     "tinyimagenet-20": (["tinyimagenet-20"], accuracies),
     "own-images": (["own-images-pretraining", "own-images"], accuracies),
     "folders": (["folders"], folders),
+    "why": (["bench-cpu", "folders"], why),
     "bench": (["bench-cpu"], bench),
     "plan": (["plan-cpu"], plan),
 }
@@ -229,6 +267,6 @@ def fill_file(page: Path, results: Path) -> None:
 
 if __name__ == "__main__":
     if len(sys.argv) < 2:
-        raise SimCLRError("usage: python -m simclr_lib.authoring.tables README.md notebooks/*.ipynb")
+        raise SimCLRError("usage: python -m simclr_lib.authoring.tables README.md notebooks/results/README.md …")
     for argument in sys.argv[1:]:
         fill_file(Path(argument), Path("notebooks/results"))

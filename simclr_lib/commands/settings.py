@@ -261,6 +261,17 @@ class BenchConfig:
         require_range("batch_size", self.batch_size, 2, MAX_COUNT)
 
 
+@dataclass(frozen=True)
+class NotebooksConfig:
+    """Settings of ``simclr notebooks``."""
+
+    folder: Annotated[Path, Positional]
+    """Folder to copy the notebooks to. It is made if it does not exist, and nothing in it is overwritten."""
+
+    def check(self) -> None:
+        """Accept every folder: whether it can be written to shows when the first notebook is copied."""
+
+
 def check_seeds(seeds: tuple[int, ...]) -> None:
     """Raise `SimCLRError` unless there are seeds, and all are in range."""
     if not seeds:

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 
 from simclr_lib.errors import SimCLRError, shown
 from simclr_lib.results import Result
+from simclr_lib.teaching.course import RESULTS
 from simclr_lib.teaching.report import png_bytes
 
 WIDTH = 860  # largest width of a picture on the page, in pixels
@@ -36,16 +37,15 @@ def _width(figure: Figure) -> int:
 
 
 def load_results(name: str) -> dict[str, Any]:
-    """The content of a results file in ``notebooks/results``, wherever in the project the notebook runs.
+    """The content of a results file that comes with the notebooks, wherever the notebook runs.
 
     Returns:
         What `simclr_lib.results.Result.to_dict` gives.
+
+    Raises:
+        SimCLRError: there is no such file.
     """
-    for folder in (Path.cwd(), *Path.cwd().parents):
-        for results in (folder / "results", folder / "notebooks" / "results"):
-            if (results / f"{name}.json").exists():
-                return Result.read(results / f"{name}.json").to_dict()
-    raise SimCLRError(f"there is no {name}.json in notebooks/results: start Jupyter inside the project.")
+    return Result.read(RESULTS / f"{name}.json").to_dict()
 
 
 def run_folder(name: str) -> Path:
