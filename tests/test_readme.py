@@ -12,7 +12,8 @@ from simclr_lib.authoring.tables import BLOCKS, fill, seconds_of_one_seed
 from simclr_lib.cli import COMMANDS
 from simclr_lib.config import TrainConfig
 from simclr_lib.errors import SimCLRError
-from simclr_lib.experiments.sweeps import SWEEPS, pretrained_rows
+from simclr_lib.experiments import sweeps
+from simclr_lib.experiments.sweeps import pretrained_rows
 from simclr_lib.recipes import DIGITS, EMBLEMS, PRESETS, SHORT
 from simclr_lib.results import Result, rounded, summary
 
@@ -20,6 +21,7 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 RESULTS = ROOT / "notebooks" / "results"
 ON_DIGITS = " --dataset imagefolder --data-dir digits --preset digits --epochs 10"
+SWEEPS = {name: sweep for name, sweep in sweeps.SWEEPS.items() if name != "recipes"}  # that one is for photographs
 PRETRAININGS = [
     name for name, sweep in SWEEPS.items() if getattr(sweep.measure, "func", sweep.measure) is pretrained_rows
 ]
