@@ -87,6 +87,7 @@ class Size:
         step, bench: options of those.
         tiny_imagenet: the images that take the place of TinyImageNet.
         budgets: labels per class.
+        seeds: of the sweeps of the paper's questions.
         longest: no training takes more epochs than this.
     """
 
@@ -96,6 +97,7 @@ class Size:
     bench: str = "--device cuda --batch-size 512"
     tiny_imagenet: str = "--dataset tinyimagenet --data-dir . --no-download"
     budgets: str = "10 50 100 500"
+    seeds: str = "0 1 2"
     longest: int = 10_000
 
 
@@ -106,6 +108,7 @@ TOY = Size(
     bench="--device cpu --quick --repeats 1 --batch-size 16",
     tiny_imagenet=f"--dataset imagefolder --data-dir {IMAGES}",
     budgets="2 5",
+    seeds="0",
     longest=1,
 )
 
@@ -148,10 +151,10 @@ def jobs(size: Size) -> list[Job]:
         pretraining("best-200-seed-1", 200, "--seed 1"),
         pretraining("best-200-seed-2", 200, "--seed 2"),
         pretraining("best-1000", 1000),
-        sweep("crop-color", 9, 30, "--seeds 0 1 2"),
-        sweep("temperature", 15, 30, "--seeds 0 1 2"),
-        sweep("batch-size", 9, 30, "--seeds 0 1 2"),
-        sweep("head", 9, 30, "--seeds 0 1 2"),
+        sweep("crop-color", 9, 30, f"--seeds {size.seeds}"),
+        sweep("temperature", 15, 30, f"--seeds {size.seeds}"),
+        sweep("batch-size", 9, 30, f"--seeds {size.seeds}"),
+        sweep("head", 9, 30, f"--seeds {size.seeds}"),
         pretraining("resnet50-200", 200, "--base-model 50", network=50),
         pretraining("tinyimagenet-500", 500, data=size.tiny_imagenet),
     ]
