@@ -13,9 +13,10 @@ from PIL import Image
 from torch import nn
 
 from simclr_lib import loop
-from simclr_lib.authoring import folders
+from simclr_lib.authoring import folders, step
 from simclr_lib.commands.bench import bench
 from simclr_lib.commands.settings import BenchConfig
+from simclr_lib.config import TrainConfig
 from simclr_lib.data import load_dataset
 from simclr_lib.errors import SimCLRError
 from simclr_lib.experiments import benchmarks, competitors, throughput
@@ -115,6 +116,20 @@ def test_what_is_measured_on_a_gpu_only_trains_on_a_cpu_too(monkeypatch, rival):
     assert next(start(encoder, images, 8)) == 8
     assert not torch.equal(encoder.conv1.weight, before)
     assert len(compiled) == (rival == "compiled")
+
+
+def test_the_parts_of_a_step_are_measured_in_milliseconds_and_images_per_second():
+    config = TrainConfig(width=4, stem="fast", projection_hidden=16, batch_size=8).resolved(32, CPU)
+    rows = step.measure(config, CPU, seconds=0.01).results
+    assert list(rows) == [
+        "whole step",
+        "network and loss, forward and backward",
+        "draw two views",
+        "make two views",
+        "LARS, of the encoder",
+    ]
+    for row in rows.values():
+        assert row["milliseconds"] * row["images_per_second"] == pytest.approx(8_000)
 
 
 def test_version_of_a_missing_library_is_none(monkeypatch):

@@ -80,7 +80,7 @@ def test_held_out_training_images_take_the_place_of_the_test_images(tmp_path, tr
     file = Result.read(tmp_path / "out" / "results.json")
     assert loaded == ["train"]
     assert (file.num_train, file.num_test) == (60, 20)
-    assert "training images held out" in file.what
+    assert "accuracy on images held out" in file.what
     assert all(images == 60 for *_, images in trained)
 
 

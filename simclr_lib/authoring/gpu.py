@@ -262,7 +262,7 @@ def run_command(command: str, folder: Path, seconds: float) -> int:
     program, *words = shlex.split(command)
     package = str(Path(simclr_lib.__file__).resolve().parent.parent)
     paths = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
-    settings = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "TQDM_DISABLE": "1", "PYTHONUNBUFFERED": "1"}
+    settings = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "TQDM_MININTERVAL": "10", "PYTHONUNBUFFERED": "1"}
     start = [sys.executable, "-m", "simclr_lib"] if program == "simclr" else [sys.executable]
     with open(folder / LOG, "a") as log:
         try:
@@ -312,7 +312,8 @@ def leg(chosen: argparse.Namespace, queue: Sequence[Job]) -> None:
     while time.monotonic() < until and (is_worked_on(folder) if worker is None else worker.poll() is None):
         time.sleep(1)
     come_back(folder, chosen.out)
-    print((folder / LOG).read_text(errors="replace")[-4_000:], report(queue, folder), sep="\n")
+    lines = (folder / LOG).read_text(errors="replace").split("\n")
+    print(*(line.rpartition("\r")[-1] for line in lines[-40:]), report(queue, folder), sep="\n")  # no progress bars
     if not is_worked_on(folder):
         left = [job.name for job in queue if job.name not in read_state(folder)]
         print(f"too long for what is left of the time: {', '.join(left)}" if left else "nothing is left to do")

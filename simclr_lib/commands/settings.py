@@ -57,7 +57,8 @@ class EvaluateConfig(CheckpointConfig):
     """Settings of ``simclr evaluate``."""
 
     fine_tune: bool = False
-    """Also fine-tune the whole network, at every budget of labels. This is training, and takes as long."""
+    """Also fine-tune the whole network, at every budget of labels. This is training, and takes as long. With few labels
+    the result can be worse than that of a linear head on the frozen features."""
     limit: int | None = None
     """Use at most this many images of the training part, and of the test part. By default all are used."""
     budgets: tuple[int, ...] = BUDGETS

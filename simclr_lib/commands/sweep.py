@@ -42,7 +42,7 @@ def sweep(config: SweepConfig, recipe: TrainConfig | None = None, budget: Budget
     out, device = config.out or new_folder(config.name), pick_device(config.device)
     resolved = base.resolved(train.image_size, device)
     rows = Rows(out, rows_identity(config.name, resolved, train, test))
-    tested = "test accuracy" if config.held_out is None else "accuracy on training images held out"
+    tested = "test accuracy" if config.held_out is None else "accuracy on images held out"
     table = merge_seeds([chosen.table(variants, seed, train, test, budget, rows) for seed in config.seeds])
     result = Result(
         f"{config.name} on {config.dataset}; {tested} after the last epoch",
@@ -56,7 +56,7 @@ def sweep(config: SweepConfig, recipe: TrainConfig | None = None, budget: Budget
     )
     result.write(out / "results.json", device)
     rows.remove()
-    print(text_table(table))
+    print(text_table(table, tested))
     print(f"results: {out / 'results.json'}")
 
 
