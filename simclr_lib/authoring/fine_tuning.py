@@ -126,7 +126,7 @@ def main(words: Sequence[str] | None = None) -> None:
                 num_train=len(train),
                 num_test=len(held_out),
                 extra={
-                    "settings": {row: vars(setting) for row, setting in SETTINGS.items()},
+                    "settings": {row: vars(SETTINGS[row]) for row in values if row in SETTINGS},
                     "seconds_of_a_seed": seconds,
                 },
             ).write(chosen.out, device, f"python -m simclr_lib.authoring.fine_tuning --data-dir {chosen.data_dir}")

@@ -45,7 +45,8 @@ def whole_step(config: TrainConfig, device: torch.device) -> Parts:
     def passes() -> None:
         with autocast(device, config.precision):
             _, z = network(views)
-            loss = nt_xent(*z.chunk(2), config.temperature)
+            z_a, z_b = z.chunk(2)
+            loss = nt_xent(z_a, z_b, config.temperature)
         model.zero_grad()
         loss.backward()
 

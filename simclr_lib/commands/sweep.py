@@ -65,9 +65,9 @@ def _images(config: SweepConfig, recipe: TrainConfig, budget: Budget) -> tuple[I
     where, size, reading = config.data_dir, recipe.image_size, recipe.reading()
     usual = (4096, budget.test_images) if config.dataset == "emblems" else (None, None)
     limits = {"train": config.images or usual[0], **({} if config.held_out else {"test": usual[1]})}
-    train, *test = load_splits(config.dataset, limits, where, True, size, reading=reading).values()
-    if test:
-        return train, *test
+    train, *others = load_splits(config.dataset, limits, where, True, size, reading=reading).values()
+    if others:
+        return train, others[0]
     kept, held_out = map(train.subset, split_indices(train.labels, config.held_out or 0))
     return kept, held_out
 
