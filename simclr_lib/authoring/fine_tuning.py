@@ -54,7 +54,6 @@ SETTINGS = {
     "linear head first, lr 0.005, 70 steps of 64": Setting(lr=0.005, epochs=10),
     "linear head first, lr 0.0005, 21 steps of 64": Setting(),
     "linear head first, lr 0.0005, 21 steps of 64, fixed statistics": Setting(fixed_statistics=True),
-    "linear head first, lr 0.005, 21 steps of 64, fixed statistics": Setting(lr=0.005, fixed_statistics=True),
 }
 
 
