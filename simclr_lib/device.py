@@ -155,7 +155,7 @@ def environment(device: torch.device) -> dict[str, object]:
     """Return what a measured number depends on besides the code: hardware, threads, versions and the command."""
     return {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu_name(),
-        "cores": os.cpu_count(),
+        "cores": cores(),
         "threads": torch.get_num_threads(),
         "fast_bfloat16": has_fast_bfloat16(device),
         "python": platform.python_version(),

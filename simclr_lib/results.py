@@ -185,14 +185,19 @@ def _column_name(column: str, long: bool) -> str:
     return COLUMN_NAMES[column][long] if column in COLUMN_NAMES else column.replace("_", " ")
 
 
-def text_table(table: Table) -> str:
-    """The accuracies as aligned lines in per cent: a line a column of the table, so that it fits a terminal."""
+def text_table(table: Table, measured: str = "test accuracy") -> str:
+    """The accuracies as aligned lines in per cent: a line a column of the table, so that it fits a terminal.
+
+    Args:
+        table: row → column → accuracy.
+        measured: what the accuracies are.
+    """
     heads = {source: _in_two_lines(source) for source in table}
     widths = {source: max(len("99.9 ± 0.1"), *map(len, head)) + 2 for source, head in heads.items()}
-    margin = max(16, *(len(name) + 1 for name in columns(table).values()))
+    margin = max(16, len(measured) + 3, *(len(name) + 1 for name in columns(table).values()))
     lines = [
         "".join([f"{name:<{margin}}", *(f"{heads[source][i]:>{widths[source]}}" for source in table)])
-        for i, name in enumerate(("", "test accuracy, %"))
+        for i, name in enumerate(("", f"{measured}, %"))
     ]
     for column, name in columns(table).items():
         cells = [f"{name:<{margin}}"]

@@ -5,19 +5,22 @@ import json
 import sys
 from contextlib import redirect_stdout
 from functools import partial
+from unittest.mock import MagicMock
 
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
 from simclr_lib import loop
-from simclr_lib.authoring import folders
+from simclr_lib.authoring import folders, step
 from simclr_lib.commands.bench import bench
 from simclr_lib.commands.settings import BenchConfig
+from simclr_lib.config import TrainConfig
 from simclr_lib.data import load_dataset
 from simclr_lib.errors import SimCLRError
-from simclr_lib.experiments import competitors, throughput
-from simclr_lib.experiments.benchmarks import Workload, decoding, loss_in_chunks, one_pass
+from simclr_lib.experiments import benchmarks, competitors, throughput
+from simclr_lib.experiments.benchmarks import Workload, decoding, loss_in_chunks, one_pass, seconds_on_gpu
 from simclr_lib.experiments.photographs import write_photographs
 from simclr_lib.experiments.throughput import Peak, Row, Section, best, compare, version, work
 from simclr_lib.models import resnet18
@@ -115,6 +118,20 @@ def test_what_is_measured_on_a_gpu_only_trains_on_a_cpu_too(monkeypatch, rival):
     assert len(compiled) == (rival == "compiled")
 
 
+def test_the_parts_of_a_step_are_measured_in_milliseconds_and_images_per_second():
+    config = TrainConfig(width=4, stem="fast", projection_hidden=16, batch_size=8).resolved(32, CPU)
+    rows = step.measure(config, CPU, seconds=0.01).results
+    assert list(rows) == [
+        "whole step",
+        "network and loss, forward and backward",
+        "draw two views",
+        "make two views",
+        "LARS, of the encoder",
+    ]
+    for row in rows.values():
+        assert row["milliseconds"] * row["images_per_second"] == pytest.approx(8_000)
+
+
 def test_version_of_a_missing_library_is_none(monkeypatch):
     monkeypatch.setitem(sys.modules, "lightly", None)
     assert version("lightly") is None
@@ -202,6 +219,47 @@ def test_every_section_is_written_before_the_next_is_measured(tmp_path, monkeypa
     with pytest.raises(KeyboardInterrupt):
         bench(BenchConfig(out=tmp_path / "bench.json", device="cpu"), TINY)
     assert Result.read(tmp_path / "bench.json").extra["sections"] == [first.to_dict()]
+
+
+def test_on_a_gpu_everything_is_measured_within_four_minutes():
+    assert seconds_on_gpu(Workload()) <= 240
+
+
+def test_the_seconds_on_a_gpu_are_those_of_what_is_measured_there(monkeypatch):
+    measured = []
+
+    def compare(title, unit, contestants, repeats, seconds, limit):
+        measured.append(repeats * len(contestants) * 2 * seconds)
+        return Section(title, [], [])
+
+    monkeypatch.setattr(benchmarks, "compare", compare)
+    monkeypatch.setattr(benchmarks, "load_dataset", MagicMock())  # its images move to any device
+    monkeypatch.setattr(benchmarks, "our_training", lambda *_: iter(torch.ones(1, 1) @ torch.ones(1, 1)))
+    monkeypatch.setattr(benchmarks, "one_pass", lambda *_: (1.0, 1.0))
+    load = Workload(images=16, repeats=5, seconds=0.7, loop_seconds=3.0)
+    sections = list(benchmarks.measured_sections(torch.device("cuda"), Peak(1e9, 1e9, 1e9), load))
+    assert any("ResNet-18, batch 256, cuda" in section.title for section in sections)
+    calls = []
+    monkeypatch.setattr(throughput, "throughput", lambda steps, seconds: calls.append(2 * seconds) or 1.0)
+    throughput.measure_peak(CPU, load.seconds)
+    extra = load.repeats * (benchmarks.COMPILING + 2 * benchmarks.MANY_PAIRS)
+    assert seconds_on_gpu(load) == pytest.approx(sum(measured) + sum(calls) + extra)
+
+
+def test_lightly_has_a_worker_for_each_core_that_this_process_may_use(monkeypatch):
+    workers = []
+
+    def loader(*_, num_workers, **__):
+        workers.append(num_workers)
+        return iter(())
+
+    for name in ("lightly.loss", "lightly.models.modules"):
+        monkeypatch.setitem(sys.modules, name, MagicMock(SimCLRProjectionHead=lambda *_: nn.Identity()))
+    monkeypatch.setattr(competitors, "TwoViews", lambda pictures: pictures)
+    monkeypatch.setattr(competitors, "DataLoader", loader)
+    monkeypatch.setattr(competitors, "cores", lambda: 3)
+    assert not list(competitors.lightly_training(resnet18("fast", 4), [None, None], CPU, 2))
+    assert workers == [3]
 
 
 def test_table_is_aligned():

@@ -753,6 +753,21 @@ def test_fine_tuned_is_a_pair_with_names(encoder):
     assert right == tuned.accuracy == tuned[1]
 
 
+def test_fine_tuning_starts_from_the_head_that_it_is_given(encoder):
+    train, test = image_set(40, num_classes=2), image_set(20, num_classes=2, seed=1)
+    head = OutputHead(encoder.feature_dim, 2)
+    before = state(head)
+    still, moved = (fine_tune(encoder, train, test, 1, 40, lr, precision="fp32", head=head) for lr in (1e-12, 0.1))
+    torch.testing.assert_close(still.classifier.head.weight, head.weight)
+    assert not torch.equal(moved.classifier.head.weight, head.weight)
+    assert_same_state(head, before)
+
+
+def test_fine_tuning_refuses_a_head_for_other_features_or_classes(encoder):
+    with pytest.raises(SimCLRError, match=r"the head must be for \d+ features and 2 classes, not 3 and 4"):
+        fine_tune(encoder, image_set(6, num_classes=2), image_set(8, num_classes=2), epochs=1, head=OutputHead(3, 4))
+
+
 def test_torchvisions_resnet_can_be_fine_tuned():
     encoder = torchvision.models.resnet18()
     tuned = fine_tune(encoder, image_set(6), image_set(8), epochs=1, precision="fp32")

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from simclr_lib import extract_features, knn_accuracy, load_dataset
-from simclr_lib.authoring.bundle import bundle, in_eight_bits
+from simclr_lib.authoring import weights
+from simclr_lib.authoring.bundle import bundle, in_bits
 from simclr_lib.authoring.tables import fill
 from simclr_lib.config import TrainConfig
 from simclr_lib.errors import SimCLRError
@@ -90,11 +91,13 @@ def test_the_figures_in_the_model_card_are_those_of_the_results_files():
     )
 
 
-def test_eight_bits_are_within_half_a_step_of_each_channel():
+@pytest.mark.parametrize(("bits", "largest"), [(8, 127), (6, 31)])
+def test_rounded_weights_are_within_half_a_step_of_each_channel(bits, largest):
     sizes = torch.tensor([0, 1e-9, 1e-3, 1, 1e3]).view(5, 1, 1, 1)
     weight = sizes * torch.randn(5, 4, 3, 3, generator=torch.Generator().manual_seed(0))
-    numbers, scale = in_eight_bits(weight)
+    numbers, scale = in_bits(weight, bits)
     assert (numbers.dtype, scale.shape) == (torch.int8, (5, 1, 1, 1))
+    assert numbers.abs().amax(dim=(1, 2, 3)).tolist() == [0, *[largest] * 4]
     assert ((numbers * scale - weight).abs() <= 0.5001 * scale).all()
 
 
@@ -117,7 +120,7 @@ def test_a_run_is_bundled_in_half_precision(tiny_run, tmp_path):
 
 def test_a_run_is_bundled_in_eight_bits(tiny_run, tmp_path):
     bundle(tiny_run, tmp_path / "half.pt")
-    bundle(tiny_run, tmp_path / "eight.pt", eight_bit=True)
+    bundle(tiny_run, tmp_path / "eight.pt", bits=8)
     assert (tmp_path / "eight.pt").stat().st_size < 0.9 * (tmp_path / "half.pt").stat().st_size
     whole, small = load_pretrained(tiny_run, "cpu"), load_pretrained(tmp_path / "eight.pt", "cpu")
     for a, b in zip(whole.state_dict().values(), small.state_dict().values(), strict=True):
@@ -126,6 +129,15 @@ def test_a_run_is_bundled_in_eight_bits(tiny_run, tmp_path):
     with torch.no_grad():
         before, after = whole.encoder(images), small.encoder(images)
     assert (after - before).norm() < 0.05 * before.norm()
+
+
+def test_fewer_bits_make_a_smaller_file_and_change_the_features_more(tiny_run):
+    train, test = load_dataset("emblems", limit=60), load_dataset("emblems", "test", limit=20)
+    file = weights.measure(tiny_run, train, test, torch.device("cpu"))
+    half, eight, six = file.results
+    size, change = file.extra["megabytes"], file.extra["relative_change_of_features"]
+    assert size[half] > size[eight] > size[six]
+    assert 0 == change[half] < change[eight] < change[six]
 
 
 @pytest.mark.parametrize("place", [0.01, 0.5, 0.9])

@@ -13,7 +13,8 @@ from simclr_lib.authoring.tables import BLOCKS, COMPARED, fill, seconds_of_one_s
 from simclr_lib.cli import COMMANDS, parse
 from simclr_lib.config import TrainConfig
 from simclr_lib.errors import SimCLRError
-from simclr_lib.experiments.sweeps import SWEEPS, pretrained_rows
+from simclr_lib.experiments import sweeps
+from simclr_lib.experiments.sweeps import pretrained_rows
 from simclr_lib.recipes import DIGITS, EMBLEMS, PRESETS, SHORT
 from simclr_lib.results import Result, rounded, summary
 
@@ -23,6 +24,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = {ROOT / "README.md": README, RESULTS / "README.md": (RESULTS / "README.md").read_text(encoding="utf-8")}
 OTHERS = [ROOT / "notebooks" / "TEACHING.md", ROOT / ".github" / "CONTRIBUTING.md"]  # pages without results
 ON_DIGITS = " --dataset imagefolder --data-dir digits --preset digits --epochs 10"
+SWEEPS = {name: sweep for name, sweep in sweeps.SWEEPS.items() if name != "recipes"}  # that one is for photographs
 PRETRAININGS = [
     name for name, sweep in SWEEPS.items() if getattr(sweep.measure, "func", sweep.measure) is pretrained_rows
 ]

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 
 from simclr_lib.data import load_dataset
+from simclr_lib.device import cores
 from simclr_lib.distributed import fresh_processes
 from simclr_lib.experiments.competitors import pillow_decoding, torchvision_decoding
 from simclr_lib.experiments.photographs import QUALITY, photographs, write_photographs
@@ -83,7 +84,8 @@ def load_elsewhere(folder: Path, cache: Path) -> dict[str, float]:
 def measure(folder: Path, cache: Path) -> dict[str, float]:
     """The figures of one folder."""
     first, again = load_elsewhere(folder, cache), load_elsewhere(folder, cache)
-    speed, cores = first["n"] / first["seconds"], os.cpu_count() or 1
+    speed = first["n"] / first["seconds"]
+    speed_per_core = speed / cores()
     files = sorted(folder.rglob("*.jpg"))[:: max(1, int(first["n"]) // 100)]
     with one_core():
         others = {
@@ -93,10 +95,10 @@ def measure(folder: Path, cache: Path) -> dict[str, float]:
     return {
         **first,
         "images_per_second": speed,
-        "images_per_second_per_core": speed / cores,
+        "images_per_second_per_core": speed_per_core,
         **others,
-        "ratio_to_pillow": speed / cores / others["pillow_per_core"],
-        "ratio_to_torchvision": speed / cores / others["torchvision_per_core"],
+        "ratio_to_pillow": speed_per_core / others["pillow_per_core"],
+        "ratio_to_torchvision": speed_per_core / others["torchvision_per_core"],
         "seconds_from_cache": again["seconds"],
         "gigabytes_from_cache": again["gigabytes"],
     }
@@ -131,7 +133,7 @@ def main(words: Sequence[str] | None = None) -> None:
         "time and memory to load folders of images, and images per second on one core beside other libraries'",
         results,
         seconds={"total": time.monotonic() - start},
-        extra={"cores": os.cpu_count(), "side_of_other_libraries": SIDE},
+        extra={"cores": cores(), "side_of_other_libraries": SIDE},
     ).write(
         chosen.out,
         CPU,

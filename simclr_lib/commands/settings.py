@@ -57,7 +57,8 @@ class EvaluateConfig(CheckpointConfig):
     """Settings of ``simclr evaluate``."""
 
     fine_tune: bool = False
-    """Also fine-tune the whole network, at every budget of labels. This is training, and takes as long."""
+    """Also fine-tune the whole network, at every budget of labels. This is training, and takes as long. With few labels
+    the result can be worse than that of a linear head on the frozen features."""
     limit: int | None = None
     """Use at most this many images of the training part, and of the test part. By default all are used."""
     budgets: tuple[int, ...] = BUDGETS
@@ -184,8 +185,8 @@ class SweepConfig:
     """Settings of ``simclr sweep``."""
 
     name: Annotated[str, Positional]
-    """One of crop-color, views, temperature, batch-size, steps, large-batch, negatives, head, epochs, labels and
-    shifts."""
+    """One of crop-color, views, temperature, batch-size, steps, large-batch, negatives, head, epochs, recipes, labels
+    and shifts."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """Random seeds. Every variant is trained once with each."""
     epochs: int = SHORT.epochs
@@ -202,12 +203,22 @@ class SweepConfig:
     """Device to compute on: cpu, mps, cuda or cuda:N. With auto, it is the CUDA GPU if there is one."""
     preset: Literal[tuple(PRESETS)] | None = None  # type: ignore[valid-type]
     """Recipe of `simclr train` to start from, instead of those."""
+    only: tuple[str, ...] | None = None
+    """Names of the variants to compare, such as "τ = 0.1". By default all are compared."""
+    held_out: float | None = None
+    """Share of the training images to keep out of training and to test on: a recipe can then be chosen without the test
+    images, which are not loaded. By default the test images are used."""
+    compile: bool = False
+    """Compile each network for this machine first, as with `simclr train --compile`."""
+    resume: bool = False
+    """Continue the sweep in --out that was interrupted. Variants that are done are not repeated."""
 
     def check(self) -> None:
         """Raise `SimCLRError` for a setting that is out of range."""
         check_seeds(self.seeds)
         require_range("epochs", self.epochs, 1, MAX_COUNT)
         require_range("images", self.images, 1, MAX_COUNT)
+        require_range("held_out", self.held_out, 0.001, 0.5)
 
 
 @dataclass(frozen=True)
@@ -252,8 +263,8 @@ class BenchConfig:
     """Leave out the full ResNet-18, whose steps take seconds on a CPU, and the loss of very many pairs, which takes
     16 GB of memory in one piece."""
     device: str = "auto"
-    """Device to train on: cpu, mps, cuda or cuda:N. With auto, it is the CUDA GPU if there is one. Augmentation and
-    decoding are measured on one CPU core."""
+    """Device to train on: cpu, mps, cuda or cuda:N. With auto, it is the CUDA GPU if there is one. With cuda, only what
+    runs on the GPU is measured: training a ResNet-18, the losses and LARS, in at most four minutes."""
 
     def check(self) -> None:
         """Raise `SimCLRError` for a setting that is out of range."""

@@ -7,11 +7,12 @@ from dataclasses import replace
 from simclr_lib.commands.common import Stopwatch, check_writable
 from simclr_lib.commands.settings import SweepConfig
 from simclr_lib.config import TrainConfig
-from simclr_lib.data import load_splits
+from simclr_lib.data import ImageDataset, load_splits, split_indices
 from simclr_lib.device import pick_device
-from simclr_lib.errors import SimCLRError, unknown_name
+from simclr_lib.errors import SimCLRError
 from simclr_lib.experiments.comparison import merge_seeds
-from simclr_lib.experiments.sweeps import SWEEPS, Budget, Sweep
+from simclr_lib.experiments.rows import Rows, check_rows, rows_identity
+from simclr_lib.experiments.sweeps import Budget, changes, find_sweep
 from simclr_lib.recipes import PRESETS, SHORT
 from simclr_lib.results import Result, text_table
 from simclr_lib.training import new_folder
@@ -25,69 +26,53 @@ def sweep(config: SweepConfig, recipe: TrainConfig | None = None, budget: Budget
         recipe: settings of pretraining; by default a short recipe on emblems, and that of ``simclr train`` elsewhere.
         budget: how much is spent besides pretraining.
     """
-    chosen = _chosen_sweep(config)
+    config.check()
+    chosen = find_sweep(config.name, config.dataset)
     recipe = replace(recipe or _recipe(config), dataset=config.dataset, epochs=config.epochs)
-    base = replace(recipe, device=config.device)
+    base = replace(recipe, device=config.device, compile=config.compile)
     budget = budget or Budget()
     if config.out:
         check_writable(config.out)
-        if (config.out / "results.json").exists():
-            raise SimCLRError(f"{config.out} already holds results: choose another --out.")
+    check_rows(config.out, config.resume)
     clock = Stopwatch()
-    limits = (config.images or 4096, budget.test_images) if config.dataset == "emblems" else (config.images, None)
-    train, test = load_splits(
-        config.dataset,
-        dict(zip(("train", "test"), limits, strict=True)),
-        config.data_dir,
-        download=True,
-        image_size=recipe.image_size,
-        reading=recipe.reading(),
-    ).values()
-    variants = chosen.variants(base)
-    largest_batch = max(variant.batch_size for variant in variants.values())
-    if len(train) < largest_batch:
-        raise SimCLRError(f"{config.name} needs at least {largest_batch} training images, one batch, not {len(train)}.")
-    out = (config.out or new_folder(config.name)) / "results.json"
-
-    seeds = [chosen.variants(replace(base, seed=seed)) for seed in config.seeds]
-    table = merge_seeds([chosen.measure(variants_of_seed, train, test, budget) for variants_of_seed in seeds])
-
-    device = pick_device(config.device)
-    common = base.resolved(train.image_size, device).to_dict()
-    changed = {
-        name: {
-            key: value
-            for key, value in variant.resolved(train.image_size, device).to_dict().items()
-            if value != common[key]
-        }
-        for name, variant in variants.items()
-    }
+    train, test = _images(config, recipe, budget)
+    variants = chosen.chosen(base, config.only)
+    if len(train) < (batch := max(variant.batch_size for variant in variants.values())):
+        raise SimCLRError(f"{config.name} needs at least {batch} training images, one batch, not {len(train)}.")
+    out, device = config.out or new_folder(config.name), pick_device(config.device)
+    resolved = base.resolved(train.image_size, device)
+    rows = Rows(out, rows_identity(config.name, resolved, train, test))
+    tested = "test accuracy" if config.held_out is None else "accuracy on images held out"
+    table = merge_seeds([chosen.table(variants, seed, train, test, budget, rows) for seed in config.seeds])
     result = Result(
-        f"{config.name} on {config.dataset}; test accuracy after the last epoch",
+        f"{config.name} on {config.dataset}; {tested} after the last epoch",
         table,
-        config={**common, "device": recipe.device},
+        config={**resolved.to_dict(), "device": recipe.device},
         seeds=config.seeds,
         num_train=len(train),
         num_test=len(test),
         seconds={"total": clock.total},
-        extra={"variants": changed},
+        extra={"variants": changes(resolved, variants, train.image_size, device)},
     )
-    result.write(out, device)
-    print(text_table(table))
-    print(f"results: {out}")
+    result.write(out / "results.json", device)
+    rows.remove()
+    print(text_table(table, tested))
+    print(f"results: {out / 'results.json'}")
+
+
+def _images(config: SweepConfig, recipe: TrainConfig, budget: Budget) -> tuple[ImageDataset, ImageDataset]:
+    """The images to train on, and those to test on."""
+    where, size, reading = config.data_dir, recipe.image_size, recipe.reading()
+    usual = (4096, budget.test_images) if config.dataset == "emblems" else (None, None)
+    limits = {"train": config.images or usual[0], **({} if config.held_out else {"test": usual[1]})}
+    train, *others = load_splits(config.dataset, limits, where, True, size, reading=reading).values()
+    if others:
+        return train, others[0]
+    kept, held_out = map(train.subset, split_indices(train.labels, config.held_out or 0))
+    return kept, held_out
 
 
 def _recipe(config: SweepConfig) -> TrainConfig:
     """Return the recipe that a sweep starts from."""
     usual = SHORT if config.dataset == "emblems" else TrainConfig()
     return replace(PRESETS[config.preset] if config.preset else usual, validation=0.0)
-
-
-def _chosen_sweep(config: SweepConfig) -> Sweep:
-    config.check()
-    if config.name not in SWEEPS:
-        raise unknown_name("sweep", config.name, SWEEPS)
-    chosen = SWEEPS[config.name]
-    if config.dataset != "emblems" and chosen.only_emblems:
-        raise SimCLRError(f"{config.name} compares recipes that were chosen for emblems: leave out --dataset.")
-    return chosen

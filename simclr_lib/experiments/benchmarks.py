@@ -6,6 +6,7 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -38,6 +39,7 @@ from simclr_lib.experiments.competitors import (
 )
 from simclr_lib.experiments.photographs import write_photographs
 from simclr_lib.experiments.throughput import (
+    BEST_OF,
     Competitor,
     Peak,
     Row,
@@ -55,7 +57,7 @@ from simclr_lib.optim import LARS
 
 @dataclass(frozen=True)
 class Workload:
-    """The amount of work that ``simclr bench`` measures.
+    """The amount of work that ``simclr bench`` measures. On a GPU it takes at most four minutes, see `seconds_on_gpu`.
 
     Attributes:
         repeats: how often each competitor is measured; the median counts.
@@ -84,8 +86,23 @@ class Workload:
     loop_seconds: float = 4.0
 
 
+COMPILING = 30.0  # seconds that our network and views take to be compiled; after the first time less, from a cache
+MANY_PAIRS = 1.0  # seconds of a pass of the loss of very many pairs on a GPU, with its warm-up
+
+
+def seconds_on_gpu(load: Workload) -> float:
+    """Add up how long ``simclr bench`` takes on a GPU, where no step is longer than a measurement."""
+    competitors = training_competitors(resnet18, torch.empty(0), torch.device("cuda"), load.batch_size)
+    return (
+        BEST_OF * 3 * 2 * load.seconds  # the peak of three kinds of work; each measurement has a warm-up of its length
+        + load.repeats * (len(competitors) * 2 * load.loop_seconds + COMPILING)
+        + load.repeats * 2 * (2 + 2) * load.seconds  # two competitors in the loss, and two in LARS
+        + load.repeats * 2 * MANY_PAIRS
+    )
+
+
 def measured_sections(device: torch.device, peak: Peak, load: Workload, quick: bool = False) -> Iterator[Section]:
-    """Measure one section after the other.
+    """Measure one section after the other. With a GPU, these are the full ResNet-18's training, the losses and LARS.
 
     Args:
         device: where training, losses and optimisers run; augmentation and decoding run on one core of the CPU.
@@ -94,18 +111,22 @@ def measured_sections(device: torch.device, peak: Peak, load: Workload, quick: b
         quick: leave out the full ResNet-18, whose steps take seconds on a CPU, and the loss of very many pairs.
     """
     images = load_dataset("emblems", "train", limit=load.images).images
-    encoders = {"small encoder": partial(resnet18, "fast", 32)}
+    on_cpu = device.type != "cuda"
+    encoders = {}
+    if on_cpu:
+        yield augmentation(images[: load.augmented], load)
+        yield decoding(load)
+        encoders["small encoder"] = partial(resnet18, "fast", 32)
     if not quick:
         encoders["ResNet-18"] = partial(resnet18, "cifar", 64)
-    yield augmentation(images[: load.augmented], load)
-    yield decoding(load)
     for name, encoder in encoders.items():
         yield training(name, encoder, images, device, peak, load)
     yield loss(device, peak, load)
     if not quick:
         yield loss_in_chunks(device, peak, load)
     yield lars(device, peak, load)
-    yield importing(load)
+    if on_cpu:
+        yield importing(load)
 
 
 def augmentation(images: Tensor, load: Workload) -> Section:
@@ -145,6 +166,18 @@ def training(
 ) -> Section:
     """Images per second of a training loop, with all cores; on a GPU also compiled, and with kornia's views there."""
     batch_size = load.batch_size
+    competitors = training_competitors(encoder, images, device, batch_size)
+    with FlopCounterMode(display=False) as counter:
+        next(our_training(encoder(), images.to(device), batch_size))
+    limit = peak.training * batch_size / counter.get_total_flops()
+    title = f"Pretraining, {name}, batch {batch_size}, {device.type}"
+    return compare(title, "images/s", competitors, load.repeats, load.loop_seconds, limit)
+
+
+def training_competitors(
+    encoder: Callable[[], ResNet], images: Tensor, device: torch.device, batch_size: int
+) -> dict[str, Competitor]:
+    """The training loops that are compared: lightly's has a worker for each core."""
     competitors: dict[str, Competitor] = {
         "simclr_lib": lambda: our_training(encoder(), images.to(device), batch_size),
         "lightly": lambda: lightly_training(encoder(), pil_images(images), device, batch_size),
@@ -154,11 +187,7 @@ def training(
             "simclr_lib, compiled": lambda: our_training(encoder(), images.to(device), batch_size, compiled=True),
             "kornia": lambda: kornia_training(encoder(), images.to(device), batch_size),
         }
-    with FlopCounterMode(display=False) as counter:
-        next(our_training(encoder(), images.to(device), batch_size))
-    limit = peak.training * batch_size / counter.get_total_flops()
-    title = f"Pretraining, {name}, batch {batch_size}, {device.type}"
-    return compare(title, "images/s", competitors, load.repeats, load.loop_seconds, limit)
+    return competitors
 
 
 def loss(device: torch.device, peak: Peak, load: Workload) -> Section:
@@ -175,14 +204,15 @@ def loss(device: torch.device, peak: Peak, load: Workload) -> Section:
 def loss_in_chunks(device: torch.device, peak: Peak, load: Workload) -> Section:
     """The loss of very many pairs, in one piece and in chunks: passes per second, and memory besides the embeddings.
 
-    Each pass has a process of its own: the memory is the largest size of that process.
+    On a CPU each pass has a process of its own: the memory is the largest size of that process.
     """
     pairs, threads = load.many_pairs, torch.get_num_threads()
     passes: dict[str, list[tuple[float, float]]] = {f"chunks of {load.chunk:,}": [], "in one piece": []}
-    with fresh_processes().Pool(1, maxtasksperchild=1) as pool:
+    with fresh_processes().Pool(1, maxtasksperchild=1) if device.type != "cuda" else nullcontext() as pool:
         for _ in range(load.repeats):
             for values, chunk in zip(passes.values(), (load.chunk, None), strict=True):
-                values.append(pool.apply(one_pass, (pairs, chunk, device, threads)))
+                arguments = (pairs, chunk, device, threads)
+                values.append(pool.apply(one_pass, arguments) if pool else one_pass(*arguments))
     limit = peak.float32 / loss_work(pairs, pairs)
     rows = []
     for name, values in passes.items():
@@ -197,6 +227,8 @@ def one_pass(pairs: int, chunk_size: int | None, device: torch.device, threads: 
     chunked = partial(nt_xent, chunk_size=chunk_size)
     next(loss_steps(chunked, 64, device))  # the first call loads and sets up what later ones use
     steps = loss_steps(chunked, pairs, device)
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
     before = largest_size(device)
     _, seconds = work(steps, 0.0)
     return seconds, (largest_size(device) - before) / 1e9

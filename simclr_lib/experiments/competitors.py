@@ -6,7 +6,6 @@ used as its documentation shows.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from torchvision.transforms import v2
 from simclr_lib.augment import SimCLRAugment, to_unit_range
 from simclr_lib.data import Reading
 from simclr_lib.data.pixels import read_square
-from simclr_lib.device import autocast, gradient_scaler, place
+from simclr_lib.device import autocast, cores, gradient_scaler, place
 from simclr_lib.distributed import distribute_and_compile
 from simclr_lib.loop import BatchLoss, train_step
 from simclr_lib.losses import nt_xent
@@ -200,7 +199,7 @@ def lightly_training(
     criterion = NTXentLoss()
     dataset = TwoViews(pictures)
     endless = RandomSampler(dataset, replacement=True, num_samples=2**40)
-    for view_a, view_b in DataLoader(dataset, batch_size, sampler=endless, num_workers=os.cpu_count() or 1):
+    for view_a, view_b in DataLoader(dataset, batch_size, sampler=endless, num_workers=cores()):
         z_a = model(view_a.to(device))
         z_b = model(view_b.to(device))
         loss = criterion(z_a, z_b)

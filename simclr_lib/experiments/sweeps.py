@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -20,6 +20,7 @@ from simclr_lib.choices import OptimizerName
 from simclr_lib.config import TrainConfig
 from simclr_lib.data import ImageDataset
 from simclr_lib.device import pick_device, place
+from simclr_lib.errors import SimCLRError, unknown_name
 from simclr_lib.evaluation import SHIFTS, accuracy, extract_features, linear_probe, shifted
 from simclr_lib.experiments.comparison import (
     epochs_for,
@@ -29,6 +30,7 @@ from simclr_lib.experiments.comparison import (
     fine_tuned_classifier,
     supervised_row,
 )
+from simclr_lib.experiments.rows import Rows
 from simclr_lib.loop import BatchLoss, fit
 from simclr_lib.losses import nt_xent
 from simclr_lib.models import Classifier, SimCLR
@@ -61,8 +63,11 @@ class Budget:
     test_images: int = 1024
 
 
-Measure = Callable[[Variants, ImageDataset, ImageDataset, Budget], Table]
-"""From (variants with one seed, training images, test images, budget) to that seed's table."""
+Measured = Iterator[tuple[Collection[str], Table]]
+"""Yields, again and again, (names of variants that are done, their rows of the table)."""
+
+Measure = Callable[[Variants, ImageDataset, ImageDataset, Budget], Measured]
+"""From (variants with one seed, training images, test images, budget) to the rows of that seed's table."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +77,7 @@ class Sweep:
     Attributes:
         question: the question that it answers.
         variants: from the recipe, with its seed and device, to the variants.
-        measure: makes the table of one seed.
+        measure: makes the table of one seed, piece by piece.
         only_emblems: whether its recipes were chosen for emblems and suit no other data set.
     """
 
@@ -80,6 +85,32 @@ class Sweep:
     variants: Callable[[TrainConfig], Variants]
     measure: Measure
     only_emblems: bool
+
+    def chosen(self, base: TrainConfig, only: Sequence[str] | None = None) -> Variants:
+        """The variants of a recipe, or those of these names.
+
+        Raises:
+            SimCLRError: there is no variant of a name.
+        """
+        variants = self.variants(base)
+        for name in only or ():
+            if name not in variants:
+                raise unknown_name("variant", name, variants)
+        return {name: variant for name, variant in variants.items() if only is None or name in only}
+
+    def table(
+        self, variants: Variants, seed: int, train: ImageDataset, test: ImageDataset, budget: Budget, rows: Rows
+    ) -> Table:
+        """Measure the variants with a seed, but for those that ``rows`` has already, and keep them there."""
+        left = {
+            name: replace(variant, seed=seed)
+            for name, variant in variants.items()
+            if name not in rows.variants_of(seed)
+        }
+        if left:
+            for names, table in self.measure(left, train, test, budget):
+                rows.add(seed, names, table)
+        return rows.table_of(seed)
 
 
 SWEEPS: dict[str, Sweep] = {}
@@ -99,6 +130,19 @@ def answered_by(
     return register
 
 
+def find_sweep(name: str, dataset: str) -> Sweep:
+    """The sweep of this name.
+
+    Raises:
+        SimCLRError: there is none, or it does not suit the data set.
+    """
+    if name not in SWEEPS:
+        raise unknown_name("sweep", name, SWEEPS)
+    if dataset != "emblems" and SWEEPS[name].only_emblems:
+        raise SimCLRError(f"{name} compares recipes that were chosen for emblems: leave out --dataset.")
+    return SWEEPS[name]
+
+
 def overview() -> str:
     """The names and questions of all sweeps, a line each."""
     width = max(map(len, SWEEPS))
@@ -115,8 +159,8 @@ def pretrained_rows(
     budget: Budget,
     baselines: bool = False,
     also_z: bool = False,
-) -> Table:
-    """Pretrain every variant and evaluate its features.
+) -> Measured:
+    """Pretrain every variant and evaluate its features: one variant after the other.
 
     Args:
         variants: name → settings.
@@ -126,18 +170,22 @@ def pretrained_rows(
         baselines: also measure a random encoder and the pixels.
         also_z: also measure the projection head's output.
     """
-    table = evaluate_baselines(next(iter(variants.values())), train, test) if baselines else {}
+    if baselines:
+        yield (), evaluate_baselines(next(iter(variants.values())), train, test)
     for name, config in variants.items():
         _announce(config, name)
         model = pretrain(train, config)
-        table[f"SimCLR, {name}"], *_ = evaluate_encoder(model.encoder, config, train, test)
+        rows: Table = {}
+        rows[f"SimCLR, {name}"], *_ = evaluate_encoder(model.encoder, config, train, test)
         if also_z:
             whole = nn.Sequential(model.encoder, model.projector)
-            table[f"SimCLR, {name}, z"], *_ = evaluate_encoder(whole, config, train, test)
-    return table
+            rows[f"SimCLR, {name}, z"], *_ = evaluate_encoder(whole, config, train, test)
+        yield [name], rows
+        if config.compile:
+            torch.compiler.reset()  # else PyTorch compiles no more than eight networks, and keeps the memory of all
 
 
-def rows_of_batch_parts(variants: Variants, train: ImageDataset, test: ImageDataset, budget: Budget) -> Table:
+def rows_of_batch_parts(variants: Variants, train: ImageDataset, test: ImageDataset, budget: Budget) -> Measured:
     """Take the same steps on the same batches; each image's negatives come from all, a quarter or a sixteenth of it.
 
     Processes that keep their embeddings to themselves (``global_negatives=False``), but share gradients and batch
@@ -155,7 +203,7 @@ def rows_of_batch_parts(variants: Variants, train: ImageDataset, test: ImageData
         objective = objective_of_parts(model, images, augment, config.temperature, parts)
         fit(model, objective, len(train), config.loop(), description="pretraining")
         table[f"SimCLR, {name}"], *_ = evaluate_encoder(model.eval().encoder, config, train, test)
-    return table
+    yield variants, table
 
 
 def objective_of_parts(
@@ -171,7 +219,7 @@ def objective_of_parts(
     return batch_loss
 
 
-def rows_of_label_budgets(variants: Variants, train: ImageDataset, test: ImageDataset, budget: Budget) -> Table:
+def rows_of_label_budgets(variants: Variants, train: ImageDataset, test: ImageDataset, budget: Budget) -> Measured:
     """Evaluate SimCLR's features and what they are compared with at every budget of labels, on the same images.
 
     Training from scratch is measured twice: with the budget's steps, and with as many views as SimCLR saw.
@@ -198,10 +246,10 @@ def rows_of_label_budgets(variants: Variants, train: ImageDataset, test: ImageDa
     _announce(settings, f"from scratch, for {steps} steps")
     few = {**few_label_parts(train, budget.few_labels, settings.seed), "labels_all": train}
     table["supervised, as many views"] = supervised_row(few, test, supervised, steps)
-    return table
+    yield variants, table
 
 
-def rows_of_shifts(variants: Variants, train: ImageDataset, test: ImageDataset, budget: Budget) -> Table:
+def rows_of_shifts(variants: Variants, train: ImageDataset, test: ImageDataset, budget: Budget) -> Measured:
     """Test classifiers that had all labels on images with other colours or damage that no training image had.
 
     Training from scratch is measured twice: with SimCLR's augmentations, and with crops and flips only. The
@@ -222,10 +270,20 @@ def rows_of_shifts(variants: Variants, train: ImageDataset, test: ImageDataset, 
         epochs = epochs_for(budget.steps, len(train), variants[name].batch_size)
         classifiers[name] = train_supervised(train, replace(variants[name], epochs=epochs))
     tests = {"unchanged": test, **{shift: shifted(test, shift) for shift in SHIFTS}}
-    return {
+    table = {
         name: {shift: summary([accuracy(classifier, images)]) for shift, images in tests.items()}
         for name, classifier in classifiers.items()
     }
+    yield variants, table
+
+
+def changes(
+    base: TrainConfig, variants: Variants, image_size: int, device: torch.device
+) -> dict[str, dict[str, object]]:
+    """For each variant the settings, resolved, that are not those of the resolved recipe ``base``."""
+    usual = base.to_dict()
+    settings = {name: variant.resolved(image_size, device).to_dict() for name, variant in variants.items()}
+    return {name: {key: value for key, value in own.items() if value != usual[key]} for name, own in settings.items()}
 
 
 def _announce(config: TrainConfig, work: str) -> None:
@@ -326,6 +384,31 @@ def epochs(base: TrainConfig) -> Variants:
     """Figure 9: does longer training help?"""
     lengths = [max(1, base.epochs * quarters // 4) for quarters in (1, 2, 4, 8)]
     return {f"{length} epochs": replace(base, epochs=length) for length in lengths}
+
+
+@answered_by(pretrained_rows)
+def recipes(base: TrainConfig) -> Variants:
+    """Which learning rate, optimiser, temperature, batch size and projection head suit these images?"""
+    # Each variant changes one thing; the learning rate grows in proportion to the batch.
+    usual, rate = base.loop().optimizer, base.loop().lr
+    other: OptimizerName = "lars" if usual == "sgd" else "sgd"
+    decay = {"sgd": 5e-4, "lars": 1e-4}[other]
+    another = replace(base, optimizer=other, lr=None, weight_decay=decay)
+    variants: Variants = {
+        f"{usual.upper()} {rate:g}": base,
+        f"{usual.upper()} {2 * rate:g}": replace(base, lr=2 * rate),
+        f"{other.upper()} {another.loop().lr:g}": another,
+    }
+    for value in (0.1, 0.2, 0.5):
+        if value != base.temperature:
+            variants[f"τ = {value:g}"] = replace(base, temperature=value)
+    for factor in (0.5, 2):
+        size = round(factor * base.batch_size)
+        variants[f"batch {size}"] = replace(base, batch_size=size, lr=factor * rate)
+    for layers in (2, 3):
+        if layers != base.projection_layers:
+            variants[f"{layers} layers"] = replace(base, projection_layers=layers)
+    return variants
 
 
 @answered_by(rows_of_label_budgets, only_emblems=True)

@@ -41,12 +41,12 @@ def fine_tune(
     seed: int = 0,
     precision: Precision = "auto",
     crop_scale: tuple[float, float] = (0.08, 1.0),
+    head: nn.Linear | None = None,
 ) -> FineTuned:
-    """Train a copy of the encoder and a new output head on labelled images, then test once, after the last epoch.
+    """Train a copy of the encoder and an output head on labelled images, then test once, after the last epoch.
 
-    As in the paper (B.5): SGD with Nesterov momentum 0.9, learning rate 0.05 · B / 256, no weight decay, and no
-    augmentation but random crops and flips. Unlike the paper, there is a short warm-up, because batches are smaller
-    here.
+    As in the paper (B.5): SGD with Nesterov momentum 0.9, learning rate 0.05 · B / 256, no weight decay, and random
+    crops and flips alone. Unlike the paper, there is a short warm-up, because batches are smaller here.
 
     Args:
         encoder: images [N, 3, H, W] → features h [N, D], such as `resnet18`, or torchvision's and timm's networks. It
@@ -59,13 +59,14 @@ def fine_tune(
         seed: random seed of the head, the order of the images and their views.
         precision: "auto" uses bfloat16 where that is faster.
         crop_scale: smallest and largest share of the image's area that a crop keeps.
+        head: output head to start from, such as that of `linear_probe` (arXiv 2202.10054). None is a random one.
 
     Returns:
         (classifier, accuracy on ``test``).
 
     Raises:
-        SimCLRError: the encoder has no parameters or does not return features [N, D], an image has no label, a set is
-            empty, or a setting is out of its range.
+        SimCLRError: the encoder has no parameters or gives no features [N, D], the head does not fit, an image has no
+            label, a set is empty, or a setting is out of its range.
     """
     parameter = next(encoder.parameters(), None)
     if parameter is None:
@@ -75,8 +76,7 @@ def fine_tune(
             raise SimCLRError(f"fine_tune needs at least one image in {name}.")
     encoder = copy.deepcopy(encoder)
     batch_size = min(batch_size, len(train))
-    with initial_weights(seed):
-        head = OutputHead(feature_dim(encoder, train.image_size), len(train.classes))
+    head = _output_head(head, feature_dim(encoder, train.image_size), len(train.classes), seed)
     model = place(Classifier(encoder, head), parameter.device)
     augment = SimCLRAugment(train.image_size, crop_scale=crop_scale, color_prob=0.0, gray_prob=0.0, blur_prob=0.0)
     config = LoopConfig(
@@ -91,3 +91,16 @@ def fine_tune(
     objective = classification_objective(model, train.to(parameter.device), augment)
     fit(model, objective, len(train), config, description="fine-tuning")
     return FineTuned(model.eval(), accuracy(model, test, precision))
+
+
+def _output_head(given: nn.Linear | None, features: int, classes: int, seed: int) -> nn.Linear:
+    """A copy of the head that was given, or a new one."""
+    if given is None:
+        with initial_weights(seed):
+            return OutputHead(features, classes)
+    if (given.in_features, given.out_features) != (features, classes):
+        raise SimCLRError(
+            f"the head must be for {features} features and {classes} classes, not {given.in_features} and "
+            f"{given.out_features}: train it on this encoder's features of these images."
+        )
+    return copy.deepcopy(given)

@@ -1,0 +1,110 @@
+"""Measure a pretraining step of ResNet-18 on images of 32 × 32 pixels, and its parts.
+
+    python -m simclr_lib.authoring.step --batch-size 512 [--seconds 2] [--out FILE]
+
+Each part is repeated for some seconds after a warm-up of the same length. It is measured as it is and, on a GPU,
+compiled. On a GPU, two calls may wait for their turn, as in training. The figures go to
+``notebooks/results/step-BATCH.json``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from simclr_lib.config import TrainConfig
+from simclr_lib.device import autocast, pick_device
+from simclr_lib.distributed import distribute_and_compile
+from simclr_lib.experiments.competitors import optimizer_steps
+from simclr_lib.experiments.scaling import stepper
+from simclr_lib.experiments.throughput import throughput
+from simclr_lib.losses import nt_xent
+from simclr_lib.optim import LARS
+from simclr_lib.results import Result
+from simclr_lib.seeding import seeded
+
+SIZE = 32  # pixels
+
+Parts = dict[str, Callable[[], object]]
+"""Name of a part → what does it once."""
+
+
+def whole_step(config: TrainConfig, device: torch.device) -> Parts:
+    """The whole step, and the passes through network and loss alone."""
+    step, model = stepper(config, SIZE, device, config.batch_size)
+    network = distribute_and_compile(model, config.compile).train()
+    views = torch.rand(2 * config.batch_size, 3, SIZE, SIZE, device=device)
+    views = views.contiguous(memory_format=torch.channels_last)
+
+    def passes() -> None:
+        with autocast(device, config.precision):
+            _, z = network(views)
+            z_a, z_b = z.chunk(2)
+            loss = nt_xent(z_a, z_b, config.temperature)
+        model.zero_grad()
+        loss.backward()
+
+    return {"whole step": step, "network and loss, forward and backward": passes}
+
+
+def two_views(config: TrainConfig, device: torch.device) -> Parts:
+    """Draw the parameters of two views of each image, and make the views."""
+    augment, generator = config.augment_on(device, SIZE), seeded(0)
+    images = torch.randint(256, (config.batch_size, 3, SIZE, SIZE), dtype=torch.uint8, device=device)
+    params = augment.sample(len(images), SIZE, SIZE, generator)
+    return {
+        "draw two views": lambda: [augment.sample(len(images), SIZE, SIZE, generator) for _ in range(2)],
+        "make two views": lambda: [augment.apply(images, params) for _ in range(2)],
+    }
+
+
+def measure(config: TrainConfig, device: torch.device, seconds: float) -> Result:
+    """Measure every part: its milliseconds, and the images of a batch divided by its seconds."""
+    parts: Parts = {}
+    for compiled in (False, True) if device.type == "cuda" else (False,):
+        recipe = replace(config, compile=compiled)
+        made = {**whole_step(recipe, device), **two_views(recipe, device)}
+        parts |= {f"{name}, compiled" if compiled else name: part for name, part in made.items()}
+    optimizer = optimizer_steps(LARS, device)
+    parts["LARS, of the encoder"] = lambda: next(optimizer)
+
+    def repeated(part: Callable[[], object]) -> Iterator[int]:
+        while True:
+            part()
+            yield config.batch_size
+
+    results = {}
+    for name, part in parts.items():
+        speed = throughput(repeated(part), seconds)
+        results[name] = {"milliseconds": 1e3 * config.batch_size / speed, "images_per_second": speed}
+        print(f"{name:<55}{results[name]['milliseconds']:>10.2f} ms", flush=True)
+    return Result(
+        f"a pretraining step of ResNet-18 on {SIZE}×{SIZE} images at batch {config.batch_size}, and its parts",
+        results,
+        config=config.to_dict(),
+    )
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Measure at the batch size that the command line names, and write the results file."""
+    parser = argparse.ArgumentParser(prog="python -m simclr_lib.authoring.step", description="Measure a step.")
+    parser.add_argument("--batch-size", type=int, default=512, help="images in a step")
+    parser.add_argument("--width", type=int, default=64, help="channels of the network's first stage")
+    parser.add_argument("--seconds", type=float, default=2.0, help="length of a measurement")
+    parser.add_argument("--out", type=Path, help="results file")
+    chosen = parser.parse_args(words)
+    device = pick_device()
+    config = TrainConfig(batch_size=chosen.batch_size, width=chosen.width).resolved(SIZE, device)
+    out = chosen.out or Path(f"notebooks/results/step-{chosen.batch_size}.json")
+    command = ["python", "-m", "simclr_lib.authoring.step", *(sys.argv[1:] if words is None else words)]
+    measure(config, device, chosen.seconds).write(out, device, shlex.join(command))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+"""The rows of a comparison that takes hours, kept so that it can be interrupted."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from simclr_lib.config import RECIPE, TrainConfig
+from simclr_lib.data import ImageDataset
+from simclr_lib.errors import SimCLRError
+from simclr_lib.files import write_atomically
+from simclr_lib.results import Table
+
+ROWS = "rows.json"  # in the folder of a sweep that has not ended
+
+
+class Rows:
+    """The rows of a sweep so far, in a file that is written after each variant.
+
+    Args:
+        folder: the folder of the sweep.
+        identity: what must be the same on resuming, see `rows_identity`.
+
+    Raises:
+        SimCLRError: the folder holds rows of another sweep.
+    """
+
+    def __init__(self, folder: Path, identity: dict[str, object]) -> None:
+        self.file = folder / ROWS
+        self.content: dict[str, Any] = {"identity": identity, "seeds": {}}
+        if self.file.exists():
+            self.content = json.loads(self.file.read_text(encoding="utf-8"))
+            earlier = self.content["identity"]
+            changed = [name for name in identity if earlier.get(name) != identity[name]]
+            if changed:
+                raise SimCLRError(
+                    f"{folder} holds a sweep with another {', '.join(changed)}: use the same settings, or "
+                    "choose another --out."
+                )
+
+    def variants_of(self, seed: int) -> list[str]:
+        """The variants that are done with this seed."""
+        return self._of(seed)["variants"]
+
+    def table_of(self, seed: int) -> Table:
+        """The rows that were measured with this seed."""
+        return self._of(seed)["table"]
+
+    def add(self, seed: int, variants: Collection[str], table: Table) -> None:
+        """Keep the rows of variants that are done."""
+        so_far = self._of(seed)
+        so_far["variants"] += variants
+        so_far["table"] |= table
+        write_atomically(self.file, json.dumps(self.content).encode())
+
+    def remove(self) -> None:
+        """Remove the file, when the results file holds everything."""
+        self.file.unlink()
+
+    def _of(self, seed: int) -> dict[str, Any]:
+        return self.content["seeds"].setdefault(str(seed), {"variants": [], "table": {}})
+
+
+def rows_identity(sweep: str, recipe: TrainConfig, train: ImageDataset, test: ImageDataset) -> dict[str, object]:
+    """What must be the same on resuming: the sweep, its images and the recipe that it starts from, but for the seed."""
+    settings = recipe.to_dict()
+    images = {"training images": train.fingerprint(), "test images": test.fingerprint()}
+    return {"sweep": sweep, **images, **{name: settings[name] for name in RECIPE if name != "seed"}}
+
+
+def check_rows(folder: Path | None, resume: bool) -> None:
+    """Raise `SimCLRError` where a folder holds another sweep, or nothing to resume."""
+    if folder is None:
+        if resume:
+            raise SimCLRError("resume=True needs --out: name the folder of the sweep to continue.")
+        return
+    if (folder / "results.json").exists():
+        raise SimCLRError(f"{folder} already holds results: choose another --out.")
+    if resume and not (folder / ROWS).exists():
+        raise SimCLRError(f"no sweep to resume is in {folder}: leave out resume=True to start one there.")
+    if not resume and (folder / ROWS).exists():
+        raise SimCLRError(f"{folder} holds an unfinished sweep: continue it (resume=True), or choose another --out.")

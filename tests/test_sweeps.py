@@ -1,0 +1,125 @@
+"""A sweep leaves the test images alone where it is asked to, and repeats nothing when it goes on."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from tiny import TINY
+
+from simclr_lib.commands.settings import SweepConfig
+from simclr_lib.commands.sweep import sweep
+from simclr_lib.config import TrainConfig
+from simclr_lib.errors import SimCLRError
+from simclr_lib.experiments import sweeps
+from simclr_lib.experiments.rows import ROWS
+from simclr_lib.recipes import EMBLEMS
+from simclr_lib.results import Result, summary
+
+QUICK = replace(TINY, limit=None, epochs=1, validation=0.0)
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """Pretraining and evaluation that take no time: the (variant's temperature, seed, images) that were trained."""
+    done = []
+
+    def pretrain(train, config):
+        done.append((config.temperature, config.seed, len(train)))
+        return sweeps.SimCLR(None, None)
+
+    def evaluate_encoder(encoder, config, train, test):
+        return {"labels_all": summary([config.temperature * len(test) / 1000])}, None, None
+
+    monkeypatch.setattr(sweeps, "pretrain", pretrain)
+    monkeypatch.setattr(sweeps, "evaluate_encoder", evaluate_encoder)
+    return done
+
+
+def config(out, **settings):
+    chosen = {"seeds": (0,), "images": 64, **settings}
+    return SweepConfig("temperature", epochs=1, device="cpu", out=out, **chosen)
+
+
+def test_recipes_for_photographs_are_those_around_the_default():
+    base = TrainConfig(dataset="imagefolder")
+    variants = sweeps.SWEEPS["recipes"].variants(base)
+    assert list(variants) == [
+        "LARS 4",
+        "LARS 8",
+        "SGD 0.24",
+        "τ = 0.1",
+        "τ = 0.5",
+        "batch 256",
+        "batch 1024",
+        "3 layers",
+    ]
+    assert variants["LARS 4"] == base
+    assert {variants[name].lr for name in ("LARS 8", "batch 1024")} == {8.0}
+    assert (variants["batch 256"].lr, variants["SGD 0.24"].optimizer) == (2.0, "sgd")
+    assert variants["3 layers"].projection_layers == 3
+
+
+def test_recipes_around_another_one_change_one_thing_each():
+    variants = sweeps.SWEEPS["recipes"].variants(EMBLEMS)
+    assert {"SGD 0.4", "SGD 0.8", "τ = 0.1", "τ = 0.5", "3 layers"} <= set(variants)
+    assert any(variant.optimizer == "lars" for variant in variants.values())
+
+
+def test_held_out_training_images_take_the_place_of_the_test_images(tmp_path, trained, monkeypatch):
+    loaded = []
+    load_splits = sweep.__globals__["load_splits"]
+
+    def load(name, limits, *arguments, **settings):
+        loaded.extend(limits)
+        return load_splits(name, limits, *arguments, **settings)
+
+    monkeypatch.setattr("simclr_lib.commands.sweep.load_splits", load)
+    sweep(config(tmp_path / "out", held_out=0.25, images=80), recipe=QUICK)
+    file = Result.read(tmp_path / "out" / "results.json")
+    assert loaded == ["train"]
+    assert (file.num_train, file.num_test) == (60, 20)
+    assert "accuracy on images held out" in file.what
+    assert all(images == 60 for *_, images in trained)
+
+
+def test_only_the_variants_that_were_named_are_compared(tmp_path, trained):
+    sweep(config(tmp_path / "out", only=("τ = 0.1", "τ = 1")), recipe=QUICK)
+    assert list(Result.read(tmp_path / "out" / "results.json").results) == ["SimCLR, τ = 0.1", "SimCLR, τ = 1"]
+    with pytest.raises(SimCLRError, match="unknown variant 'τ = 3'"):
+        sweep(config(tmp_path / "other", only=("τ = 3",)), recipe=QUICK)
+
+
+def test_a_sweep_that_was_interrupted_goes_on_and_repeats_nothing(tmp_path, trained, monkeypatch):
+    pretrain = sweeps.pretrain
+
+    def interrupted(train, config):
+        if len(trained) == 7:
+            raise KeyboardInterrupt
+        return pretrain(train, config)
+
+    out = tmp_path / "out"
+    monkeypatch.setattr(sweeps, "pretrain", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        sweep(config(out, seeds=(0, 1)), recipe=QUICK)
+    assert not (out / "results.json").exists()
+    with pytest.raises(SimCLRError, match="unfinished sweep"):
+        sweep(config(out, seeds=(0, 1)), recipe=QUICK)
+    with pytest.raises(SimCLRError, match="a sweep with another weight_decay"):
+        sweep(config(out, seeds=(0, 1), resume=True), recipe=replace(QUICK, weight_decay=0.5))
+
+    monkeypatch.setattr(sweeps, "pretrain", pretrain)
+    sweep(config(out, seeds=(0, 1), resume=True), recipe=QUICK)
+    assert len(trained) == len(set(trained)) == 10  # five temperatures, two seeds
+    sweep(config(tmp_path / "whole", seeds=(0, 1)), recipe=QUICK)
+    parts, whole = (json.loads((folder / "results.json").read_text()) for folder in (out, tmp_path / "whole"))
+    assert parts["results"] == whole["results"]
+    assert not (out / ROWS).exists()
+
+
+def test_there_must_be_a_sweep_to_go_on_with(tmp_path):
+    with pytest.raises(SimCLRError, match="no sweep to resume"):
+        sweep(config(tmp_path / "out", resume=True), recipe=QUICK)
+    with pytest.raises(SimCLRError, match="needs --out"):
+        sweep(config(None, resume=True), recipe=QUICK)
