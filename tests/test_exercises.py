@@ -15,14 +15,15 @@ from simclr_lib.teaching.exercises import (
     own_images,
     pretraining,
     scaling_up,
+    start_here,
     supervised_comparison,
 )
 
 ALL = {
     f"{module.__name__.rpartition('.')[2]}.{name}": exercise
     for module in (
-        *(augmentations, nt_xent, pretraining, linear_probe, supervised_comparison),
-        *(embeddings, own_images, scaling_up),
+        *(start_here, augmentations, nt_xent, pretraining, linear_probe),
+        *(supervised_comparison, embeddings, own_images, scaling_up),
     )
     for name, exercise in module.EXERCISES.items()
 }
@@ -46,7 +47,7 @@ def test_each_misconception_gets_its_own_hint(exercise, mistake):
 def test_every_exercise_of_a_module_is_collected_in_order():
     assert list(scaling_up.EXERCISES) == ["num_negatives", "chunked_loss", "cached_gradient", "speed_up"]
     assert scaling_up.EXERCISES["speed_up"] is scaling_up.speed_up
-    assert len(ALL) == 33
+    assert len(ALL) == 39
     assert len(MISTAKES) > 100
 
 
@@ -93,3 +94,77 @@ def test_an_answer_may_change_its_arguments_in_place():
     )
     assert exercise.verdict(lambda x: x.add_(1)) == RIGHT
     assert exercise.verdict(lambda x: x.mul_(1)) == "✗ no"
+
+
+def test_an_answer_may_change_what_its_arguments_hold():
+    def emptied(accuracies):
+        best = max(accuracies, key=accuracies.get)
+        accuracies.clear()
+        return best
+
+    exercise = Exercise(solution=lambda a: max(a, key=a.get), cases=[({1.0: 0.2, 3.0: 0.9},)])
+    assert exercise.verdict(emptied) == RIGHT
+    assert exercise.verdict(emptied) == RIGHT
+
+
+# The page of notebook 00, filled in other styles than that of the solutions.
+
+
+def in_pairs(batch, augment):
+    first, second = zip(*[(augment(image), augment(image)) for image in batch], strict=True)
+    return torch.stack([*first, *second])
+
+
+def by_cosine_similarity(z, temperature):
+    return torch.nn.functional.cosine_similarity(z[:, None], z[None], dim=2) / temperature
+
+
+def by_subtraction(logits):
+    return (logits.exp().sum(1) - logits.diagonal().exp()).log()
+
+
+def by_a_large_negative_number(logits):
+    return (logits - 1e9 * torch.eye(len(logits))).logsumexp(1)
+
+
+def in_two_halves(logits):
+    n = len(logits) // 2
+    return [*logits.diagonal(n), *logits.diagonal(-n)]
+
+
+def clearing_afterwards(net, loss_of, optimizer, batches):
+    losses = []
+    for views in batches:
+        loss = loss_of(net(views))
+        loss.backward()
+        optimizer.step()
+        net.zero_grad()
+        losses.append(loss.detach())
+    return losses
+
+
+def one_at_a_time(encoder, head, images):
+    encoder.train(False)
+    return torch.cat([encoder(image[None]) for image in images])
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        ("make_views", in_pairs),
+        ("similarities", by_cosine_similarity),
+        ("log_denominators", by_subtraction),
+        ("log_denominators", by_a_large_negative_number),
+        ("positives", in_two_halves),
+        ("updates", clearing_afterwards),
+        ("features", one_at_a_time),
+    ],
+)
+def test_a_gap_of_the_page_may_be_filled_in_another_style(name, answer):
+    assert start_here.EXERCISES[name].verdict(answer) == RIGHT
+
+
+def test_the_page_knows_which_of_its_gaps_are_open():
+    answers = {name: exercise.solution for name, exercise in start_here.EXERCISES.items()}
+    assert start_here.open_gaps(answers) == []
+    assert start_here.open_gaps({**answers, "updates": start_here.updates.misconceptions[0].answer}) == ["updates"]

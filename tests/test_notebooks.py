@@ -12,16 +12,20 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 from IPython.core.inputtransformer2 import TransformerManager
 
 from simclr_lib.authoring.execute import is_transient
 from simclr_lib.authoring.tables import FIGURE, fill
+from simclr_lib.data.emblems import draw_emblems
+from simclr_lib.losses import nt_xent
 from simclr_lib.teaching.exercises import RIGHT
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "notebooks" / "results"
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 EXERCISES = {  # notebook → module of its exercises
+    "00_start_here": "start_here",
     "01_augmentations": "augmentations",
     "02_nt_xent": "nt_xent",
     "03_pretraining": "pretraining",
@@ -33,6 +37,7 @@ EXERCISES = {  # notebook → module of its exercises
 }
 # Percentages that come from a definition, from the paper or from arithmetic may stand in prose: nobody measured them.
 DEFINITIONS = {
+    "00_start_here": set(),
     "01_augmentations": {"0.2", "10", "2.6"},
     "02_nt_xent": set(),
     "03_pretraining": set(),
@@ -144,7 +149,7 @@ def test_every_displayed_equation_is_checked_soon(path):
 @every_notebook
 def test_the_exercises_are_all_there_and_their_solutions_right(path):
     exercises = importlib.import_module(f"simclr_lib.teaching.exercises.{EXERCISES[path.stem]}").EXERCISES
-    assert 3 <= len(exercises) <= 5
+    assert 3 <= len(exercises) <= 6
     imports = next(cell["source"] for cell in cells(path, "code") if "import torch" in cell["source"])
     statements = [node for node in ast.parse(imports).body if isinstance(node, ast.Import | ast.ImportFrom)]
     imports = "\n".join(ast.unparse(node) for node in statements)
@@ -220,6 +225,51 @@ def test_links_between_notebooks_lead_somewhere():
     for path in NOTEBOOKS:
         for target in re.findall(r"\]\((\d\d_\w+\.ipynb)\)", prose(path)):
             assert (path.parent / target).exists(), f"{path.name} links to {target}"
+
+
+# SimCLR on one page, in notebook 00:
+
+START = ROOT / "notebooks" / "00_start_here.ipynb"
+ON_THE_PAGE = 45  # lines at most
+
+
+def page():
+    """The cells that are SimCLR on one page, as one program."""
+    return "\n".join(cell["source"] for cell in cells(START, "code") if "page" in cell["metadata"].get("tags", []))
+
+
+def test_the_page_is_short_and_needs_nothing_of_the_library():
+    assert 30 < len([line for line in page().splitlines() if line.strip()]) <= ON_THE_PAGE
+    imported = {
+        (node.module if isinstance(node, ast.ImportFrom) else node.names[0].name).partition(".")[0]
+        for node in ast.walk(ast.parse(page()))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+    }
+    assert imported == {"torch", "torchvision", "tqdm"}
+
+
+def test_the_page_trains_with_the_loss_of_the_library_too():
+    emblems = draw_emblems(limit=64)
+    images = emblems.images.float() / 255
+    names = {"images": images, "labels": emblems.labels, "queries": images[:8], "query_labels": emblems.labels[:8]}
+    with torch.random.fork_rng():
+        exec(page(), names)
+        _, losses, accuracies = names["train"](names["nt_xent"], epochs=1)
+        _, with_the_librarys, _ = names["train"](lambda z: nt_xent(*z.chunk(2), temperature=0.2), epochs=1)
+    assert len(losses) == 1  # of one batch
+    assert losses == pytest.approx(with_the_librarys, rel=1e-4)
+    assert len(accuracies) == 2  # of the untrained network, and after the epoch
+    assert all(0 <= accuracy <= 1 for accuracy in accuracies)
+
+
+def test_the_map_of_the_course_gives_the_minutes_of_every_other_notebook():
+    rows = dict(re.findall(r"^\| \[[^]]*\]\((\w+)\.ipynb\) .* \| (\d+) \|", prose(START), re.MULTILINE))
+    minutes = {path.stem: re.search(r"\*\*Time:\*\* (\d+) minutes", prose(path)).group(1) for path in NOTEBOOKS}
+    assert rows == {name: number for name, number in minutes.items() if name != START.stem}
+
+
+def test_no_cell_of_the_first_notebook_is_long():
+    assert max(len(cell["source"].splitlines()) for cell in cells(START, "code")) <= 15
 
 
 # The checks above can fail:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 import matplotlib.pyplot as plt
@@ -10,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
-from matplotlib.patches import Rectangle
+from matplotlib.patches import Circle, FancyArrowPatch, Rectangle
 from torch import Tensor
 from torch.nn import functional as F
 from torchvision.utils import make_grid
@@ -77,6 +78,60 @@ def plot_views(originals: Tensor, views: Tensor) -> Figure:
     axes[0].set_title("image", fontsize=9, color=INK)
     axes[1 + columns // 2].set_title("random views", fontsize=9, color=INK)
     return figure
+
+
+def plot_idea(images: Tensor, views: Tensor) -> Figure:
+    """SimCLR in one picture: two images, two views of each, one network, and four embeddings on a circle.
+
+    Args:
+        images: uint8 [2, 3, H, W].
+        views: float [2, 2, 3, S, S] in [0, 1]; the second index is the view.
+    """
+    figure, (axes,) = new_figure(9, 4.7)
+    axes.set(xlim=(0, 10.4), ylim=(0, 5.4), aspect="equal")
+    axes.axis("off")
+    center, radius = (8.6, 2.5), 1.35
+    colors = [OKABE_ITO["blue"], OKABE_ITO["orange"]]
+    angles = [[115, 65], [245, 295]]  # degrees: the partners of an image lie beside each other
+
+    def arrow(start: tuple[float, float], end: tuple[float, float], color: str = INK, style: str = "-|>") -> None:
+        axes.add_patch(FancyArrowPatch(start, end, arrowstyle=style, mutation_scale=13, color=color, lw=1.6))
+
+    for i, color in enumerate(colors):
+        y = 3.75 - 2.5 * i
+        _thumbnail(axes, images[i], (1.0, y), 1.7, color)
+        for j in range(2):
+            height = y + 0.6 - 1.2 * j
+            arrow((1.95, y), (2.75, height))
+            _thumbnail(axes, views[i, j], (3.4, height), 1.05, color)
+            arrow((4.05, height), (4.75, 2.5 + 0.35 * (height - 2.5)))
+            turn = math.radians(angles[i][j])
+            x, y_point = center[0] + radius * math.cos(turn), center[1] + radius * math.sin(turn)
+            axes.plot(x, y_point, MARKERS[i], color=color, ms=9, zorder=3)
+            outside = (center[0] + 1.5 * radius * math.cos(turn), center[1] + 1.42 * radius * math.sin(turn))
+            _thumbnail(axes, views[i, j], outside, 0.85, color)
+    for x, heading in ((1.0, "two images"), (3.4, "two views of each"), (5.55, "one network"), (8.6, "embeddings")):
+        axes.text(x, 5.2, heading, ha="center", va="center", color=INK, fontsize=11)
+    axes.add_patch(Rectangle((4.8, 1.3), 1.5, 2.4, facecolor="#e8f1f8", edgecolor=INK))
+    axes.text(5.55, 2.5, "f, then g", ha="center", va="center", color=INK, fontsize=11, style="italic")
+    arrow((6.35, 2.5), (7.05, 2.5))
+    axes.add_patch(Circle(center, radius, fill=False, color="#999999", lw=1.2))
+    green, red = OKABE_ITO["bluish green"], OKABE_ITO["vermillion"]
+    for side in (1, -1):
+        y = center[1] + 0.88 * side * radius
+        for end in (-1, 1):
+            arrow((center[0] + 0.42 * end, y), (center[0] + 0.02 * end, y), green)
+        axes.text(center[0], y - 0.25 * side, "pull together", ha="center", va="center", color=green, fontsize=9)
+    arrow((center[0], center[1] + 0.7), (center[0], center[1] - 0.7), red, "<|-|>")
+    axes.text(center[0] + 0.15, center[1], "push apart", va="center", color=red, fontsize=9)
+    return figure
+
+
+def _thumbnail(axes: Axes, image: Tensor, center: tuple[float, float], side: float, frame: str) -> None:
+    """Draw a square image of that side around a point of the axes, with a frame."""
+    left, bottom = center[0] - side / 2, center[1] - side / 2
+    axes.imshow(image.permute(1, 2, 0).cpu().numpy(), extent=(left, left + side, bottom, bottom + side), zorder=2)
+    axes.add_patch(Rectangle((left, bottom), side, side, fill=False, color=frame, lw=2, zorder=3))
 
 
 def tile(axes: Axes, images: Tensor, columns: int) -> None:
@@ -258,6 +313,30 @@ def plot_training(metrics: Sequence[Mapping[str, float]], num_negatives: int | N
         knn_axes.set(xlabel="epoch", ylabel="kNN accuracy, validation images", ylim=(0, 1))
     for axes in axes_list:
         tidy(axes)
+    return figure
+
+
+def plot_page(losses: Sequence[float], accuracies: Sequence[float], num_views: int) -> Figure:
+    """The loss of every step and the kNN accuracy after every epoch of SimCLR on one page.
+
+    Args:
+        losses: of the steps.
+        accuracies: of the untrained network, then after each epoch.
+        num_views: 2N. A network that cannot tell views apart has the loss log(2N − 1).
+    """
+    figure, (loss_axes, knn_axes) = new_figure(9, 3.2, 1, 2)
+    epochs = len(accuracies) - 1
+    steps = torch.linspace(0, epochs, len(losses) + 1)[1:]
+    loss_axes.plot(steps, losses, color=OKABE_ITO["sky blue"], lw=0.8)
+    same = math.log(num_views - 1)
+    loss_axes.axhline(same, color=OKABE_ITO["black"], ls=":", label=f"all views alike: {same:.2f}")
+    loss_axes.set(xlabel="epoch", ylabel="NT-Xent loss of every step")
+    knn_axes.plot(range(epochs + 1), accuracies, color=OKABE_ITO["bluish green"], marker="o", label="SimCLR")
+    knn_axes.axhline(accuracies[0], color=OKABE_ITO["black"], ls=":", label=f"untrained: {accuracies[0]:.0%}")
+    knn_axes.set(xlabel="epoch", ylabel="kNN accuracy", ylim=(0, None))
+    for axes in (loss_axes, knn_axes):
+        tidy(axes)
+        axes.legend(frameon=False, fontsize=9)
     return figure
 
 

@@ -8,6 +8,7 @@ is ever guessed from the text of the code.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,7 +40,7 @@ class Exercise:
 
     Attributes:
         solution: a right answer.
-        cases: the arguments of each call that is tried.
+        cases: the arguments of each call that is tried. Each call gets copies, which it may change.
         misconceptions: known mistakes; the first one that explains an answer gives the hint.
         tolerance: largest difference, relative and absolute, that still counts as equal.
     """
@@ -57,14 +58,14 @@ class Exercise:
         """Return `RIGHT`, `NOT_ATTEMPTED`, or "✗ " and a hint. No error of the attempt is raised."""
         for case in self.cases:
             try:
-                given = attempt(*_copies(case))
+                given = attempt(*deepcopy(case))
             except NotImplementedError as error:
                 if not str(error):  # PyTorch raises it too, with a message
                     return NOT_ATTEMPTED
                 return f"✗ Your function stopped with NotImplementedError: {error}"
             except Exception as error:
                 return f"✗ Your function stopped with {type(error).__name__}: {error}"
-            expected = self.solution(*_copies(case))
+            expected = self.solution(*deepcopy(case))
             if not self._equal(given, expected):
                 return f"✗ {self._hint(attempt) or _difference(given, expected)}"
         return RIGHT
@@ -96,14 +97,9 @@ def normal(*shape: int, seed: int) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def _copies(case: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Arguments for one call. An answer that changes them in place does not change those of the next call."""
-    return tuple(value.clone() if isinstance(value, Tensor) else value for value in case)
-
-
 def _call(answer: Answer, case: tuple[Any, ...]) -> Any:
     try:
-        return answer(*_copies(case))
+        return answer(*deepcopy(case))
     except Exception:
         return None
 
