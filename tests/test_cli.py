@@ -174,7 +174,9 @@ def test_twelve_loose_photos_can_be_trained_on_embedded_searched_predicted_and_e
     labels.write_text("\n".join(f"{name},{'dog' if i % 2 else 'cat'}" for i, name in enumerate(names[:4])), "utf-8")
     capsys.readouterr()
     assert main(["predict", str(run), "--labels", str(labels), "--out", str(tmp_path / "found.csv")]) == 0
-    assert "the 2 nearest of 4 labelled images vote on each image" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "the 2 nearest of 4 labelled images vote on each image" in printed
+    assert f"{photos}: 16 images (12 without a label); 2 classes" in printed  # not divided into parts
     predicted = {row["file"]: row for row in table(tmp_path / "found.csv")}
     assert sorted(predicted) == sorted([*names, *copies])
     assert [predicted[name]["label"] for name in copies] == ["cat", "dog", "cat", "dog"]
@@ -335,6 +337,9 @@ def test_a_report_says_what_the_run_was_trained_on_and_what_is_shown(untrained, 
     assert "SimCLR on photos" in page
     assert "trained for 200 epochs on 6 images of 32 × 32 pixels" in page
     assert "3 images of other. Point at one" in page
+    (run / "metrics.jsonl").write_text('{"step": 30, "epoch": 2.5, "loss": 1.0, "lr": 0.1, "images_per_second": 9}\n')
+    assert main(["report", str(run)]) == 0
+    assert "trained for 2.5 of 200 epochs on 6 images" in (run / "report.html").read_text(encoding="utf-8")
     (run / "config.json").write_text("{")
     assert "config.json is damaged: delete it" in fails(capsys, "report", str(run))
 

@@ -54,17 +54,17 @@ def image_parts(
         SimCLRError: the folder is not as described, or the images are unreadable.
     """
     layout = find_images(root, labels)
-    log.info(shown(str(layout)))
     train = [path for path, _ in layout.parts["train"]]
+    files = sorted((pair for files in layout.parts.values() for pair in files), key=lambda pair: str(pair[0]))
+    if "all" in limits:
+        layout = replace(layout, parts={"all": files})
+    log.info(shown(str(layout)))
     if not train:
         raise SimCLRError(f"{root} has too few images for a train part: add more, or a train/ folder.")
     sample = _sample(train, reading or Reading())
     size, reading = _sizes(sample, image_size, reading or Reading())  # both parts get the training images' size
     log.info(shown(f"{root}: {_choices(sample, size, reading)}"))
-    files = sorted((pair for files in layout.parts.values() for pair in files), key=lambda pair: str(pair[0]))
     paths = [path for path, _ in files]
-    if "all" in limits:
-        layout = replace(layout, parts={"all": files})
     if reading.levels is None:
         reading = replace(reading, levels=set_levels(paths, reading, root, scan=False))
     try:

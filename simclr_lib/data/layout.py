@@ -85,7 +85,7 @@ class Layout:
     Attributes:
         root: the folder.
         classes: class names, sorted; none where no image has a label.
-        parts: "train" and, perhaps, "test" → (file, index of its class or -1) for each image.
+        parts: "train" and, perhaps, "test" → (file, index of its class or -1) for each image; or "all" of them.
         left_out: extension → number of files in a format that is not read.
         found: what the classes were taken from, in words.
         beside: names of what lies beside the folders of the parts, and is not used.
@@ -107,11 +107,12 @@ class Layout:
             without = sum(label < 0 for _, label in files)
             unlabelled += without
             note = f" ({without:,} without a label)" if self.classes and without else ""
-            counts.append(f"{counted(len(files), 'training image' if part == 'train' else f'{part} image')}{note}")
+            kind = {"train": "training image", "all": "image"}.get(part, f"{part} image")
+            counts.append(f"{counted(len(files), kind)}{note}")
         classes = "one class" if len(self.classes) == 1 else f"{len(self.classes):,} classes"
         found = f"{classes}, {self.found}" if self.classes else self.found
         text = f"{self.root}: {' and '.join(counts)}; {found}"
-        if self.classes and self.split_by_name:
+        if self.classes and self.split_by_name and "all" not in self.parts:
             if "test" not in self.parts:
                 text += "; no labelled image was chosen for testing: label more of them, or add a folder called test"
             elif unlabelled:

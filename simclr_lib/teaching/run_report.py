@@ -116,7 +116,7 @@ def report_of_run(run: Trained) -> str:
     method = "SimCLR" if run.config.contrastive else "Training with labels"
     return html_report(
         title=f"{method} on {_trained_on(run.stored.config)}",
-        lead=f"A {_network(run.config)}, trained for {counted(run.config.epochs, 'epoch')} on "
+        lead=f"A {_network(run.config)}, trained for {_duration(run)} on "
         f"{counted(_num_trained(run), 'image')} of {run.stored.image_size} × {run.stored.image_size} pixels.",
         tiles=_tiles(run),
         blocks=blocks,
@@ -132,6 +132,13 @@ def _trained_on(config: TrainConfig) -> str:
 
 def _num_trained(run: Trained) -> int:
     return int(run.stored.facts.get("num_images", len(run.train)))
+
+
+def _duration(run: Trained) -> str:
+    """Say for how many epochs a run was trained; one that has not ended has had fewer than it asked for."""
+    planned = counted(run.config.epochs, "epoch")
+    steps = [record for record in read_metrics(run.run_dir) if "loss" in record]
+    return planned if run.result or not steps else f"{steps[-1]['epoch']:.1f} of {planned}"
 
 
 def _network(config: TrainConfig) -> str:
