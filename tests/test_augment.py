@@ -255,6 +255,7 @@ def compile_without_a_compiler(monkeypatch):
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager", fullgraph=True))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("compile_without_a_compiler")
 def test_views_with_masks_in_place_of_rows_are_the_same():
     assert_a_compiled_program_makes_the_same_views(SimCLRAugment(16))
@@ -270,6 +271,7 @@ def test_compiled_views_are_the_same():
     assert_a_compiled_program_makes_the_same_views(SimCLRAugment(16))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("compile_without_a_compiler")
 def test_masks_keep_out_what_an_operation_makes_of_the_other_views():
     images = photos(8, 16, 16)

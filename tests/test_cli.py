@@ -130,6 +130,7 @@ def table(file: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(lines))
 
 
+@pytest.mark.slow
 def test_twelve_loose_photos_can_be_trained_on_embedded_searched_predicted_and_exported(tmp_path, capsys):
     photos = tmp_path / "photos"
     photos.mkdir()
@@ -263,6 +264,7 @@ def test_demo_leaves_a_self_contained_report(tmp_path, capsys):
     assert fails(capsys, "demo", "--out", str(out)).endswith("choose another --out.")
 
 
+@pytest.mark.slow
 def test_a_photo_is_found_in_a_data_set_too(tmp_path, capsys):
     run = tmp_path / "run"
     assert main(["train", "--dataset", "emblems", *TINY, "--run-dir", str(run)]) == 0
@@ -329,6 +331,7 @@ def test_a_photo_is_not_found_as_its_own_neighbour_by_whatever_path_it_is_named(
     assert "single holds no other image than" in error
 
 
+@pytest.mark.slow
 def test_a_report_says_what_the_run_was_trained_on_and_what_is_shown(untrained, tmp_path, capsys):
     run, _ = untrained
     write_photos(tmp_path / "other", 3)
@@ -413,6 +416,7 @@ def labelled_folder(tmp_path):
     return tmp_path / "mine"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["--contrastive", "--no-contrastive"])
 def test_every_run_with_labels_predicts_classes_and_has_a_report(labelled_folder, tmp_path, capsys, method):
     run = tmp_path / "run"
@@ -530,6 +534,7 @@ def test_a_part_of_the_batch_as_negatives_is_all_that_the_negatives_sweep_change
     assert rows["SimCLR, 126 negatives"] != rows["SimCLR, 30 negatives"] != rows["SimCLR, 510 negatives"]
 
 
+@pytest.mark.slow
 def test_a_sweep_runs_on_a_folder_of_images_too(tmp_path, capsys):
     for split in ("train", "test"):
         part = load_dataset("emblems", split, limit=60)
@@ -601,6 +606,7 @@ def test_results_are_written_before_they_are_shown(tmp_path, unprintable):
     assert Result.read(tmp_path / "steps" / "results.json").results
 
 
+@pytest.mark.slow
 def test_features_are_written_before_they_are_drawn(tmp_path, monkeypatch):
     run = tmp_path / "run"
     main(["train", "--dataset", "emblems", *TINY, "--run-dir", str(run)])

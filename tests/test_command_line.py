@@ -253,6 +253,7 @@ def test_an_empty_name_is_refused(capsys, option):
     assert fails(capsys, "train", option, "") == f"{option} needs a value."
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", ["-1", "0", str(2**70), "1e308", "nan", "inf", "", "abc"])
 @pytest.mark.parametrize(("name", "option"), NUMBERS)
 def test_no_number_ends_in_a_traceback(capsys, settings, name, option, value):

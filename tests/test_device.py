@@ -109,6 +109,7 @@ def test_training_uses_no_float64(optimizer):
 # --- compilers
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("variable", "value"), [("PATH", "/nowhere"), ("CXX", "/nowhere/c++"), ("CXX", "ccache-none g++")]
 )

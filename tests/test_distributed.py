@@ -479,6 +479,7 @@ def start_twice(port: int, run: Path) -> None:
         assert said == (os.environ["RANK"] == "0"), errors.getvalue()  # one of them speaks for all
 
 
+@pytest.mark.slow
 def test_an_existing_run_is_not_touched_by_several_processes_however_often_they_start(tmp_path):
     run, port = tmp_path / "run", free_port()
     train_supervised(load_dataset("emblems", "train", limit=120), replace(SUPERVISED, epochs=1), run)

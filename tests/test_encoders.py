@@ -109,6 +109,7 @@ def power_cut_after(steps):
     return after_step
 
 
+@pytest.mark.slow
 def test_timm_trains_with_labels_and_is_compared(emblems, tmp_path):
     config = dataclasses.replace(TIMM, contrastive=False)
     classifier = train_supervised(emblems, config, tmp_path)
@@ -117,6 +118,7 @@ def test_timm_trains_with_labels_and_is_compared(emblems, tmp_path):
     assert set(table) == {"SimCLR", "random encoder", "pixels"}
 
 
+@pytest.mark.slow
 def test_the_command_line_trains_a_network_of_timm(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     words = ["--dataset", "emblems", "--limit", "40", "--epochs", "1", "--batch-size", "16", "--projection-hidden", "8"]

@@ -612,6 +612,7 @@ def test_features_need_no_gradient(encoder):
     assert not extract_features(encoder, image_set()).requires_grad
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("writable", [True, False])
 def test_numba_gets_a_folder_where_it_could_write_nowhere(tmp_path, monkeypatch, writable):
     monkeypatch.setenv("SIMCLR_CACHE", str(tmp_path))

@@ -73,6 +73,7 @@ def loaded(about, monkeypatch):
     return names
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "to"),
     [
@@ -92,6 +93,7 @@ def test_the_lines_beside_an_export_load_it_with_the_same_features(runs, images,
     torch.testing.assert_close(features, expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["cifar", "narrow", "convnext"])
 def test_onnx_gives_the_same_features_for_any_number_of_images(runs, images, tmp_path, monkeypatch, name):
     file, about = export_encoder(runs[name], "onnx", tmp_path / "encoder.onnx")
@@ -132,6 +134,7 @@ def test_torchvisions_network_without_its_classifier_has_exactly_the_weights(run
     assert not any("strict" in line for line in json.loads(about.read_text(encoding="utf-8"))["how_to_load"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("to", ["torchvision", "timm", "torch", "safetensors"])  # and onnx, above
 def test_every_format_holds_all_facts_within_the_file(runs, tmp_path, to):
     run = runs["narrow" if to == "torch" else "fast"]
@@ -154,6 +157,7 @@ def test_the_facts_say_how_files_become_pixels(tmp_path):
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_exports_for_several_libraries_stand_beside_each_other_and_can_be_repeated(tmp_path):
     run = run_of(NETWORKS["fast"], tmp_path)
     for to in ("torchvision", "timm", "torchvision"):
@@ -181,6 +185,7 @@ def test_the_facts_stand_beside_the_file_and_within_it(runs, tmp_path):
         assert set(opened.keys()) == set(load_encoder(runs["fast"], CPU)[0].state_dict())
 
 
+@pytest.mark.slow
 def test_an_encoder_that_was_trained_with_labels_is_exported(images, tmp_path, monkeypatch):
     config = replace(NETWORKS["fast"], contrastive=False)
     run = run_of(config, tmp_path)
@@ -241,6 +246,7 @@ def test_a_missing_package_is_one_line_that_names_the_extra(runs, tmp_path, monk
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_network_that_cannot_be_traced_is_one_line(tmp_path):
     class Untraceable(Own):
         def forward(self, images):

@@ -112,6 +112,7 @@ def test_an_encoder_of_another_shape_is_refused_in_one_line(emblems, simclr_run,
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_the_command_line_starts_from_a_run_and_says_so(simclr_run, tmp_path, capsys):
     folder, _ = simclr_run
     words = options(dataclasses.replace(TINY, limit=60, epochs=1, init=str(folder), run_dir=tmp_path / "run"))
@@ -122,6 +123,7 @@ def test_the_command_line_starts_from_a_run_and_says_so(simclr_run, tmp_path, ca
     assert "there is no checkpoint" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_training_a_finished_run_for_longer_is_refused_with_a_word_on_init(simclr_run, capsys):
     folder, _ = simclr_run
     config = dataclasses.replace(TINY, limit=60, seed=5, epochs=9, run_dir=folder)
@@ -215,6 +217,7 @@ def test_mean_and_std_are_not_folded_where_they_cannot_be():
         fold_normalisation(network, network[0], MEAN, STD)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("contrastive", [True, False])
 def test_training_starts_from_imagenets_weights(theirs, emblems, contrastive):
     config = dataclasses.replace(START, init="imagenet", contrastive=contrastive, width=64, stem=None)

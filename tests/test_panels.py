@@ -39,6 +39,7 @@ def ends(control):
     return [control.min, control.max]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PANELS)
 def test_every_control_can_go_to_its_ends(name):
     panel = PANELS[name]()

@@ -96,6 +96,7 @@ def only_dejavu():
         yield
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("plot", PLOTS.values(), ids=PLOTS)
 def test_names_are_drawn_to_the_letter(plot):
     texts = drawn_texts(plot())
@@ -147,6 +148,7 @@ def test_points_without_a_label_are_drawn_and_named():
     assert "no class" in drawn_texts(plot_embeddings({"h": random_points()}, torch.full((2 * N,), -1), []))
 
 
+@pytest.mark.slow
 def test_the_panel_of_augmentations_names_any_class():
     data = ImageDataset(IMAGES, torch.where(torch.arange(2 * N) == N, -1, LABELS), NAMES)
     with warnings.catch_warnings():

@@ -131,6 +131,7 @@ def test_a_run_is_bundled_in_eight_bits(tiny_run, tmp_path):
     assert (after - before).norm() < 0.05 * before.norm()
 
 
+@pytest.mark.slow
 def test_fewer_bits_make_a_smaller_file_and_change_the_features_more(tiny_run):
     train, test = load_dataset("emblems", limit=60), load_dataset("emblems", "test", limit=20)
     file = weights.measure(tiny_run, train, test, torch.device("cpu"))

@@ -27,6 +27,7 @@ def new_folder_in(place):
     return str(new_folder("cifar10"))
 
 
+@pytest.mark.slow
 def test_runs_that_start_together_get_folders_of_their_own(tmp_path):
     with fresh_processes().Pool(3) as pool:
         folders = pool.map(new_folder_in, [tmp_path] * 3, chunksize=1)

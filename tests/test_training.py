@@ -86,13 +86,13 @@ def stop_after(monkeypatch, saves: int) -> None:
 @pytest.mark.parametrize(
     ("optimizer", "saves", "precision"),
     [
-        ("sgd", 1, "fp32"),  # stopped before the first step
+        pytest.param("sgd", 1, "fp32", marks=pytest.mark.slow),  # stopped before the first step
         ("sgd", 4, "fp32"),  # in the first epoch
-        ("sgd", 7, "fp32"),  # at the end of it
-        ("adam", 4, "fp32"),
+        pytest.param("sgd", 7, "fp32", marks=pytest.mark.slow),  # at the end of it
+        pytest.param("adam", 4, "fp32", marks=pytest.mark.slow),
         ("lars", 4, "fp32"),
-        ("lars", 4, "bf16"),
-        ("lars", 4, "fp16"),
+        pytest.param("lars", 4, "bf16", marks=pytest.mark.slow),
+        pytest.param("lars", 4, "fp16", marks=pytest.mark.slow),
     ],
 )
 def test_a_resumed_run_is_bit_identical_to_an_uninterrupted_one(
@@ -109,6 +109,7 @@ def test_a_resumed_run_is_bit_identical_to_an_uninterrupted_one(
     assert_same_run(tmp_path / "whole", tmp_path / "cut")
 
 
+@pytest.mark.slow
 def test_supervised_training_resumes_too(emblems, tmp_path, monkeypatch):
     config = dataclasses.replace(SAVED_EVERY_STEP, contrastive=False)
     train_supervised(emblems, config, tmp_path / "whole")
@@ -169,6 +170,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(emblems, tmp_path, monkeypatch):
     assert signal.getsignal(signal.SIGINT) is before
 
 
+@pytest.mark.slow
 def test_a_filmed_run_keeps_features_from_before_training_and_from_every_look(emblems, tmp_path):
     filmed = load_dataset("emblems", "test", limit=30)
     model = pretrain(emblems, TINY, tmp_path / "run", filmed=filmed)
@@ -477,6 +479,7 @@ def test_simclr_learns_the_classes_of_emblems_without_labels():
     assert score(pretrain(train, config).encoder) > before + 0.1
 
 
+@pytest.mark.slow
 def test_a_compiled_network_learns_the_same(emblems, tmp_path, monkeypatch):
     """All but the code generation, which is PyTorch's and takes a minute."""
     modes, real = [], torch.compile
