@@ -15,7 +15,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ NOTEBOOK = Path("notebooks/09_after_simclr.ipynb")
 OUT = Path("notebooks/results/after-simclr.json")
 UNTRAINED = "untrained network"
 NUM_TRAIN, NUM_HELD_OUT = 2048, 1024
-EPOCHS, TRIAL_EPOCHS = 12, 4
+EPOCHS, TRIAL_EPOCHS = 8, 3
 LR, OTHER_RATES = 0.002, (0.001, 0.005)  # that of the page first
 
 Settings = dict[str, float]
@@ -66,12 +66,13 @@ METHODS = {
     "NT-Xent (SimCLR)": Method("nt_xent", "temperature", (0.2, 0.1)),
     "DCL": Method("dcl", "temperature", (0.2, 0.1)),
     "Barlow Twins": Method("barlow_twins", "weight", (0.005, 0.05)),
-    "VICReg": Method("vicreg", "covariance", (1, 10)),
+    "VICReg": Method("vicreg", "invariance", (25, 5)),
     "SimSiam": Method("SimSiam", "width", (32, 128)),
     "SupCon, with labels": Method("sup_con", "temperature", (0.2, 0.1), labels=True),
 }
 
 
+@cache  # an edit of the notebook changes nothing while this program runs
 def losses_of(notebook: Path = NOTEBOOK) -> dict[str, Any]:
     """The functions and modules that the cells tagged ``loss`` define, by name, and NT-Xent."""
     names: dict[str, Any] = {"torch": torch, "nn": nn, "F": F, "nt_xent": nt_xent}
