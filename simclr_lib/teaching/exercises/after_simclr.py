@@ -208,13 +208,9 @@ variance_term = Exercise(
             answer=lambda z: F.relu(1 - z.var(dim=0)).mean(),
         ),
         Misconception(
-            hint="Without ε the root has an infinite slope where a dimension has collapsed, and the gradient is not a "
-            "number. Add 0.0001 to the variance.",
+            hint="Without ε under the root, the root has an infinite slope where a dimension has collapsed, and the gradient "
+            "is not a number. Add 0.0001 to the variance, before you take the root.",
             answer=lambda z: F.relu(1 - z.std(dim=0)).mean(),
-        ),
-        Misconception(
-            hint="ε belongs under the root. Added to the standard deviation, it leaves the infinite slope at 0.",
-            answer=lambda z: F.relu(1 - (z.std(dim=0) + EPSILON)).mean(),
         ),
         Misconception(
             hint="You divided by N. The authors' code divides by N − 1, as torch does by default.",
