@@ -208,8 +208,8 @@ variance_term = Exercise(
             answer=lambda z: F.relu(1 - z.var(dim=0)).mean(),
         ),
         Misconception(
-            hint="Without ε under the root, the root has an infinite slope where a dimension has collapsed, and the gradient "
-            "is not a number. Add 0.0001 to the variance, before you take the root.",
+            hint="Without ε under it, the root has an infinite slope where a dimension has collapsed, and the gradient "
+            "is not a number. Add 0.0001 to the variance before you take the root.",
             answer=lambda z: F.relu(1 - z.std(dim=0)).mean(),
         ),
         Misconception(
