@@ -8,6 +8,7 @@ from simclr_lib.teaching.exercises import (
     RIGHT,
     Exercise,
     Misconception,
+    after_simclr,
     augmentations,
     embeddings,
     linear_probe,
@@ -23,7 +24,7 @@ ALL = {
     f"{module.__name__.rpartition('.')[2]}.{name}": exercise
     for module in (
         *(start_here, augmentations, nt_xent, pretraining, linear_probe),
-        *(supervised_comparison, embeddings, own_images, scaling_up),
+        *(supervised_comparison, embeddings, own_images, scaling_up, after_simclr),
     )
     for name, exercise in module.EXERCISES.items()
 }
@@ -47,7 +48,7 @@ def test_each_misconception_gets_its_own_hint(exercise, mistake):
 def test_every_exercise_of_a_module_is_collected_in_order():
     assert list(scaling_up.EXERCISES) == ["num_negatives", "chunked_loss", "cached_gradient", "speed_up"]
     assert scaling_up.EXERCISES["speed_up"] is scaling_up.speed_up
-    assert len(ALL) == 39
+    assert len(ALL) == 43
     assert len(MISTAKES) > 100
 
 
@@ -168,3 +169,52 @@ def test_the_page_knows_which_of_its_gaps_are_open():
     answers = {name: exercise.solution for name, exercise in start_here.EXERCISES.items()}
     assert start_here.open_gaps(answers) == []
     assert start_here.open_gaps({**answers, "updates": start_here.updates.misconceptions[0].answer}) == ["updates"]
+
+
+# The exercises of notebook 09, in other styles than that of the solutions.
+
+
+def a_sum_without_two(logits):
+    partner = torch.arange(len(logits)).roll(len(logits) // 2)
+    return (logits.exp().sum(1) - logits.diagonal().exp() - logits.gather(1, partner[:, None])[:, 0].exp()).log()
+
+
+def by_boolean_mask(logits):
+    eye = torch.eye(len(logits) // 2, dtype=torch.bool).repeat(2, 2)
+    return [torch.logsumexp(row[~leave_out], 0) for row, leave_out in zip(logits, eye, strict=True)]
+
+
+def by_corrcoef(a, b):
+    return torch.corrcoef(torch.cat([a, b], dim=1).T)[: a.shape[1], a.shape[1] :]
+
+
+def by_batch_norm(a, b):
+    a, b = (torch.nn.functional.batch_norm(x, None, None, training=True) for x in (a, b))
+    return torch.einsum("nd,ne->de", a, b) / len(a)
+
+
+def by_clamp(z):
+    return (1 - torch.sqrt(torch.var(z, 0) + 0.0001)).clamp(min=0).mean()
+
+
+def symmetrised(predictor, z):
+    (z_a, z_b), (p_a, p_b) = z.chunk(2), predictor(z).chunk(2)
+    cosine = torch.nn.functional.cosine_similarity
+    loss = -(cosine(p_a, z_b.detach()).mean() + cosine(p_b, z_a.detach()).mean()) / 2
+    loss.backward()
+    return z.grad
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        ("log_negatives", a_sum_without_two),
+        ("log_negatives", by_boolean_mask),
+        ("cross_correlation", by_corrcoef),
+        ("cross_correlation", by_batch_norm),
+        ("variance_term", by_clamp),
+        ("sim_siam_gradient", symmetrised),
+    ],
+)
+def test_a_loss_after_simclr_may_be_written_in_another_style(name, answer):
+    assert after_simclr.EXERCISES[name].verdict(answer) == RIGHT
