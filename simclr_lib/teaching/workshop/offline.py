@@ -1,0 +1,124 @@
+"""An offline bundle: everything that a course needs in one folder, for places without a network."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from simclr_lib.choices import Platform
+from simclr_lib.errors import SimCLRError
+from simclr_lib.files import write_atomically
+from simclr_lib.teaching.course import PACKAGE
+from simclr_lib.teaching.workshop.editions import build
+
+# The names that wheels for these systems have; pip takes a wheel that has one of them.
+TAGS: dict[Platform, Sequence[str]] = {
+    "linux": [*(f"manylinux_2_{minor}_x86_64" for minor in range(28, 4, -1)), "manylinux2014_x86_64"],
+    "windows": ["win_amd64"],
+    "macos": ["macosx_14_0_arm64"],
+}
+# pip decides by the system that it runs on which of these are needed, so those of the named system are added.
+ONLY_THERE: dict[Platform, Sequence[str]] = {
+    "linux": ["pexpect"],
+    "windows": ["colorama", "pywinpty"],
+    "macos": ["appnope", "pexpect"],
+}
+SUMS = "SHA256SUMS"
+README = """\
+This folder holds the whole course on SimCLR. It needs no network.
+
+It is for Python {python} on {system}. Open a terminal in this folder and give these two commands:
+
+    {interpreter} -m venv course
+    {programs}pip install --no-index --find-links wheels "simclr-lib[lab]"
+
+Then see whether everything is ready, and begin:
+
+    {programs}simclr workshop check
+    {programs}jupyter lab notebooks/00_start_here.ipynb
+
+To see whether the copy is complete (on Linux; on a Mac the command is shasum -a 256 --check {sums}):
+
+    sha256sum --check {sums}
+"""
+
+Pip = Callable[[Sequence[str]], None]
+
+
+def run_pip(words: Sequence[str]) -> None:
+    """Run pip with these words.
+
+    Raises:
+        SimCLRError: pip failed. The message is the last line of what it printed.
+    """
+    done = subprocess.run([sys.executable, "-m", "pip", *words], capture_output=True, text=True)
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise SimCLRError(
+            f"pip {words[0]} failed: {last} Check the network, and pip's settings for the packages' index."
+        )
+
+
+def make_bundle(folder: Path, platform: Platform, python: str, pip: Pip = run_pip) -> list[Path]:
+    """Fill a folder with wheels, the student edition, instructions and checksums.
+
+    The pretrained weights are inside this package's wheel.
+
+    Args:
+        folder: a new or empty folder, or one that an earlier call has filled.
+        platform: the system that the wheels are for.
+        python: its version of Python, such as "3.12".
+        pip: runs pip with some words; tests give their own.
+
+    Returns:
+        The files of the bundle, in the order of the checksums.
+
+    Raises:
+        SimCLRError: there is no clone to make this package's wheel from, or pip failed.
+    """
+    if not (PACKAGE.parent / "pyproject.toml").exists():
+        raise SimCLRError(
+            "a bundle is made in a clone of the repository, from which this package's wheel is built: "
+            "install the clone with pip install -e '.[lab]' and repeat the command."
+        )
+    wheels = folder / "wheels"
+    with tempfile.TemporaryDirectory() as own:
+        pip(["wheel", "--no-deps", "--wheel-dir", own, str(PACKAGE.parent)])
+        (wheel,) = Path(own).glob("simclr_lib-*.whl")
+        tags = [word for tag in TAGS[platform] for word in ("--platform", tag)]
+        target = ["--only-binary", ":all:", "--implementation", "cp", "--python-version", python, *tags]
+        pip(["download", "--dest", str(wheels), *target, f"{wheel}[lab]", *ONLY_THERE[platform]])
+    build(folder / "notebooks", "student")
+    windows = platform == "windows"
+    readme = README.format(
+        python=python,
+        system={"linux": "Linux (x86-64)", "windows": "Windows (x86-64)", "macos": "a Mac with Apple silicon"}[
+            platform
+        ],
+        interpreter="py" if windows else "python3",
+        programs="course\\Scripts\\" if windows else "course/bin/",
+        sums=SUMS,
+    )
+    write_atomically(folder / "README.txt", readme.encode())
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != SUMS)
+    write_atomically(folder / SUMS, checksums(folder, files).encode())
+    return files
+
+
+def checksums(folder: Path, files: Iterable[Path]) -> str:
+    """Lines as ``sha256sum --check`` reads them."""
+    lines = []
+    for path in files:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256") if sys.version_info >= (3, 11) else hashlib.sha256(file.read())
+        lines.append(f"{digest.hexdigest()}  {path.relative_to(folder).as_posix()}\n")
+    return "".join(lines)
+
+
+def this_platform() -> Platform:
+    """The system that this program runs on, as `make_bundle` names it."""
+    return {"win32": "windows", "darwin": "macos"}.get(sys.platform, "linux")  # type: ignore[return-value]
