@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from simclr_lib.choices import Edition
 from simclr_lib.files import write_atomically
@@ -19,7 +19,6 @@ from simclr_lib.teaching.course import NOTEBOOKS
 from simclr_lib.teaching.exercises import Exercise
 from simclr_lib.teaching.workshop.notes import Note, Notes, read_notes, sayings
 
-EDITIONS: tuple[Edition, ...] = get_args(Edition)
 Cell = dict[str, Any]
 
 ABOUT = {
@@ -93,12 +92,11 @@ def solved_cells(cells: list[Cell]) -> list[Cell]:
 
     The outputs are those of the executed notebook, without the ones that say that nothing was attempted.
     """
-    solutions = [found for cell in cells for found in SOLUTION.findall(cell["source"])]
-    remaining = iter(solutions)
+    solutions = iter([code for cell in cells for code, _ in SOLUTION.findall(cell["source"])])
     solved = []
     for cell in cells:
         if cell["cell_type"] == "code":
-            solved.append(_filled(cell, remaining) if is_stub(cell) else _without_open_answers(cell))
+            solved.append(_filled(cell, next(solutions)) if is_stub(cell) else _without_open_answers(cell))
             continue
         text = FOLDED.sub("", SOLUTION.sub(lambda found: f"{found[2].strip()}\n\n".lstrip(), cell["source"])).strip()
         if text:
@@ -115,8 +113,7 @@ def is_stub(cell: Cell) -> bool:
     )
 
 
-def _filled(cell: Cell, solutions: Iterable[tuple[str, str]]) -> Cell:
-    code, _ = next(iter(solutions))
+def _filled(cell: Cell, code: str) -> Cell:
     check = CHECK.search(cell["source"])
     assert check is not None  # it is a stub
     return {**cell, "source": f"{code.strip()}\n\n\n{check[0]}", "outputs": [], "execution_count": None}
@@ -227,7 +224,7 @@ def sayings_text(rows: Iterable[list[str]]) -> str:
 
 def note_cell(name: str, text: str) -> Cell:
     """A cell for the instructor alone, set apart as a quotation."""
-    quoted = "\n".join(f"> {line}".rstrip() for line in f"🎓 {text}".splitlines())
+    quoted = "\n".join(f"> {line}" if line else ">" for line in f"*For the instructor.* {text}".splitlines())
     return {"cell_type": "markdown", "id": name, "metadata": {"tags": ["instructor"]}, "source": quoted}
 
 

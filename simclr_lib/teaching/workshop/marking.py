@@ -122,22 +122,23 @@ def _attempts(sources: list[str], module: str, names: list[str], seconds: float)
     if server:
         context.set_forkserver_preload([__name__, *(f"{package.__name__}.{name}" for name in modules())])
     receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_work, args=(sender, sources, module, names), daemon=True)
-    process.start()
-    sender.close()
-    try:
-        receiver.recv()  # it has started: imports do not count
-        for _ in names:
-            if not receiver.poll(seconds):
-                yield "stopped", f"it did not end within {seconds:g} seconds"
-                return
-            yield receiver.recv()
-    except EOFError:
-        yield "stopped", "it ended the whole process"
-    finally:
-        process.kill()
-        process.join()
-        receiver.close()
+    with tempfile.TemporaryDirectory(prefix="simclr-marking-") as folder:
+        process = context.Process(target=_work, args=(sender, folder, sources, module, names), daemon=True)
+        process.start()
+        sender.close()
+        try:
+            receiver.recv()  # it has started: imports do not count
+            for _ in names:
+                if not receiver.poll(seconds):
+                    yield "stopped", f"it did not end within {seconds:g} seconds"
+                    return
+                yield receiver.recv()
+        except EOFError:
+            yield "stopped", "it ended the whole process"
+        finally:
+            process.kill()
+            process.join()
+            receiver.close()
 
 
 def modules() -> list[str]:
@@ -148,17 +149,15 @@ def modules() -> list[str]:
 # In the learner's process
 
 
-def _work(sender: Connection, sources: list[str], module: str, names: Sequence[str]) -> None:
-    """Send the outcome of each exercise, in order."""
+def _work(sender: Connection, folder: str, sources: list[str], module: str, names: Sequence[str]) -> None:
+    """Send the outcome of each exercise, in order. What answers print is dropped."""
     exercises = exercises_of(module)
     sender.send("started")
+    os.chdir(folder)
     sys.addaudithook(_forbid)
-    with tempfile.TemporaryDirectory() as folder, open(os.devnull, "w") as nowhere:
-        os.chdir(folder)
-        with contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
-            for name in names:
-                sender.send(outcome_of(sources, name, exercises[name]))
-        os.chdir(tempfile.gettempdir())  # Windows cannot remove the folder that a process is in
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
+        for name in names:
+            sender.send(outcome_of(sources, name, exercises[name]))
 
 
 def _forbid(event: str, arguments: object) -> None:

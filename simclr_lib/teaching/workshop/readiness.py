@@ -64,7 +64,10 @@ def package_findings(requirements: Iterable[str] | None = None) -> list[Finding]
         requirements: such as "torch>=2.6"; None stands for those of the installed package.
     """
     if requirements is None:
-        requirements = importlib.metadata.requires("simclr-lib") or ()
+        try:
+            requirements = importlib.metadata.requires("simclr-lib") or ()
+        except importlib.metadata.PackageNotFoundError:
+            return [Finding(False, "simclr-lib is not installed here: install it with pip.")]
     bad, good = [], []
     for requirement in requirements:
         if "extra ==" in requirement:
@@ -99,20 +102,13 @@ def kernel_findings() -> list[Finding]:
 
 def room_findings() -> list[Finding]:
     """Free disk and memory, and cores."""
-    disk = shutil.disk_usage(Path.cwd()).free
-    found = [
-        Finding(
-            disk >= DISK,
-            f"{disk / 1e9:.1f} GB of disk free" + ("" if disk >= DISK else f": free {DISK / 1e9:.0f} GB for the runs."),
-        )
-    ]
-    memory = free_memory()
+    disk, memory = shutil.disk_usage(Path.cwd()).free, free_memory()
+    advice = "" if disk >= DISK else f": free {DISK / 1e9:.0f} GB for the runs."
+    found = [Finding(disk >= DISK, f"{disk / 1e9:.1f} GB of disk free{advice}")]
     if memory is not None:
-        enough = memory >= MEMORY
-        advice = "" if enough else f": close programs until {MEMORY / 1e9:.0f} GB are free."
-        found.append(Finding(True if enough else None, f"{memory / 1e9:.1f} GB of memory free{advice}"))
-    found.append(Finding(True, f"{cores()} cores, {torch.get_num_threads()} threads"))
-    return found
+        advice = "" if memory >= MEMORY else f": close programs until {MEMORY / 1e9:.0f} GB are free."
+        found.append(Finding(memory >= MEMORY or None, f"{memory / 1e9:.1f} GB of memory free{advice}"))
+    return [*found, Finding(True, f"{cores()} cores, of which PyTorch uses {torch.get_num_threads()}")]
 
 
 def free_memory() -> float | None:
