@@ -15,7 +15,7 @@ from simclr_lib.teaching.workshop.editions import (
     build,
     exercises_of,
     is_stub,
-    marks,
+    landmarks,
     module_of,
     note_cell,
     notebook_bytes,
@@ -139,12 +139,12 @@ def test_what_stands_below_a_solution_is_kept_and_stale_outputs_are_not():
 @every_notebook
 def test_every_question_has_an_answer(source):
     chapter = NOTES[source.stem]
-    asked = [section for _, section, is_question in marks(cells(source.read_bytes())) if is_question]
+    asked = [section for _, section, is_question in landmarks(cells(source.read_bytes())) if is_question]
     assert asked
     assert "To discuss" in asked
     for section in asked:
         assert len(chapter.of(section)) >= asked.count(section), f"instructor.md answers too little of {section}"
-    sections = {section for _, section, _ in marks(cells(source.read_bytes()))}
+    sections = {section for _, section, _ in landmarks(cells(source.read_bytes()))}
     assert {note.section for note in chapter.notes} <= sections
 
 

@@ -155,9 +155,9 @@ def instructor_cells(cells: list[Cell], name: str) -> list[Cell]:
 def places_of_notes(cells: list[Cell], chapter: Notes) -> dict[int, list[str]]:
     """Index of a cell → the texts to show below it: the answer below its question, minutes below a section's title."""
     places: dict[int, list[str]] = {}
-    waiting = {section: chapter.of(section) for section in {note.section for note in chapter.notes}}
+    waiting = {note.section: chapter.of(note.section) for note in chapter.notes}
     titles: dict[str, int] = {}
-    for index, section, asked in marks(cells):
+    for index, section, asked in landmarks(cells):
         if not asked:
             titles[section] = index
             if section in chapter.minutes:
@@ -170,7 +170,7 @@ def places_of_notes(cells: list[Cell], chapter: Notes) -> dict[int, list[str]]:
     return places
 
 
-def marks(cells: Iterable[Cell]) -> list[tuple[int, str, bool]]:
+def landmarks(cells: Iterable[Cell]) -> list[tuple[int, str, bool]]:
     """The titles of sections and the questions, in their order: (index of the cell, section, whether it is a question).
 
     A question "To discuss" belongs to no section: its section is "To discuss".
@@ -214,12 +214,8 @@ def mistakes_text(exercise: Exercise, minutes: int | None) -> str:
 
 def sayings_text(rows: Iterable[list[str]]) -> str:
     """What learners say, what to ask them, and a good answer."""
-    return "\n\n".join(
-        [
-            "**What people get wrong**",
-            *(f"They say: {said}  \nAsk: {ask}  \nAnswer: {answer}" for said, ask, answer in rows),
-        ]
-    )
+    texts = [f"They say: {said}  \nAsk: {ask}  \nAnswer: {answer}" for said, ask, answer in rows]
+    return "\n\n".join(["**What people get wrong**", *texts])
 
 
 def note_cell(name: str, text: str) -> Cell:
