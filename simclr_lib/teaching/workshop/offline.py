@@ -58,8 +58,9 @@ def run_pip(words: Sequence[str]) -> None:
     done = subprocess.run([sys.executable, "-m", "pip", *words], capture_output=True, text=True)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        reason = last.removeprefix("ERROR: ").rstrip(".")
         raise SimCLRError(
-            f"pip {words[0]} failed: {last} Check the network, and pip's settings for the packages' index."
+            f"pip {words[0]} failed: {reason}. Check the network, and pip's settings for the packages' index."
         )
 
 
