@@ -157,6 +157,7 @@ def test_an_answer_stands_below_its_question(source):
             assert "instructor" in found[i + 1]["metadata"]["tags"]
     for note in NOTES[source.stem].notes:
         assert note.title in text(found)
+        assert note.text.splitlines()[0] in text(found)
     for said, _, answer in sayings(NOTEBOOKS / "TEACHING.md").get(str(int(source.stem[:2])), []):
         assert said in text(found)
         assert answer in text(found)

@@ -246,7 +246,7 @@ def learner_line(marks: Sequence[Mark]) -> str:
 def exercise_lines(marks: Sequence[Mark]) -> list[str]:
     """For each exercise: how many tried it, how many are right, and the most frequent misconception."""
     lines = []
-    for name in dict.fromkeys(mark.exercise for mark in marks):
+    for name in dict.fromkeys(mark.exercise for mark in marks if mark.exercise):
         of_it = [mark for mark in marks if mark.exercise == name]
         tried = [mark for mark in of_it if mark.outcome != "not attempted"]
         hints = [mark.remark for mark in of_it if mark.outcome == "misconception"]
