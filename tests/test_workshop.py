@@ -112,6 +112,8 @@ def test_an_old_python_and_missing_or_old_packages_are_named():
 def test_times_are_scaled_by_a_measured_step():
     recorded = Result("seconds", {"02_nt_xent": {"seconds": 20.0}}, extra={"step_seconds": 0.1})
     assert estimates(0.3, recorded) == pytest.approx({"02_nt_xent": 60.0})
+    recorded.extra.clear()
+    assert estimates(0.3, recorded) == {"02_nt_xent": 20.0}
 
 
 def test_every_notebook_has_an_estimate():

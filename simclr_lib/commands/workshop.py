@@ -36,7 +36,7 @@ def check(config: CheckConfig) -> None:
     found = readiness.findings()
     for finding in found:
         print(SIGNS[finding.good], finding.text, flush=True)
-    print("about how long the notebooks will take here, estimated from a short training step:")
+    print("how long the notebooks will take here, as an estimate:")
     seconds = readiness.estimates(readiness.step_seconds())
     for name, estimate in seconds.items():
         print(f"  {name:<28} {format_minutes(estimate)}")

@@ -142,14 +142,14 @@ def estimates(step: float, recorded: Result | None = None) -> dict[str, float]:
     """Seconds that each notebook will take where a training step takes ``step`` seconds.
 
     The recorded seconds of the notebooks are scaled by the ratio of the steps. This is an estimate: not every cell
-    trains, and other programs may be running.
+    trains, and other programs may be running. Where no step was recorded, the recorded seconds stand as they are.
 
     Args:
         step: seconds, see `step_seconds`.
         recorded: the times; None stands for those that come with the notebooks.
     """
     recorded = recorded or Result.read(RESULTS / "notebooks.json")
-    ratio = step / recorded.extra["step_seconds"]
+    ratio = step / recorded.extra.get("step_seconds", step)
     names = [path.stem for path in source_notebooks()]
     return {name: ratio * recorded.results[name]["seconds"] for name in names if name in recorded.results}
 
