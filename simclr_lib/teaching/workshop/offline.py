@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from simclr_lib.choices import Platform
@@ -15,25 +16,36 @@ from simclr_lib.files import write_atomically
 from simclr_lib.teaching.course import PACKAGE
 from simclr_lib.teaching.workshop.editions import build
 
-# The names that wheels for these systems have; pip takes a wheel that has one of them.
-TAGS: dict[Platform, Sequence[str]] = {
-    "linux": [*(f"manylinux_2_{minor}_x86_64" for minor in range(28, 4, -1)), "manylinux2014_x86_64"],
-    "windows": ["win_amd64"],
-    "macos": ["macosx_14_0_arm64"],
-}
-# pip decides by the system that it runs on which of these are needed, so those of the named system are added.
-ONLY_THERE: dict[Platform, Sequence[str]] = {
-    "linux": ["pexpect"],
-    "windows": ["colorama", "pywinpty"],
-    "macos": ["appnope", "pexpect"],
-}
+
+@dataclass(frozen=True)
+class System:
+    """What a bundle for one system needs.
+
+    Attributes:
+        name: the system in words.
+        tags: names that its wheels have; pip takes a wheel that has one of them.
+        only_there: packages that others need on this system only. pip decides by the system that it runs on whether
+            they are needed, so they are added.
+        python: the command that starts Python.
+        programs: the folder of a virtual environment's programs, with the separator.
+        verify: how to compare a copy with the checksums.
+    """
+
+    name: str
+    tags: Sequence[str]
+    only_there: Sequence[str]
+    python: str
+    programs: str
+    verify: str
+
+
 SUMS = "SHA256SUMS"
 README = """\
 This folder holds the whole course on SimCLR. It needs no network.
 
 It is for Python {python} on {system}. Open a terminal in this folder and give these two commands:
 
-    {interpreter} -m venv course
+    {start} -m venv course
     {programs}pip install --no-index --find-links wheels "simclr-lib[lab]"
 
 Then see whether everything is ready, and begin:
@@ -41,10 +53,36 @@ Then see whether everything is ready, and begin:
     {programs}simclr workshop check
     {programs}jupyter lab notebooks/00_start_here.ipynb
 
-To see whether the copy is complete (on Linux; on a Mac the command is shasum -a 256 --check {sums}):
+To see whether the copy is complete:
 
-    sha256sum --check {sums}
+    {verify}
 """
+SYSTEMS: dict[Platform, System] = {
+    "linux": System(
+        name="Linux (x86-64)",
+        tags=[*(f"manylinux_2_{minor}_x86_64" for minor in range(28, 4, -1)), "manylinux2014_x86_64"],
+        only_there=["pexpect"],
+        python="python3",
+        programs="course/bin/",
+        verify=f"sha256sum --check {SUMS}",
+    ),
+    "windows": System(
+        name="Windows (x86-64)",
+        tags=["win_amd64"],
+        only_there=["colorama", "pywinpty"],
+        python="py",
+        programs="course\\Scripts\\",
+        verify=f"certutil -hashfile FILE SHA256     (and compare with the line of that file in {SUMS})",
+    ),
+    "macos": System(
+        name="a Mac with Apple silicon",
+        tags=["macosx_14_0_arm64"],
+        only_there=["appnope", "pexpect"],
+        python="python3",
+        programs="course/bin/",
+        verify=f"shasum -a 256 --check {SUMS}",
+    ),
+}
 
 Pip = Callable[[Sequence[str]], None]
 
@@ -86,23 +124,16 @@ def make_bundle(folder: Path, platform: Platform, python: str, pip: Pip = run_pi
             "a bundle is made in a clone of the repository, from which this package's wheel is built: "
             "install the clone with pip install -e '.[lab]' and repeat the command."
         )
-    wheels = folder / "wheels"
+    system = SYSTEMS[platform]
     with tempfile.TemporaryDirectory() as own:
         pip(["wheel", "--no-deps", "--wheel-dir", own, str(PACKAGE.parent)])
         (wheel,) = Path(own).glob("simclr_lib-*.whl")
-        tags = [word for tag in TAGS[platform] for word in ("--platform", tag)]
+        tags = [word for tag in system.tags for word in ("--platform", tag)]
         target = ["--only-binary", ":all:", "--implementation", "cp", "--python-version", python, *tags]
-        pip(["download", "--dest", str(wheels), *target, f"{wheel}[lab]", *ONLY_THERE[platform]])
+        pip(["download", "--dest", str(folder / "wheels"), *target, f"{wheel}[lab]", *system.only_there])
     build(folder / "notebooks", "student")
-    windows = platform == "windows"
     readme = README.format(
-        python=python,
-        system={"linux": "Linux (x86-64)", "windows": "Windows (x86-64)", "macos": "a Mac with Apple silicon"}[
-            platform
-        ],
-        interpreter="py" if windows else "python3",
-        programs="course\\Scripts\\" if windows else "course/bin/",
-        sums=SUMS,
+        python=python, system=system.name, start=system.python, programs=system.programs, verify=system.verify
     )
     write_atomically(folder / "README.txt", readme.encode())
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != SUMS)
