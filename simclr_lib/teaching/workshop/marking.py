@@ -130,7 +130,7 @@ def _attempts(sources: list[str], module: str, names: list[str], seconds: float)
             receiver.recv()  # it has started: imports do not count
             for _ in names:
                 if not receiver.poll(seconds):
-                    yield "stopped", f"it did not end within {seconds:g} seconds"
+                    yield "stopped", f"it did not end in {seconds:g} s"
                     return
                 yield receiver.recv()
         except EOFError:
@@ -200,10 +200,10 @@ def needed(sources: Sequence[str], name: str) -> list[ast.stmt]:
                 definitions[bound] = statement
     wanted, found = [name], set[ast.stmt]()
     while wanted:
-        statement = definitions.get(wanted.pop())
-        if statement and statement not in found:
-            found.add(statement)
-            wanted += [node.id for node in ast.walk(statement) if isinstance(node, ast.Name)]
+        definition = definitions.get(wanted.pop())
+        if definition and definition not in found:
+            found.add(definition)
+            wanted += [node.id for node in ast.walk(definition) if isinstance(node, ast.Name)]
     return [statement for statement in dict.fromkeys(definitions.values()) if statement in found]
 
 

@@ -145,8 +145,10 @@ def checksums(folder: Path, files: Iterable[Path]) -> str:
     """Lines as ``sha256sum --check`` reads them."""
     lines = []
     for path in files:
+        digest = hashlib.sha256()
         with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256") if sys.version_info >= (3, 11) else hashlib.sha256(file.read())
+            while block := file.read(2**20):  # a wheel of PyTorch need not fit into memory
+                digest.update(block)
         lines.append(f"{digest.hexdigest()}  {path.relative_to(folder).as_posix()}\n")
     return "".join(lines)
 
