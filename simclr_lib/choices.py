@@ -9,9 +9,11 @@ from typing import Literal
 
 DATASETS = ("emblems", "cifar10", "cifar100", "stl10", "tinyimagenet", "imagefolder")
 
+Edition = Literal["student", "solutions", "instructor"]
 ExportFormat = Literal["torchvision", "timm", "torch", "safetensors", "onnx"]
 Fit = Literal["crop", "pad"]
 OptimizerName = Literal["adam", "sgd", "lars"]
+Platform = Literal["linux", "windows", "macos"]
 Precision = Literal["auto", "bf16", "fp16", "fp32"]
 ProjectionMethod = Literal["umap", "pca", "tsne"]
 Stem = Literal["cifar", "fast", "imagenet"]

@@ -23,10 +23,14 @@ import tyro
 import simclr_lib
 from simclr_lib.commands.settings import (
     BenchConfig,
+    BuildConfig,
+    BundleConfig,
+    CheckConfig,
     DemoConfig,
     EmbedConfig,
     EvaluateConfig,
     ExportConfig,
+    MarkConfig,
     NotebooksConfig,
     PlanConfig,
     PredictConfig,
@@ -90,6 +94,14 @@ COMMANDS = {
         PlanConfig, "plan:plan", "Estimate the time and memory of pretraining, here or on several processes.", PRESETS
     ),
     "bench": Command(BenchConfig, "bench:bench", "Measure this machine's throughput beside other libraries'."),
+    "workshop check": Command(CheckConfig, "workshop:check", "Say whether this machine is ready for the course."),
+    "workshop build": Command(
+        BuildConfig, "workshop:build", "Write the notebooks for students, with solutions, or for the instructor."
+    ),
+    "workshop bundle": Command(
+        BundleConfig, "workshop:bundle", "Fill a folder with all that the course needs where there is no network."
+    ),
+    "workshop mark": Command(MarkConfig, "workshop:mark", "Mark returned notebooks. This executes the learners' code."),
 }
 OVERVIEW = """SimCLR trains image encoders without labels. These commands run and measure it.
 
@@ -108,7 +120,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0; 2 for what the user can mend; 130 after Ctrl-C; 141 when nobody reads the output any more.
     """
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    words = joined(sys.argv[1:] if arguments is None else arguments)
     if sys.stdout is None:  # closed by the caller
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -143,6 +155,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     finally:
         discard_unwritten()
     return 2
+
+
+def joined(words: Sequence[str]) -> list[str]:
+    """The words, where the two words of a command such as ``workshop check`` are one."""
+    name = " ".join(words[:2])
+    return [name, *words[2:]] if name in COMMANDS else list(words)
 
 
 def run(words: Sequence[str]) -> None:

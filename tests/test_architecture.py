@@ -130,8 +130,9 @@ def test_a_function_can_be_read_at_a_glance(path):
 
 def test_commands_only_set_check_call_print_and_write():
     lines = sum(len(path.read_text(encoding="utf-8").splitlines()) for path in (PACKAGE / "commands").glob("*.py"))
-    # 1,058 is half of what the first seven commands once took; each of the five that came later has 60 more.
-    assert lines <= 1_058 + 5 * 60
+    # 1,058 is half of what the first seven commands once took; each of the five that came later has 60 more, and the
+    # four of `simclr workshop`, which are short, share 150: half of them declares their options.
+    assert lines <= 1_058 + 5 * 60 + 150
 
 
 def test_no_notebook_imports_a_command():

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from simclr_lib.authoring.tables import BLOCKS, COMPARED, fill, seconds_of_one_seed
-from simclr_lib.cli import COMMANDS, parse
+from simclr_lib.cli import COMMANDS, joined, parse
 from simclr_lib.config import TrainConfig
 from simclr_lib.errors import SimCLRError
 from simclr_lib.experiments import sweeps
@@ -22,7 +22,7 @@ ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "notebooks" / "results"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = {ROOT / "README.md": README, RESULTS / "README.md": (RESULTS / "README.md").read_text(encoding="utf-8")}
-OTHERS = [ROOT / "notebooks" / "TEACHING.md", ROOT / ".github" / "CONTRIBUTING.md"]  # pages without results
+OTHERS = [*(ROOT / "notebooks").glob("*.md"), ROOT / ".github" / "CONTRIBUTING.md"]  # pages without results
 ON_DIGITS = " --dataset imagefolder --data-dir digits --preset digits --epochs 10"
 SWEEPS = {name: sweep for name, sweep in sweeps.SWEEPS.items() if name != "recipes"}  # that one is for photographs
 PRETRAININGS = [
@@ -158,7 +158,8 @@ def test_the_first_screen_holds_the_two_commands():
 
 
 def test_every_command_is_on_a_page_and_exists():
-    used = {name for text in PAGES.values() for name in re.findall(r"^simclr (\w+)", text, flags=re.MULTILINE)}
+    command = r"^simclr (workshop \w+|\w+)"
+    used = {name for text in PAGES.values() for name in re.findall(command, text, flags=re.MULTILINE)}
     assert used <= set(COMMANDS)
     assert set(COMMANDS) <= used | {"demo"}
 
@@ -167,7 +168,7 @@ def test_the_commands_of_readme_are_read_as_they_stand():
     """Every option in the blocks of commands exists, and has a value of its kind."""
     for block in re.findall(r"```bash\n(.*?)```", "".join(PAGES.values()), flags=re.DOTALL):
         for line in re.findall(r"^simclr (.*)", block, flags=re.MULTILINE):
-            name, *words = shlex.split(line, comments=True)
+            name, *words = joined(shlex.split(line, comments=True))
             parse(name, words)
 
 

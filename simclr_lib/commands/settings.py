@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 from tyro.conf import Positional
 
-from simclr_lib.choices import MAX_COUNT, MAX_SEED, ExportFormat, Fit, ProjectionMethod
+from simclr_lib.choices import MAX_COUNT, MAX_SEED, Edition, ExportFormat, Fit, Platform, ProjectionMethod
 from simclr_lib.config import TrainConfig
 from simclr_lib.errors import SimCLRError, require_range
 from simclr_lib.recipes import BUDGETS, EMBLEMS, PRESETS, SHORT
@@ -281,6 +283,62 @@ class NotebooksConfig:
 
     def check(self) -> None:
         """Accept every folder: whether it can be written to shows when the first notebook is copied."""
+
+
+@dataclass(frozen=True)
+class BuildConfig:
+    """Settings of ``simclr workshop build``."""
+
+    folder: Annotated[Path, Positional]
+    """Folder to write the notebooks to, over an earlier edition."""
+    edition: Edition = "student"
+    """Edition to build: student (no outputs, exercises open), solutions (exercises filled in) or instructor (with
+    answers, minutes, usual mistakes and slides)."""
+
+    def check(self) -> None:
+        """Nothing here has a range."""
+
+
+@dataclass(frozen=True)
+class BundleConfig:
+    """Settings of ``simclr workshop bundle``."""
+
+    folder: Annotated[Path, Positional]
+    """Folder to fill with wheels, notebooks, instructions and checksums."""
+    platform: Platform | None = None
+    """System of the learners' machines: linux, windows or macos. By default it is the system of this machine."""
+    python: str = f"{sys.version_info.major}.{sys.version_info.minor}"
+    """Version of Python on the learners' machines, such as 3.12."""
+
+    def check(self) -> None:
+        """Raise `SimCLRError` for something that is no version."""
+        if not re.fullmatch(r"3\.\d+", self.python):
+            raise SimCLRError(f"--python must be a version such as 3.12, not {self.python!r}.")
+
+
+@dataclass(frozen=True)
+class CheckConfig:
+    """Settings of ``simclr workshop check``, which has none."""
+
+    def check(self) -> None:
+        """Nothing can be wrong."""
+
+
+@dataclass(frozen=True)
+class MarkConfig:
+    """Settings of ``simclr workshop mark``."""
+
+    folder: Annotated[Path, Positional]
+    """Folder with the returned notebooks, such as anna/02_nt_xent.ipynb or anna-02_nt_xent.ipynb. Their code is
+    executed."""
+    out: Path | None = None
+    """CSV file to write, with a line for each learner and exercise. By default only the summary is printed."""
+    seconds: float = 10.0
+    """Seconds that a single answer may take."""
+
+    def check(self) -> None:
+        """Raise `SimCLRError` for a setting that is out of range."""
+        require_range("seconds", self.seconds, 0.1, 3600)
 
 
 def check_seeds(seeds: tuple[int, ...]) -> None:

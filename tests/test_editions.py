@@ -1,0 +1,219 @@
+"""Three editions come from one source, and the plans for teachers agree with the notebooks."""
+
+import json
+import re
+from itertools import accumulate
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from simclr_lib.authoring.execute import execute
+from simclr_lib.teaching.exercises import NOT_ATTEMPTED
+from simclr_lib.teaching.workshop.editions import (
+    build,
+    exercises_of,
+    is_stub,
+    landmarks,
+    module_of,
+    note_cell,
+    notebook_bytes,
+    slide_type,
+    solved_cells,
+    source_notebooks,
+    student_cells,
+)
+from simclr_lib.teaching.workshop.marking import outcome_of
+from simclr_lib.teaching.workshop.notes import minutes_of, plans, read_notes, sayings
+
+NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
+SOURCES = source_notebooks()
+NOTES = read_notes(NOTEBOOKS / "instructor.md")
+PLANS = plans(NOTEBOOKS / "TEACHING.md")
+
+every_notebook = pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
+
+
+def cells(content, kind=None):
+    """The cells of a notebook, of one kind or all, with their sources as text."""
+    found = [{**cell, "source": "".join(cell["source"])} for cell in json.loads(content)["cells"]]
+    return [cell for cell in found if kind in (None, cell["cell_type"])]
+
+
+def text(found):
+    return "\n\n".join(cell["source"] for cell in found)
+
+
+# --- the student edition
+
+
+def test_the_student_edition_is_what_the_command_builds():
+    names = {path.name for path in (NOTEBOOKS / "student").glob("*")} - {"runs", ".ipynb_checkpoints"}
+    assert names == {source.name for source in SOURCES}
+    for source in SOURCES:
+        committed = (NOTEBOOKS / "student" / source.name).read_bytes()
+        assert committed == notebook_bytes(source, "student"), "run: simclr workshop build notebooks/student"
+
+
+@every_notebook
+def test_students_get_valid_notebooks_without_outputs_and_solutions(source):
+    content = notebook_bytes(source, "student")
+    nbformat.validate(nbformat.reads(content.decode(), as_version=4))
+    assert len(content) < 80_000
+    assert all(not cell["outputs"] and cell["execution_count"] is None for cell in cells(content, "code"))
+    assert "<details>" not in text(cells(content))
+    assert "folded" not in text(cells(content))
+    assert "**Student edition.**" in cells(content)[0]["source"]
+
+
+@every_notebook
+def test_students_run_the_same_code_with_every_exercise_open(source):
+    code = cells(notebook_bytes(source, "student"), "code")
+    assert [cell["source"] for cell in code] == [cell["source"] for cell in cells(source.read_bytes(), "code")]
+    module = module_of(cell["source"] for cell in code)
+    assert len([cell for cell in code if is_stub(cell)]) == len(exercises_of(module))
+
+
+@every_notebook
+def test_students_can_follow_every_link_and_see_every_picture(source):
+    for target in re.findall(r"\]\(([^)\s]+)\)", text(cells(notebook_bytes(source, "student"), "markdown"))):
+        assert target.startswith("https://") or (NOTEBOOKS / "student" / target).exists(), target
+
+
+def test_only_the_solution_is_taken_out_of_a_cell():
+    solution = "<details><summary>Solution</summary>\n\n```python\nx = 1\n```\n\nWhy.\n\n</details>"
+    cell = {"cell_type": "markdown", "source": f"{solution}\n\n**2. Next.** A question."}
+    assert [c["source"] for c in student_cells([cell])] == ["**2. Next.** A question."]
+    assert student_cells([{**cell, "source": solution}]) == []
+
+
+@pytest.mark.slow
+def test_a_students_notebook_runs_from_top_to_bottom(tmp_path):
+    (path,) = (path for path in build(tmp_path, "student") if path.stem == "02_nt_xent")
+    execute(path)
+    outputs = [output for cell in cells(path.read_bytes(), "code") for output in cell["outputs"]]
+    said = [output for output in outputs if NOT_ATTEMPTED in "".join(output.get("text", ""))]
+    assert len(said) == 5  # every exercise
+
+
+# --- the edition with solutions
+
+
+@every_notebook
+def test_the_checks_of_the_solved_edition_pass(source):
+    code = cells(notebook_bytes(source, "solutions"), "code")
+    assert not [cell for cell in code if is_stub(cell)]
+    sources = [cell["source"] for cell in code]
+    for name, exercise in exercises_of(module_of(sources)).items():
+        assert outcome_of(sources, name, exercise) == ("right", "")
+
+
+def test_what_stands_below_a_solution_is_kept_and_stale_outputs_are_not():
+    stub = {
+        "cell_type": "code",
+        "source": "def f(x):\n    raise NotImplementedError\n\n\nexercises.f.check(f)",
+        "outputs": [{"text": [NOT_ATTEMPTED]}],
+        "execution_count": 3,
+    }
+    solution = "<details><summary>Solution</summary>\n\n```python\ndef f(x):\n    return x\n```\n\nWhy.\n\n</details>"
+    filled, reason = solved_cells([stub, {"cell_type": "markdown", "source": f"{solution}\n\n**2. Next.**"}])
+    assert filled["source"] == "def f(x):\n    return x\n\n\nexercises.f.check(f)"
+    assert filled["outputs"] == []
+    assert reason["source"] == "Why.\n\n**2. Next.**"
+
+
+# --- the instructor's edition
+
+
+@every_notebook
+def test_every_question_has_an_answer(source):
+    chapter = NOTES[source.stem]
+    asked = [section for _, section, is_question in landmarks(cells(source.read_bytes())) if is_question]
+    assert asked
+    assert "To discuss" in asked
+    for section in asked:
+        assert len(chapter.of(section)) >= asked.count(section), f"instructor.md answers too little of {section}"
+    sections = {section for _, section, _ in landmarks(cells(source.read_bytes()))}
+    assert {note.section for note in chapter.notes} <= sections
+
+
+@every_notebook
+def test_an_answer_stands_below_its_question(source):
+    found = cells(notebook_bytes(source, "instructor"))
+    nbformat.validate(nbformat.reads(notebook_bytes(source, "instructor").decode(), as_version=4))
+    for i, cell in enumerate(found):
+        if "**Predict" in cell["source"] or "**To discuss" in cell["source"]:
+            assert "instructor" in found[i + 1]["metadata"]["tags"]
+    for note in NOTES[source.stem].notes:
+        assert note.title in text(found)
+        assert note.text.splitlines()[0] in text(found)
+    for said, _, answer in sayings(NOTEBOOKS / "TEACHING.md").get(str(int(source.stem[:2])), []):
+        assert said in text(found)
+        assert answer in text(found)
+
+
+@every_notebook
+def test_the_usual_mistakes_stand_below_each_exercise(source):
+    found = cells(notebook_bytes(source, "instructor"))
+    exercises = exercises_of(module_of(cell["source"] for cell in found if cell["cell_type"] == "code"))
+    for name, exercise in exercises.items():
+        (place,) = (i for i, cell in enumerate(found) if f"exercises.{name}.check(" in cell["source"])
+        note = found[place + 1]["source"]
+        assert "minutes" in note
+        assert all(mistake.hint in note for mistake in exercise.misconceptions)
+
+
+def test_slides_show_sections_and_pictures_and_give_notes_to_the_speaker():
+    picture = {"cell_type": "code", "metadata": {}, "outputs": [{"data": {"image/png": "…"}}]}
+    assert slide_type(note_cell("a", "Answer.")) == "notes"
+    assert slide_type({"cell_type": "markdown", "metadata": {}, "source": "## 1.1 Views\nText."}) == "slide"
+    assert slide_type({"cell_type": "markdown", "metadata": {}, "source": "Text."}) == "subslide"
+    assert slide_type(picture) == "subslide"
+    assert slide_type({**picture, "outputs": []}) == "skip"
+
+
+# --- minutes
+
+
+@every_notebook
+def test_the_header_gives_the_sums_of_the_minutes(source):
+    header = cells(source.read_bytes())[0]["source"]
+    pattern = r"\*\*Time:\*\* (\d+) minutes to read and \w+, and another (\d+) minutes for the exercises"
+    reading, exercises = map(int, re.search(pattern, header).groups())
+    assert (reading, exercises) == (NOTES[source.stem].reading, NOTES[source.stem].exercises)
+    module = module_of(cell["source"] for cell in cells(source.read_bytes(), "code"))
+    known = [part for part in NOTES[source.stem].minutes if part.startswith("exercise")]
+    assert known == [f"exercise {number}" for number in range(1, len(exercises_of(module)) + 1)]
+
+
+@every_notebook
+def test_minutes_are_given_for_sections_that_exist(source):
+    sections = re.findall(r"^## (\d+\.\d+)", text(cells(source.read_bytes(), "markdown")), re.MULTILINE)
+    given = [part for part in NOTES[source.stem].minutes if not part.startswith("exercise")]
+    assert [section for section in sections if section in given] == given
+
+
+@pytest.mark.parametrize(
+    ("title", "total"),
+    [("90 minutes", 90), ("Half a day", 240), ("Two half-days: the first", 240), ("Two half-days: the second", 240)],
+)
+def test_a_plans_minutes_are_the_sum_of_their_parts(title, total):
+    rows = PLANS[title]
+    minutes = [int(row[1]) for row in rows]
+    starts = [0, *accumulate(minutes)]
+    assert [row[0] for row in rows] == [f"{start // 60}:{start % 60:02}" for start in starts[:-1]]
+    assert starts[-1] == total
+    for _, given, _, parts in rows:
+        if parts != "–":
+            assert minutes_of(parts, NOTES) == int(given), parts
+
+
+def test_every_plan_is_tested():
+    assert len(PLANS) == 4
+
+
+def test_minutes_of_a_range_of_parts():
+    assert minutes_of("2.1–2.3", NOTES) == 6 + 4 + 8
+    assert minutes_of("E2.1, 2.2", NOTES) == 4 + 4
+    with pytest.raises(ValueError, match=r"'2\.77' is no part of the course"):
+        minutes_of("2.77", NOTES)
