@@ -148,7 +148,7 @@ def plan(file: Result) -> str:
     where = file.environment
     head = ["processes", "compute + loss + exchange, ms", "step, ms", "measured, ms", "memory each, GB", "measured, GB"]
     how = (
-        f"`{where['command']}`: {file.config['batch_size']} images a step, median of 5 on {where['device']} with "
+        f"`{where['command']}`: {file.config['batch_size']} images per step, median of 5 on {where['device']} with "
         f"{where['threads']} threads, which the processes share; torch {where['torch']}."
     )
     return "\n\n".join([markdown(head, rows), how])
