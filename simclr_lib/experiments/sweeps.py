@@ -159,6 +159,7 @@ def pretrained_rows(
     budget: Budget,
     baselines: bool = False,
     also_z: bool = False,
+    normalized: Collection[str] = (),
 ) -> Measured:
     """Pretrain every variant and evaluate its features: one variant after the other.
 
@@ -169,12 +170,13 @@ def pretrained_rows(
         budget: is not needed here.
         baselines: also measure a random encoder and the pixels.
         also_z: also measure the projection head's output.
+        normalized: names of variants without a projection head in which batch normalisation takes its place.
     """
     if baselines:
         yield (), evaluate_baselines(next(iter(variants.values())), train, test)
     for name, config in variants.items():
         _announce(config, name)
-        model = pretrain(train, config)
+        model = pretrained_without_head(train, config) if name in normalized else pretrain(train, config)
         rows: Table = {}
         rows[f"SimCLR, {name}"], *_ = evaluate_encoder(model.encoder, config, train, test)
         if also_z:
@@ -185,6 +187,24 @@ def pretrained_rows(
             torch.compiler.reset()  # else PyTorch compiles no more than eight networks, and keeps the memory of all
 
 
+def pretrained_without_head(train: ImageDataset, config: TrainConfig) -> SimCLR:
+    """Pretrain an encoder with the last layer of a projection head behind it: batch normalisation alone."""
+    with initial_weights(config.seed):
+        encoder = config.encoder(train.image_size)
+        norm = nn.BatchNorm1d(config.feature_dim(encoder, train.image_size), affine=False)
+    return pretrained_in_parts(SimCLR(encoder, norm), train, config)
+
+
+def pretrained_in_parts(model: SimCLR, train: ImageDataset, config: TrainConfig, parts: int = 1) -> SimCLR:
+    """Pretrain a model with the negatives of each image from one of ``parts`` equal parts of the batch."""
+    device = pick_device(config.device)
+    model = place(model, device)
+    images, augment = train.images.to(device), config.augment(train.image_size)
+    objective = objective_of_parts(model, images, augment, config.temperature, parts)
+    fit(model, objective, len(train), config.loop(), description="pretraining")
+    return model.eval()
+
+
 def rows_of_batch_parts(variants: Variants, train: ImageDataset, test: ImageDataset, budget: Budget) -> Measured:
     """Take the same steps on the same batches; each image's negatives come from all, a quarter or a sixteenth of it.
 
@@ -192,17 +212,14 @@ def rows_of_batch_parts(variants: Variants, train: ImageDataset, test: ImageData
     statistics, do just that. One process can play all of them: its loss is the mean of theirs.
     """
     (config,) = variants.values()
-    device = pick_device(config.device)
-    images, augment = train.images.to(device), config.augment(train.image_size)
     table: Table = {}
     for parts in (1, 4, 16):
         name = f"{2 * config.batch_size // parts - 2} negatives"
         _announce(config, name)
         with initial_weights(config.seed):
-            model = place(config.simclr(train.image_size), device)
-        objective = objective_of_parts(model, images, augment, config.temperature, parts)
-        fit(model, objective, len(train), config.loop(), description="pretraining")
-        table[f"SimCLR, {name}"], *_ = evaluate_encoder(model.eval().encoder, config, train, test)
+            model = config.simclr(train.image_size)
+        encoder = pretrained_in_parts(model, train, config, parts).encoder
+        table[f"SimCLR, {name}"], *_ = evaluate_encoder(encoder, config, train, test)
     yield variants, table
 
 
@@ -323,6 +340,33 @@ def temperature(base: TrainConfig) -> Variants:
 
 
 @answered_by(pretrained_rows)
+def temperature_rate(base: TrainConfig) -> Variants:
+    """Table 5 again: what is left of the temperature's effect when it does not change the size of the steps?"""
+    # The gradient of NT-Xent grows with 1/τ. A rate in proportion to τ takes this factor out of SGD's steps; LARS,
+    # which the paper's table used, divides every gradient by its norm.
+    temperatures, rate = (0.05, 0.1, 0.2, 0.5, 1.0), base.loop().lr
+    variants: Variants = {}
+    for tau in temperatures:
+        variants[f"SGD, τ = {tau:g}"] = replace(base, temperature=tau, lr=rate)
+        variants[f"LARS, τ = {tau:g}"] = replace(base, temperature=tau, optimizer="lars", lr=10 * rate)
+        if tau != base.temperature:
+            matched = rate * tau / base.temperature
+            variants[f"SGD, rate {matched:g}, τ = {tau:g}"] = replace(base, temperature=tau, lr=matched)
+    return variants
+
+
+@answered_by(pretrained_rows)
+def optimizers(base: TrainConfig) -> Variants:
+    """How much does the learning rate matter, with SGD and with LARS?"""
+    best: dict[OptimizerName, float] = {"sgd": 0.4, "lars": 4.0}  # on emblems, chosen on training images held out
+    return {
+        f"{name.upper()}, rate {factor * lr:g}": replace(base, optimizer=name, lr=factor * lr)
+        for name, lr in best.items()
+        for factor in (0.25, 0.5, 1, 2, 4)
+    }
+
+
+@answered_by(pretrained_rows)
 def batch_size(base: TrainConfig) -> Variants:
     """Figure 9: what does a large batch buy?"""
     variants = (_with_batches_of(base, quarters) for quarters in (1, 4, 16))
@@ -377,6 +421,19 @@ def head(base: TrainConfig) -> Variants:
     """Figure 8: what is the projection head good for, and is h or z the better representation?"""
     layers = {"no head": 0, "linear head": 1, "two layers": 2}
     return {name: replace(base, projection_layers=count) for name, count in layers.items()}
+
+
+@answered_by(partial(pretrained_rows, normalized=("batch norm only", "batch norm only, twice the rate")))
+def head_rate(base: TrainConfig) -> Variants:
+    """Figure 8 again: is it the head that helps, its batch normalisation, or the size of the steps?"""
+    # Without a head, features that are never negative point in similar directions, and gradients are small.
+    rate, factors = base.loop().lr, {1: "", 2: ", twice the rate", 4: ", 4 times the rate", 8: ", 8 times the rate"}
+    none = replace(base, projection_layers=0)
+    return {
+        **{f"no head{times}": replace(none, lr=factor * rate) for factor, times in factors.items()},
+        **{f"batch norm only{factors[factor]}": replace(none, lr=factor * rate) for factor in (1, 2)},
+        **{f"two layers{factors[factor]}": replace(base, lr=factor * rate) for factor in (1, 2)},
+    }
 
 
 @answered_by(pretrained_rows)
