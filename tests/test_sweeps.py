@@ -6,16 +6,20 @@ import json
 from dataclasses import replace
 
 import pytest
+import torch
 from tiny import TINY
 
 from simclr_lib.commands.settings import SweepConfig
 from simclr_lib.commands.sweep import sweep
 from simclr_lib.config import TrainConfig
+from simclr_lib.data import load_dataset
 from simclr_lib.errors import SimCLRError
 from simclr_lib.experiments import sweeps
 from simclr_lib.experiments.rows import ROWS
+from simclr_lib.losses import nt_xent
 from simclr_lib.recipes import EMBLEMS
 from simclr_lib.results import Result, summary
+from simclr_lib.seeding import initial_weights
 
 QUICK = replace(TINY, limit=None, epochs=1, validation=0.0)
 
@@ -65,6 +69,45 @@ def test_recipes_around_another_one_change_one_thing_each():
     variants = sweeps.SWEEPS["recipes"].variants(EMBLEMS)
     assert {"SGD 0.4", "SGD 0.8", "τ = 0.1", "τ = 0.5", "3 layers"} <= set(variants)
     assert any(variant.optimizer == "lars" for variant in variants.values())
+
+
+def test_a_rate_in_proportion_to_the_temperature_cancels_the_factor_of_the_gradient():
+    variants = sweeps.SWEEPS["temperature-rate"].variants(EMBLEMS)
+    matched = [variant for name, variant in variants.items() if "rate" in name]
+    assert [variant.lr / variant.temperature for variant in matched] == pytest.approx([2.0] * 4)  # 0.4 / 0.2
+    z = torch.randn(2, 8, 4, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    sharp, soft = (torch.autograd.grad(tau * nt_xent(*z.unbind(), tau), z)[0].norm() for tau in (1e3, 1e4))
+    assert sharp == pytest.approx(float(soft), rel=1e-2)  # τ times the gradient does not grow any more
+
+
+def test_both_optimizers_are_tried_at_their_best_rate_and_at_two_on_either_side():
+    variants = sweeps.SWEEPS["optimizers"].variants(EMBLEMS)
+    for name, best in {"sgd": 0.4, "lars": 4.0}.items():
+        rates = [variant.lr for variant in variants.values() if variant.optimizer == name]
+        assert rates == pytest.approx([best / 4, best / 2, best, 2 * best, 4 * best])
+
+
+@pytest.fixture(scope="module")
+def emblems():
+    return load_dataset("emblems", "train", limit=48)
+
+
+def test_a_model_that_is_pretrained_in_one_part_is_that_of_pretrain(emblems):
+    recipe = replace(QUICK, epochs=2)
+    with initial_weights(recipe.seed):
+        model = recipe.simclr(emblems.image_size)
+    in_parts = sweeps.pretrained_in_parts(model, emblems, recipe)
+    usual = sweeps.pretrain(emblems, recipe)
+    for own, other in zip(in_parts.parameters(), usual.parameters(), strict=True):
+        torch.testing.assert_close(own, other)
+
+
+def test_batch_norm_alone_takes_the_place_of_the_head(emblems):
+    model = sweeps.pretrained_without_head(emblems, replace(QUICK, projection_layers=0))
+    h, z = model.train()(emblems.images.float() / 255)
+    torch.testing.assert_close(z, torch.nn.functional.batch_norm(h, None, None, training=True))
+    assert not list(model.projector.parameters())
+    assert not model.encoder(emblems.images.float() / 255).allclose(z)
 
 
 def test_held_out_training_images_take_the_place_of_the_test_images(tmp_path, trained, monkeypatch):
