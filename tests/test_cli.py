@@ -19,17 +19,21 @@ from PIL import Image
 
 from simclr_lib.cli import main, parse
 from simclr_lib.commands.checkpoint import open_run
+from simclr_lib.commands.common import Steps
 from simclr_lib.commands.demo import DemoBudget, demo
 from simclr_lib.commands.settings import DemoConfig, SweepConfig
 from simclr_lib.commands.sweep import sweep
 from simclr_lib.config import TrainConfig
 from simclr_lib.data import ImageDataset, Reading, load_dataset
 from simclr_lib.errors import shown
-from simclr_lib.evaluation import SHIFTS, extract_features, votes_of_labelled
+from simclr_lib.evaluation import SHIFTS, Film, extract_features, votes_of_labelled
 from simclr_lib.experiments.sweeps import SWEEPS, Budget, overview
 from simclr_lib.recipes import SHORT
 from simclr_lib.results import Result
+from simclr_lib.seeding import seeded
 from simclr_lib.teaching.demo_report import Drawn
+from simclr_lib.teaching.page import PREVIEW_SIZE
+from simclr_lib.teaching.report import Section
 from simclr_lib.training import Interrupted, StoredRun, load_checkpoint, load_classifier, new_folder, save_checkpoint
 
 TINY = [
@@ -63,6 +67,7 @@ def no_timing(request, monkeypatch):
     """The estimate of a training's time takes steps of its own; it is tested once."""
     if "estimate" not in request.node.name:
         monkeypatch.setattr("simclr_lib.commands.train.seconds_of_steps", lambda *_: (0.0, 0.01))
+        monkeypatch.setattr("simclr_lib.commands.demo.median_seconds", lambda *_: 0.1)
 
 
 @pytest.fixture(autouse=True)
@@ -251,8 +256,15 @@ def test_demo_leaves_a_self_contained_report(tmp_path, capsys):
     assert len(results["results"]["supervised"]["labels_10"]["values"]) == 2
     assert {"supervised", "resumed", "trustworthiness"} <= set(results)
     assert {"drawing emblems", "pretraining", "evaluation", "supervised", "report", "total"} == set(results["seconds"])
-    page = (out / "report.html").read_text()
-    assert not re.findall(r"""(?:src|href)="?http|@import|\burl\(""", page)
+    assert results["complete"]
+    page = (out / "report.html").read_text().replace("\N{NO-BREAK SPACE}", " ")
+    assert not re.findall(r"""src="?http|<link[^>]*http|@import|\burl\(""", page)
+    assert '<a href="https://arxiv.org/abs/2002.05709">' in page
+    assert '<meta property="og:image" content="report.png">' in page
+    assert Image.open(out / "report.png").size == PREVIEW_SIZE
+    assert Image.open(out / "report.gif").n_frames == 5
+    assert page.count('prefers-color-scheme: dark)" srcset=') == 6
+    assert "not complete yet" not in page
     assert page.count('<div id="explorer-') == 1
     assert '"captions": ["epoch 0", "epoch 1"]' in page
     assert page.count("<img alt=") == 6
@@ -260,7 +272,11 @@ def test_demo_leaves_a_self_contained_report(tmp_path, capsys):
     shown = results["results"]["SimCLR"]["labels_10"]
     assert f"{100 * shown['mean']:.1f} ± {100 * shown['std']:.1f} %" in page
     assert len(list((out / "figures").glob("*.png"))) == 6
-    capsys.readouterr()  # the progress bars
+    said = capsys.readouterr().out
+    assert [line.split(",")[0] for line in said.splitlines() if line.startswith("step ")] == [
+        f"step {number} of 7" for number in range(1, 8)
+    ]
+    assert said.index("A first report is ready") < said.index("step 3 of 7")
     assert fails(capsys, "demo", "--out", str(out)).endswith("choose another --out.")
 
 
@@ -335,14 +351,15 @@ def test_a_photo_is_not_found_as_its_own_neighbour_by_whatever_path_it_is_named(
 def test_a_report_says_what_the_run_was_trained_on_and_what_is_shown(untrained, tmp_path, capsys):
     run, _ = untrained
     write_photos(tmp_path / "other", 3)
-    assert main(["report", str(run), "--images", str(tmp_path / "other")]) == 0
+    address = ["--address", "https://example.org/pages/report.html"]
+    assert main(["report", str(run), "--images", str(tmp_path / "other"), *address]) == 0
     page = (run / "report.html").read_text(encoding="utf-8")
-    assert "SimCLR on photos" in page
-    assert "trained for 200 epochs on 6 images of 32 × 32 pixels" in page
+    assert "<title>What a neural network learns from 6 images without labels · SimCLR on photos</title>" in page
+    assert "trained in this way for 200 epochs on 6 images of 32 × 32 pixels" in page
     assert "3 images of other. Point at one" in page
     (run / "metrics.jsonl").write_text('{"step": 30, "epoch": 2.5, "loss": 1.0, "lr": 0.1, "images_per_second": 9}\n')
     assert main(["report", str(run)]) == 0
-    assert "trained for 2.5 of 200 epochs on 6 images" in (run / "report.html").read_text(encoding="utf-8")
+    assert "trained in this way for 2.5 of 200 epochs on 6 images" in (run / "report.html").read_text(encoding="utf-8")
     (run / "config.json").write_text("{")
     assert "config.json is damaged: delete it" in fails(capsys, "report", str(run))
 
@@ -456,13 +473,46 @@ def test_a_report_that_cannot_be_drawn_loses_no_result(tmp_path, monkeypatch):
         patch.setattr("simclr_lib.teaching.demo_report.draw", stop)
         with pytest.raises(Interrupted, match="Continue with the same command"):
             demo_of_seconds(out)
-    measured = Result.read(out / "results.json").results
+    measured = Result.read(out / "results.json")
+    assert not measured.extra["complete"]
     assert not (out / "report.html").exists()
-    monkeypatch.setattr("simclr_lib.teaching.demo_report.draw", lambda exhibit: Drawn([], "", {"SimCLR h": 1.0}))
-    demo_of_seconds(out)  # goes on where it was stopped
-    assert (out / "report.html").exists()
-    assert Result.read(out / "results.json").results == measured
-    assert Result.read(out / "results.json").extra["trustworthiness"] == {"SimCLR h": 1.0}
+    pages = []
+
+    def draw(exhibit):
+        film = Film("SimCLR h", ["now"], torch.rand(1, len(exhibit.shown), 2, generator=seeded(0)))
+        return Drawn(Section("", "", "", ""), [], film, exhibit.shown, {"SimCLR h": 1.0})
+
+    def train_supervised(*arguments):
+        pages.append((out / "report.html").read_text(encoding="utf-8"))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("simclr_lib.teaching.demo_report.draw", draw)
+    with monkeypatch.context() as patch:
+        patch.setattr("simclr_lib.commands.demo.train_supervised", train_supervised)
+        with pytest.raises(Interrupted):
+            demo_of_seconds(out)  # goes on where it was stopped
+    assert "This page is not complete yet" in pages[0]  # it could be read while the rest was measured
+    demo_of_seconds(out)
+    assert "not complete yet" not in (out / "report.html").read_text(encoding="utf-8")
+    now = Result.read(out / "results.json")
+    assert now.results["SimCLR"] == measured.results["SimCLR"]
+    assert now.extra["complete"]
+    assert now.extra["trustworthiness"] == {"SimCLR h": 1.0}
+
+
+def test_a_command_says_how_long_its_next_step_and_the_rest_take(monkeypatch, capsys):
+    moments = iter([0.0, 0.0, 20.0])
+    monkeypatch.setattr("simclr_lib.commands.common.time.monotonic", lambda: next(moments))
+    steps = Steps([("one", 10.0), ("two", 60.0)])
+    steps.begin()
+    steps.begin()  # the first took twice as long as expected
+    assert capsys.readouterr().out.splitlines() == [
+        "This takes about 1:10 minutes here:",
+        "  1. one: about 0:10 minutes",
+        "  2. two: about 1:00 minutes",
+        "step 1 of 2, about 1:10 minutes left: one …",
+        "step 2 of 2, about 2:00 minutes left: two …",
+    ]
 
 
 def test_the_demo_needs_the_labels_that_it_compares(capsys):

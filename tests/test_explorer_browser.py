@@ -55,8 +55,10 @@ def chromium():
 
 @contextmanager
 def opened(chromium, address, **settings):
-    """Open a page; yields it and the list of its errors."""
-    context = chromium.new_context(viewport={"width": 1200, "height": 900}, **settings)
+    """Open a page in which nothing moves by itself; yields it and the list of its errors."""
+    context = chromium.new_context(
+        **{"viewport": {"width": 1200, "height": 900}, "reduced_motion": "reduce", **settings}
+    )
     page = context.new_page()
     errors = []
     page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
@@ -166,7 +168,7 @@ def test_a_box_and_a_lasso_select_what_they_hold(chromium, address, scene):
     inside = int(((points > low) & (points < high)).all(axis=1).sum())
     with opened(chromium, address) as (page, errors):
         corners = [place(page, corner) for corner in (low, (high[0], low[1]), high, (low[0], high[1]))]
-        for mode, way in (("select a box", corners[2:3]), ("select by lasso", [*corners[1:], corners[0]])):
+        for mode, way in (("select a box", corners[2:3]), ("draw a lasso", [*corners[1:], corners[0]])):
             page.get_by_label(mode).check()
             page.mouse.move(*corners[0])
             page.mouse.down()
@@ -175,7 +177,7 @@ def test_a_box_and_a_lasso_select_what_they_hold(chromium, address, scene):
             page.mouse.up()
             selected = int(page.locator(".status").inner_text().removesuffix(" images selected"))
             assert abs(selected - inside) <= 1  # a point may lie on the edge, to the pixel
-        page.get_by_role("button", name="clear").click()
+        page.get_by_role("button", name="clear selection").click()
         assert errors == []
 
 
@@ -202,18 +204,85 @@ def test_other_features_put_the_points_elsewhere_and_say_how_far_to_trust_them(c
 def test_the_film_moves_the_points_and_plays_to_its_end(chromium, address):
     with opened(chromium, address) as (page, errors):
         last = drawn(page)
-        slider = page.get_by_label("film: training so far")
+        slider = page.get_by_label("moment of the training")
         slider.focus()
         page.keyboard.press("ArrowLeft")
         rest(page, TRAVEL)
         assert page.locator(".film output").inner_text() == "epoch 1"
         assert drawn(page) != last
-        page.get_by_role("button", name="film").click()
+        page.get_by_role("button", name="play the training").click()
         page.wait_for_function("document.querySelector('.film output').textContent === 'epoch 2'")
         rest(page, TRAVEL)
         assert drawn(page) == last
         page.get_by_label("noise", exact=True).check()
         assert not slider.is_visible()  # it is the film of h
+        assert errors == []
+
+
+@pytest.mark.parametrize(("motion", "moment"), [("no-preference", "epoch 0"), ("reduce", "epoch 2")])
+def test_the_film_plays_once_when_it_is_seen_unless_the_reader_wants_no_motion(chromium, address, motion, moment):
+    with opened(chromium, address, viewport={"width": 900, "height": 300}, reduced_motion=motion) as (page, errors):
+        rest(page, 300)
+        output = page.locator(".film output")
+        assert output.inner_text() == "epoch 2"  # it is not in view yet
+        page.set_viewport_size({"width": 900, "height": 900})
+        page.locator(".stage").scroll_into_view_if_needed()
+        rest(page, 200)
+        assert output.inner_text() == moment
+        page.wait_for_function("document.querySelector('.film output').textContent === 'epoch 2'")
+        assert page.get_by_role("button", name="play the training").is_visible()
+        rest(page, 700)
+        assert output.inner_text() == "epoch 2"
+        assert errors == []
+
+
+def test_zoomed_in_the_points_are_pictures(chromium, address, scene):
+    row = loner(points_of(scene))
+    colors_around = """([x, y]) => {
+        const canvas = document.querySelector('.stage > canvas'), box = canvas.getBoundingClientRect();
+        const pixels = canvas.getContext('2d').getImageData(x - box.x - 8, y - box.y - 8, 16, 16).data;
+        return new Set(new Uint32Array(pixels.buffer)).size;
+    }"""
+    with opened(chromium, address) as (page, errors):
+        where = place(page, points_of(scene)[row])
+        page.mouse.click(*where)
+        before = page.evaluate(colors_around, list(where))
+        page.mouse.wheel(0, -700)
+        rest(page)
+        assert page.evaluate(colors_around, list(where)) > before + 20  # a marker has one colour and a rim
+        page.get_by_role("button", name="reset view").click()
+        rest(page)
+        assert page.evaluate(colors_around, list(where)) == before
+        assert errors == []
+
+
+def test_two_fingers_zoom(chromium, address):
+    with opened(chromium, address) as (page, errors):
+        page.evaluate(
+            """() => {
+                const canvas = document.querySelector('.stage > canvas'), box = canvas.getBoundingClientRect();
+                const send = (type, pointerId, x) => canvas.dispatchEvent(new PointerEvent(type, {
+                    pointerId, pointerType: 'touch', isPrimary: pointerId === 1, bubbles: true,
+                    clientX: box.x + x, clientY: box.y + 200 }));
+                window.before = canvas.toDataURL();
+                send('pointerdown', 1, 200);
+                send('pointerdown', 2, 260);
+                send('pointermove', 2, 380);
+                send('pointerup', 1, 200);
+                send('pointerup', 2, 380);
+            }"""
+        )
+        rest(page)
+        assert page.evaluate("document.querySelector('.stage > canvas').toDataURL() !== window.before")
+        page.get_by_role("button", name="reset view").click()
+        rest(page)
+        assert page.evaluate("document.querySelector('.stage > canvas').toDataURL() === window.before")
+        assert errors == []
+
+
+def test_on_a_phone_nothing_is_wider_than_the_screen(chromium, address):
+    with opened(chromium, address, viewport={"width": 375, "height": 667}) as (page, errors):
+        assert page.evaluate("document.documentElement.scrollWidth") == 375
         assert errors == []
 
 
@@ -284,6 +353,11 @@ def test_the_wheel_zooms_around_the_pointer_and_dragging_moves(chromium, address
     with opened(chromium, address) as (page, errors):
         x, y = place(page, points_of(scene)[row])
         page.mouse.move(x, y)
+        before = drawn(page)
+        page.mouse.wheel(0, -400)
+        assert drawn(page) == before  # it scrolls the page
+        page.mouse.wheel(0, 400)
+        page.mouse.click(x, y)
         page.mouse.wheel(0, -400)
         page.mouse.move(x + 1, y)
         assert f"image {row}:" in page.locator(".tip").inner_text()  # what was under the pointer still is
@@ -337,7 +411,7 @@ def test_two_hundred_toggles_leave_no_memory_behind(chromium, address):
             await new Promise((done) => setTimeout(done, 20));
         }
     }"""
-    with opened(chromium, address, reduced_motion="reduce") as (page, errors):
+    with opened(chromium, address) as (page, errors):
         page.evaluate(toggle, 20)
         before = page.evaluate(used)
         page.evaluate(toggle, 200)
@@ -352,6 +426,7 @@ def test_thousands_of_points_are_one_picture_a_frame_however_fast_they_are_moved
     (tmp_path / "many.html").write_text(html_page(scene), encoding="utf-8")
     calls_of_a_frame = """(event) => new Promise((done) => {
         const canvas = document.querySelector('.stage > canvas'), box = canvas.getBoundingClientRect();
+        canvas.focus();
         const context = canvas.getContext('2d'), calls = {};
         const methods = Object.getOwnPropertyDescriptors(CanvasRenderingContext2D.prototype);
         for (const [name, { value: original }] of Object.entries(methods)) {

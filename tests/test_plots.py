@@ -13,6 +13,7 @@ from PIL import Image
 from simclr_lib.data import ImageDataset
 from simclr_lib.errors import shown
 from simclr_lib.seeding import seeded
+from simclr_lib.teaching.page import About
 from simclr_lib.teaching.panels import augmentation_panel
 from simclr_lib.teaching.plots import (
     new_figure,
@@ -25,7 +26,7 @@ from simclr_lib.teaching.plots import (
     plot_variants,
     show_crops,
 )
-from simclr_lib.teaching.report import Picture, accuracy_table, html_report, png_bytes
+from simclr_lib.teaching.report import Picture, Report, Section, accuracy_table, html_report, png_bytes
 from simclr_lib.teaching.style import drawn
 
 NASTY = {  # name → the text that a figure in DejaVu Sans shows
@@ -162,7 +163,8 @@ def test_a_report_with_any_names_is_valid_utf_8():
     figure, _ = new_figure(1, 1)
     for name in NAMES:
         table = accuracy_table({name: {"knn": ACCURACY}}, {"knn": name})
-        picture = Picture(name, name, figure, name)
-        page = html_report(name, name, [(name, name)], [(name, name, table)], [picture], {name: name})
-        assert page.encode().decode().count("\ufffd") == 14 * shown(name).count("\ufffd")
+        picture = Picture(name, name, name, figure, name)
+        sections = [Section(name, name, name, table), picture.section]
+        page = html_report(Report(About(name, name, name), [(name, name)], sections, {name: name}))
+        assert page.encode().decode().count("\ufffd") == 22 * shown(name).count("\ufffd")
         assert "<b><b>" not in page

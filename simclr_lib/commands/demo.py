@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
-from simclr_lib.commands.common import Stopwatch, check_writable
+from simclr_lib.commands.common import Steps, Stopwatch, check_writable, minutes
 from simclr_lib.commands.settings import DemoConfig
 from simclr_lib.data import ImageDataset, load_dataset
 from simclr_lib.data.emblems import CLASSES
@@ -16,18 +17,26 @@ from simclr_lib.errors import SimCLRError
 from simclr_lib.evaluation import accuracy
 from simclr_lib.experiments.comparison import (
     FILMED,
-    compare_encoder,
+    evaluate_baselines,
+    evaluate_encoder,
     evenly,
     few_label_parts,
     merge_seeds,
     supervised_row,
 )
+from simclr_lib.experiments.scaling import stepper
+from simclr_lib.experiments.throughput import median_seconds
 from simclr_lib.models import SimCLR
 from simclr_lib.recipes import EMBLEMS, EMBLEMS_SUPERVISED
-from simclr_lib.results import Result, Table, summary, text_table
+from simclr_lib.results import Accuracy, Result, Table, columns, in_words, summary, text_table
 from simclr_lib.training import Interrupted, new_folder, pretrain, train_supervised
 
-LOOK_EVERY = 2  # epochs between two looks at the features: each costs a second, and another as a frame of the film
+LOOK_EVERY = 3  # epochs between two looks at the features: each costs a second, and another as a frame of the film
+
+# How long the other parts take, for the estimate at the start. In steps of pretraining, as measured on one core:
+IMAGES_A_STEP = 100  # images that are evaluated in the time of a step: features of two encoders, and all probes
+SUPERVISED_STEP = 0.7  # a step of training with labels, which has half as many views, but larger ones
+REPORT_SECONDS = 25  # most of it is spent on one core, by UMAP
 
 
 @dataclass(frozen=True)
@@ -36,7 +45,7 @@ class DemoBudget:
 
     Attributes:
         labels: labels per class that it compares.
-        steps: steps of training from scratch where labels are few.
+        steps: steps of training from scratch with the fewest labels.
         supervised_epochs: epochs of training from scratch with all labels.
         filmed: test images in the film and in the report.
     """
@@ -65,9 +74,8 @@ def demo(config: DemoConfig, budget: DemoBudget | None = None) -> None:
     pick_device(config.device)  # an error is found before the folder is made
     if config.out:
         check_writable(config.out)
-        # A demo that was stopped while it drew its report goes on with it.
-        goes_on = any(config.out.glob("seed-*/checkpoint.pt")) and not (config.out / "report.html").exists()
-        if (config.out / "results.json").exists() and not goes_on:
+        results = config.out / "results.json"
+        if results.exists() and Result.read(results).extra.get("complete", True):  # a demo that was stopped goes on
             raise SimCLRError(f"{config.out} already holds a demo: choose another --out.")
     out = config.out or new_folder("demo")
     try:
@@ -84,37 +92,70 @@ def _run_demo(config: DemoConfig, budget: DemoBudget, out: Path) -> None:
     train, test = load_dataset("emblems", "train", limit=config.images), load_dataset("emblems", "test")
     images = Images(train, test, evenly(test, budget.filmed))
     clock.lap("drawing emblems")
-    runs = [_run_seed(seed, config, budget, out, images, clock) for seed in config.seeds]
-    table = merge_seeds([run.table for run in runs])
-    result = Result(
-        "SimCLR on emblems; test accuracy after the last epoch",
-        table,
-        config=replace(EMBLEMS, epochs=config.epochs).resolved(train.image_size, device).to_dict(),
-        seeds=config.seeds,
-        num_train=len(train),
-        num_test=len(test),
-        seconds=clock.laps(),
-        extra={"supervised": EMBLEMS_SUPERVISED.resolved(train.image_size, device).to_dict(), "resumed": resumed},
-    )
-    result.write(out / "results.json", device)
-    print(text_table(table))
+    steps = _plan(config, budget, images, device)
 
-    print("drawing the report …")
-    # Imported here, so that the other commands do not wait for matplotlib and UMAP.
-    from simclr_lib.teaching.demo_report import Exhibit, draw, write_report
+    def result(tables: list[Table], **extra: object) -> Result:
+        return Result(
+            "SimCLR on emblems; test accuracy after the last epoch",
+            merge_seeds(tables),
+            config=replace(EMBLEMS, epochs=config.epochs).resolved(train.image_size, device).to_dict(),
+            seeds=config.seeds[: len(tables)],
+            num_train=len(train),
+            num_test=len(test),
+            seconds=clock.laps(),
+            extra={
+                "supervised": EMBLEMS_SUPERVISED.resolved(train.image_size, device).to_dict(),
+                "resumed": resumed,
+                **extra,
+            },
+        )
 
-    seed, first = config.seeds[0], runs[0]
-    run_dir = out / f"seed-{seed}"
-    exhibit = Exhibit(
-        first.model, run_dir, seed, train, images.shown, first.h_train, table, budget.labels, budget.steps
-    )
-    drawn = draw(exhibit)
+    tables: list[Table] = []
+    for seed in config.seeds:
+        model, h_train, table = _pretrain_and_evaluate(seed, config, budget, out, images, steps, clock)
+        if not tables:
+            first = result([table], complete=False)
+            first.write(out / "results.json", device)
+            print("drawing a first report …")
+            # Imported here, so that the other commands do not wait for matplotlib and UMAP.
+            from simclr_lib.teaching.demo_report import Exhibit, draw, make_report, picture_of_budgets, write_figures
+
+            drawn = draw(Exhibit(model, out / f"seed-{seed}", seed, train, images.shown, h_train))
+            make_report(drawn, first, None, device).write(out / "report.html")
+            clock.lap("report")
+            print(f"A first report is ready: open {out / 'report.html'} in a browser, and reload it at the end.")
+        steps.begin()
+        tables.append({**table, "supervised": _train_with_labels(seed, config, budget, images)})
+        clock.lap("supervised")
+
+    steps.begin()
+    measured = result(tables, complete=False)
+    measured.write(out / "results.json", device)
+    print(text_table(merge_seeds(tables)))
+    labelled = picture_of_budgets(merge_seeds(tables), budget.labels, budget.steps)
+    make_report(drawn, measured, labelled, device).write(out / "report.html")
+    write_figures(out / "figures", [labelled, *drawn.pictures])
     clock.lap("report")
-    result = replace(result, seconds=clock.laps(), extra={**result.extra, "trustworthiness": drawn.trust})
-    write_report(out, exhibit, drawn, result, device)
-    result.write(out / "results.json", device)
-    minutes, seconds = divmod(round(clock.total), 60)
-    print(f"done in {minutes}:{seconds:02d} minutes. Open {out / 'report.html'} in a browser.")
+    result(tables, complete=True, trustworthiness=drawn.trust).write(out / "results.json", device)
+    print(f"done in {minutes(clock.total)}. Open {out / 'report.html'} in a browser; report.gif beside it is the film.")
+
+
+def _plan(config: DemoConfig, budget: DemoBudget, images: Images, device: torch.device) -> Steps:
+    """Say what the demo will do, and how long it takes here: a few steps of pretraining are timed for that."""
+    train, size = images.train, images.train.image_size
+    step = median_seconds(stepper(EMBLEMS, size, device, EMBLEMS.batch_size)[0], device)
+    pretraining = config.epochs * (1 - EMBLEMS.validation) * len(train) / EMBLEMS.batch_size
+    evaluation = (len(train) + len(images.test)) / IMAGES_A_STEP
+    with_labels = budget.steps + budget.supervised_epochs * len(train) / EMBLEMS_SUPERVISED.batch_size
+    each_seed = [
+        (f"pretraining on {len(train):,} emblems for {config.epochs} epochs, without labels", step * pretraining),
+        ("what the features are worth, beside a random encoder and pixels", step * evaluation),
+        ("training the same network with labels, for comparison", step * SUPERVISED_STEP * with_labels),
+    ]
+    parts = [part for _ in config.seeds for part in each_seed]
+    what, seconds = parts[1]
+    parts[1] = f"{what}; a first report", seconds + REPORT_SECONDS
+    return Steps([*parts, ("the whole report", 3.0)])
 
 
 @dataclass(frozen=True)
@@ -126,19 +167,10 @@ class Images:
     shown: ImageDataset
 
 
-@dataclass(frozen=True)
-class SeedRun:
-    """The outcome of one seed: the model, its table, and its features of the training images, [N, D]."""
-
-    model: SimCLR
-    table: Table
-    h_train: Tensor
-
-
-def _run_seed(
-    seed: int, config: DemoConfig, budget: DemoBudget, out: Path, images: Images, clock: Stopwatch
-) -> SeedRun:
-    """Pretrain, evaluate, and train with labels instead."""
+def _pretrain_and_evaluate(
+    seed: int, config: DemoConfig, budget: DemoBudget, out: Path, images: Images, steps: Steps, clock: Stopwatch
+) -> tuple[SimCLR, Tensor, Table]:
+    """Return the pretrained model, its features of the training images [N, D], and the table without training."""
     train, test, run_dir = images.train, images.test, out / f"seed-{seed}"
     settings = replace(
         EMBLEMS,
@@ -148,17 +180,23 @@ def _run_seed(
         resume=(run_dir / "checkpoint.pt").exists(),
         monitor_every=LOOK_EVERY,
     )
-    print(f"seed {seed}: pretraining on {len(train):,} emblems for {config.epochs} epochs, without labels …")
+    steps.begin()
     model = pretrain(train, settings, run_dir, filmed=images.shown if seed == config.seeds[0] else None)
     clock.lap("pretraining")
-    print("reading the features out, beside a random encoder and pixels …")
-    table, _, (h_train, _) = compare_encoder(model.encoder, settings, train, test, draws=1, budgets=budget.labels)
+    steps.begin()
+    row, _, (h_train, _) = evaluate_encoder(model.encoder, settings, train, test, draws=1, budgets=budget.labels)
+    names = columns({"SimCLR": row})
+    print("first result: " + ", ".join(f"{in_words(row[column])} {name}" for column, name in names.items()))
+    table = {"SimCLR": row, **evaluate_baselines(settings, train, test, draws=1, budgets=budget.labels)}
     clock.lap("evaluation")
-    print("training the same network with labels instead …")
-    supervised = replace(EMBLEMS_SUPERVISED, seed=seed, device=config.device)
-    few = few_label_parts(train, budget.labels, seed)  # the images whose labels the probe of SimCLR's features gets
-    row = supervised_row(few, test, supervised, budget.steps)
-    classifier = train_supervised(train, replace(supervised, epochs=budget.supervised_epochs))
-    table["supervised"] = {**row, "labels_all": summary([accuracy(classifier, test)])}
-    clock.lap("supervised")
-    return SeedRun(model, table, h_train)
+    return model, h_train, table
+
+
+def _train_with_labels(seed: int, config: DemoConfig, budget: DemoBudget, images: Images) -> dict[str, Accuracy]:
+    """Train the network from scratch, with the fewest labels and with all: column → test accuracy."""
+    settings = replace(EMBLEMS_SUPERVISED, seed=seed, device=config.device)
+    # The images whose labels the probe of SimCLR's features gets.
+    few = few_label_parts(images.train, [min(budget.labels)], seed)
+    row = supervised_row(few, images.test, settings, budget.steps)
+    classifier = train_supervised(images.train, replace(settings, epochs=budget.supervised_epochs))
+    return {**row, "labels_all": summary([accuracy(classifier, images.test)])}

@@ -64,7 +64,7 @@ def embed(config: EmbedConfig) -> None:
     film = film_of_run(frames, h, config.method)
     pictures = {name: points} if len(shown) == len(images) else None  # projected already
     scene = make_scene(shown, kinds, pictures, config.method, film, title=images.name)
-    write_atomically(out / "explorer.html", html_page(scene).encode())
+    write_atomically(out / "explorer.html", html_page(scene, "embedding.png").encode())
     print(f"explorer: {out / 'explorer.html'}, to open in a browser")
 
 

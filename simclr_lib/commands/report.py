@@ -6,12 +6,11 @@ from simclr_lib.commands.checkpoint import open_run
 from simclr_lib.commands.settings import ReportConfig
 from simclr_lib.errors import counted
 from simclr_lib.experiments.comparison import FILMED, evenly
-from simclr_lib.files import write_atomically
 from simclr_lib.results import Result
 
 
 def report(config: ReportConfig) -> None:
-    """Run ``simclr report``: writes report.html."""
+    """Run ``simclr report``: writes report.html and, beside it, a picture and a film."""
     from simclr_lib.teaching.run_report import Trained, report_of_run  # imported here, because it brings matplotlib
 
     run = open_run(config)
@@ -21,16 +20,16 @@ def report(config: ReportConfig) -> None:
         train, tested = train.labelled, tested.labelled
     results = run.run_dir / "results.json"
     print(f"projecting the features of {counted(min(len(tested), FILMED), 'image')} …")
-    page = report_of_run(
-        Trained(
-            run.model,
-            run.stored,
-            run.settings,
-            run.run_dir,
-            train,
-            evenly(tested, FILMED),
-            Result.read(results) if results.exists() else None,
-        )
+    trained = Trained(
+        run.model,
+        run.stored,
+        run.settings,
+        run.run_dir,
+        train,
+        evenly(tested, FILMED),
+        Result.read(results) if results.exists() else None,
     )
-    write_atomically(run.out, page.encode())
-    print(f"report: {run.out}, to open in a browser")
+    *beside, page = report_of_run(trained).write(run.out, config.address)
+    for file in beside:
+        print(f"{'film' if file.suffix == '.gif' else 'preview'}: {file}")
+    print(f"report: {page}, to open in a browser and to send on")

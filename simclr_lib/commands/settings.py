@@ -138,6 +138,9 @@ class ReportConfig(CheckpointConfig):
     """HTML file to write. By default it is report.html beside the checkpoint."""
     limit: int | None = None
     """Use at most this many training images. By default as many as in training."""
+    address: str | None = None
+    """Address at which the page will stand on the web, such as https://example.org/report.html. Some programs show the
+    picture beside a link to the page only if they know it."""
 
     file: ClassVar[str] = "report.html"
 

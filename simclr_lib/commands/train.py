@@ -199,4 +199,4 @@ def _report(table: Table, config: TrainConfig, data: Data, processes: World, clo
     result.write(file, pick_device(config.device))
     if table:
         print(text_table(table))
-    print(f"results: {file}")
+    print(f"results: {file}\nfor a page with pictures: simclr report {file.parent}")

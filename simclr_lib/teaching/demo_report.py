@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,12 +11,13 @@ from torch import Tensor
 
 from simclr_lib.data import ImageDataset
 from simclr_lib.device import environment
-from simclr_lib.evaluation import knn_predict, make_film, pixel_features, project, trustworthiness
+from simclr_lib.evaluation import Film, knn_predict, make_film, pixel_features, project, trustworthiness
 from simclr_lib.files import write_atomically
 from simclr_lib.models import SimCLR
 from simclr_lib.recipes import EMBLEMS
 from simclr_lib.results import Result, Table, columns, in_words
-from simclr_lib.teaching.explorer import html_fragment, kinds_of_features, make_scene
+from simclr_lib.teaching.explorer import conclusion_of, html_fragment, kinds_of_features, make_scene
+from simclr_lib.teaching.page import About
 from simclr_lib.teaching.pictures import (
     picture_of_confusion,
     picture_of_embeddings,
@@ -24,18 +26,13 @@ from simclr_lib.teaching.pictures import (
     picture_of_views,
 )
 from simclr_lib.teaching.plots import plot_label_efficiency
-from simclr_lib.teaching.report import Picture, accuracy_table, html_report
+from simclr_lib.teaching.report import Picture, Report, Section, accuracy_table, comparison
 from simclr_lib.training import read_film, read_metrics
-
-PAPER = (
-    "T. Chen, S. Kornblith, M. Norouzi, G. Hinton: A Simple Framework for Contrastive Learning of Visual "
-    "Representations, 2020, arXiv 2002.05709"
-)
 
 
 @dataclass(frozen=True)
 class Exhibit:
-    """The model, images and accuracies that the report shows.
+    """The model and the images that the report shows.
 
     Attributes:
         model: the first seed's model.
@@ -44,9 +41,6 @@ class Exhibit:
         train: the training images.
         shown: the test images that are shown; the film is of them.
         h_train: float32 [N, D], the model's features of the training images.
-        table: the accuracies of all seeds.
-        budgets: labels per class that are compared.
-        steps: steps of training from scratch where labels are few.
     """
 
     model: SimCLR
@@ -55,28 +49,29 @@ class Exhibit:
     train: ImageDataset
     shown: ImageDataset
     h_train: Tensor
-    table: Table
-    budgets: tuple[int, ...]
-    steps: int
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """The report's pictures.
+    """The parts of the report that show the first seed's features: they are drawn once, before all is measured.
 
     Attributes:
+        explorer: the embedding explorer, with the film.
         pictures: with titles and descriptions, in order.
-        explorer: the embedding explorer as HTML.
+        film: the film of the training; a single moment where none was kept.
+        shown: the images that explorer and film show.
         trust: kind of features → trustworthiness of its picture.
     """
 
+    explorer: Section
     pictures: list[Picture]
-    explorer: str
+    film: Film
+    shown: ImageDataset
     trust: dict[str, float]
 
 
 def draw(exhibit: Exhibit) -> Drawn:
-    """Project the features of the shown images and draw everything that the report shows."""
+    """Project the features of the shown images and draw everything that shows them."""
     shown, train = exhibit.shown, exhibit.train
     kinds = kinds_of_features(exhibit.model, replace(EMBLEMS, seed=exhibit.seed), shown)
     h, pixels = kinds["SimCLR h"], kinds["pixels"]
@@ -84,11 +79,11 @@ def draw(exhibit: Exhibit) -> Drawn:
     trust = {name: trustworthiness(kinds[name], points) for name, points in embeddings.items()}
     first = torch.arange(6)  # images of six classes
     predicted = knn_predict(exhibit.h_train, train.labels, h)
+    num_views = 2 * EMBLEMS.batch_size
     pictures = [
-        picture_of_views(shown.images[first], EMBLEMS.augment(shown.image_size)),
-        picture_of_training(read_metrics(exhibit.run_dir), 2 * EMBLEMS.batch_size - 2),
-        picture_of_budgets(exhibit),
-        picture_of_embeddings(embeddings, trust, shown, "The features fall into the classes"),
+        picture_of_views(shown.images[first], EMBLEMS.augment(shown.image_size), num_views),
+        picture_of_training(read_metrics(exhibit.run_dir), num_views - 2),
+        picture_of_embeddings(embeddings, trust, shown, "Features and pixels in two dimensions"),
         picture_of_neighbors(
             shown.subset(first),
             train,
@@ -96,76 +91,104 @@ def draw(exhibit: Exhibit) -> Drawn:
         ),
         picture_of_confusion(shown.labels, predicted, shown.classes, "kNN"),
     ]
-    frames = list(read_film(exhibit.run_dir, shown).items())
-    every = 1 if len(frames) <= 8 else 2  # UMAP takes a second for each frame
-    film = make_film("SimCLR h", dict(frames[::-every][::-1]), last=embeddings["SimCLR h"]) if frames else None
-    explorer = html_fragment(make_scene(shown, kinds, embeddings, film=film, title="Emblems"))
-    return Drawn(pictures, explorer, trust)
-
-
-def picture_of_budgets(exhibit: Exhibit) -> Picture:
-    """Draw the accuracy at every budget of labels, of SimCLR and of what it is compared with."""
-    fewest = f"labels_{min(exhibit.budgets)}"
-    return Picture(
-        "Few labels go a long way",
-        "A linear output head on frozen features, against the same network trained with labels from scratch on the "
-        f"same images, for {exhibit.steps} steps where they are few. With more steps it would do better: notebook 5 "
-        "measures how much.",
-        plot_label_efficiency(exhibit.table, exhibit.budgets),
-        f"Accuracy against labels per class. With {min(exhibit.budgets)}: "
-        + ", ".join(f"{source} {in_words(row[fewest])}" for source, row in exhibit.table.items()),
+    frames = read_film(exhibit.run_dir, shown) or {"now": h}
+    film = make_film("SimCLR h", frames, last=embeddings["SimCLR h"])
+    scene = make_scene(shown, kinds, embeddings, film=film, title="Emblems")
+    explorer = Section(
+        "The features, to explore",
+        conclusion_of(scene),
+        f"{len(shown):,} test images, while the network learned. Point at one, click it for its true neighbours, zoom "
+        "in to see the images themselves, or switch to other features.",
+        html_fragment(scene),
     )
+    return Drawn(explorer, pictures, film, shown, trust)
 
 
-def write_report(out: Path, exhibit: Exhibit, drawn: Drawn, result: Result, device: torch.device) -> None:
-    """Write the pictures as PNG files, and then report.html.
+def picture_of_budgets(table: Table, budgets: tuple[int, ...], steps: int) -> Picture:
+    """Draw the accuracy at every budget of labels, of SimCLR and of what it is compared with.
 
     Args:
-        out: folder of the demo.
-        exhibit: what is shown.
-        drawn: its pictures, see `draw`.
-        result: the content of results.json; seeds, settings and times are taken from it.
+        table: source → column → accuracy.
+        budgets: labels per class that are compared.
+        steps: steps of training from scratch where labels are few.
+    """
+    few = f"labels_{min(budgets)}"
+    measured = {source: in_words(row[few]) for source, row in table.items()}
+    return Picture(
+        "What labels add",
+        f"With {min(budgets)} labels per class, a linear head on SimCLR's features reaches {measured['SimCLR']}; the "
+        f"same network, trained from scratch with these labels, reaches {measured['supervised']}.",
+        f"Training from scratch takes {steps} steps where labels are few. With more steps it would do better: notebook "
+        "5 measures how much.",
+        plot_label_efficiency(table, budgets),
+        f"Accuracy against labels per class. With {min(budgets)}: "
+        + ", ".join(f"{source} {number}" for source, number in measured.items()),
+    )
+
+
+def make_report(drawn: Drawn, result: Result, labelled: Picture | None, device: torch.device) -> Report:
+    """Put the report together.
+
+    Args:
+        drawn: what shows the features, see `draw`.
+        result: the content of results.json; the numbers, seeds, settings and times are taken from it.
+        labelled: the comparison with training from scratch, see `picture_of_budgets`. As long as it is None, the
+            page says that it is not complete.
         device: the device that was trained on.
     """
-    for number, picture in enumerate(drawn.pictures, 1):
-        name = picture.title.lower().replace(" ", "-")
-        write_atomically(out / "figures" / f"{number}-{name}.png", picture.png)
-    fewest = min(exhibit.budgets)
-    ours, supervised = exhibit.table["SimCLR"], exhibit.table["supervised"]
+    table: Table = {source: dict(row) for source, row in result.results.items()}
     seeds = f", mean ± standard deviation over {len(result.seeds)} seeds" if len(result.seeds) > 1 else ""
-    where = environment(device)
-    page = html_report(
-        title="SimCLR on emblems",
-        lead=f"A ResNet-18 of width {EMBLEMS.width}, pretrained for {result.config['epochs']} epochs on "
-        f"{result.num_train:,} drawn images without a single label, then read out with a linear output head. All "
-        f"numbers are test accuracies after the last epoch{seeds}.",
-        tiles=[
-            (in_words(ours["labels_all"]), "linear output head, all labels"),
-            (in_words(ours[f"labels_{fewest}"]), f"with {fewest} labels per class"),
-            (in_words(supervised[f"labels_{fewest}"]), f"trained from scratch on the same {fewest}"),
-            (in_words(ours["knn"]), "kNN on the features, no head trained"),
-        ],
-        blocks=[
-            (
-                "Every source of features, every budget of labels",
-                "Linear output heads on frozen features; “supervised” is the whole network trained with labels.",
-                accuracy_table(exhibit.table, columns(exhibit.table)),
-            ),
-            (
-                "Touch the features",
-                f"{len(exhibit.shown):,} test images. Point at one, click it for its true neighbours, switch to other "
-                "features, or watch the film of the training.",
-                drawn.explorer,
-            ),
-        ],
-        pictures=drawn.pictures,
-        facts={
-            "command": str(where["command"] or "simclr demo"),
-            "machine": f"{where['device']}, {where['threads']} threads",
-            "versions": f"torch {where['torch']}, torchvision {where['torchvision']}, Python {where['python']}",
-            "time": ", ".join(f"{name} {seconds:.0f} s" for name, seconds in result.seconds.items() if name != "total"),
-            "seeds": ", ".join(map(str, result.seeds)),
-            "paper": PAPER,
-        },
+    lead = (
+        "SimCLR trains a network to recognise which two altered copies were made of the same image. Here a ResNet-18 "
+        f"of width {EMBLEMS.width} was trained in this way for {result.config['epochs']} epochs. Afterwards, linear "
+        f"heads read the classes from its features. All accuracies are of {result.num_test:,} test images, after the "
+        f"last epoch{seeds}."
     )
-    write_atomically(out / "report.html", page.encode())
+    if labelled is None:
+        lead += " This page is not complete yet: the demo is still training with labels, for comparison."
+    text = (
+        "Linear heads on frozen features, and kNN; “10 per class” means with 10 labels per class. Supervised is the "
+        "whole network, trained with labels."
+    )
+    sections = [
+        drawn.explorer,
+        Section("Accuracy", comparison(table), text, accuracy_table(table, columns(table))),
+        *([labelled.section] if labelled else []),
+        *(picture.section for picture in drawn.pictures),
+    ]
+    title = f"What a neural network learns from {result.num_train:,} drawings without labels"
+    tiles = _tiles(table)
+    summary = "Test accuracy: " + ", ".join(f"{number} {label}" for number, label in tiles) + "."
+    about = About(title, "SimCLR on emblems", lead, summary)
+    return Report(about, tiles, sections, _facts(result, device), drawn.film, drawn.shown)
+
+
+def _tiles(table: Table) -> list[tuple[str, str]]:
+    """The headline numbers, as far as they are measured."""
+    ours, supervised = table["SimCLR"], table.get("supervised", {})
+    budgets = [column for column in columns(table) if column.startswith("labels_") and column[7:].isdecimal()]
+    fewest = budgets[0].removeprefix("labels_")
+    tiles = [
+        (in_words(ours["labels_all"]), "linear head, all labels"),
+        (in_words(ours[budgets[0]]), f"linear head, {fewest} labels per class"),
+    ]
+    if supervised:
+        tiles.append((in_words(supervised[budgets[0]]), f"from scratch, the same {fewest} labels per class"))
+    return [*tiles, (in_words(ours["knn"]), "kNN on the features, no head trained")]
+
+
+def _facts(result: Result, device: torch.device) -> Mapping[str, str]:
+    where = environment(device)
+    return {
+        "command": str(where["command"] or "simclr demo"),
+        "machine": f"{where['device']}, {where['threads']} threads",
+        "versions": f"torch {where['torch']}, torchvision {where['torchvision']}, Python {where['python']}",
+        "time": ", ".join(f"{name} {seconds:.0f} s" for name, seconds in result.seconds.items() if name != "total"),
+        "seeds": ", ".join(map(str, result.seeds)),
+    }
+
+
+def write_figures(folder: Path, pictures: list[Picture]) -> None:
+    """Write the pictures as PNG files."""
+    for number, picture in enumerate(pictures, 1):
+        write_atomically(folder / f"{number}-{picture.title.lower().replace(' ', '-')}.png", picture.png)

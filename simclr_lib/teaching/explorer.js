@@ -5,6 +5,9 @@ const SHAPES = ["circle", "square", "up", "diamond", "down", "plus", "cross", "l
 const DARK_TEXT = "#222222", LIGHT_TEXT = "#eeeeee";
 const NEIGHBOUR = "#D55E00", RIGHT = "#0072B2", WRONG = "#D55E00";
 const MOVE_MS = 450; // how long points take from one embedding to another
+const FRAME_MS = 600, FILM_MS = 12000; // a moment of the film, unless there are so many that the film would take longer
+const COVERED = 0.3; // share of the stage that pictures may cover where they stand for the points
+const SMALLEST = 26, LARGEST = 56; // sides of those pictures, in CSS pixels
 
 // ---- Data ---------------------------------------------------------------------------------------------------
 
@@ -119,12 +122,13 @@ export function mount(root, encoded, onSelect = () => {}) {
     view: 0,
     frame: data.film ? data.film.captions.length - 1 : 0,
     colorBy: "class",
-    mode: "move",
+    mode: "pan",
     hidden: new Set(), // classes
     search: "",
     hovered: -1,
     current: -1, // clicked, or reached by keyboard
     selected: new Set(), // rows
+    side: 0, // of the pictures that stand for the points, in pixels; 0: they are markers
     scale: 1, // half the side of the picture, in pixels
     x: 0,
     y: 0,
@@ -150,43 +154,51 @@ export function mount(root, encoded, onSelect = () => {}) {
   const details = make("div", { class: "details" });
   const trust = make("p", { class: "trust" });
   const legend = make("div", { class: "legend", role: "group", "aria-label": "classes shown" });
-  const stage = make("div", { class: "stage" }, canvas, tip);
+  const caption = make("div", { class: "caption", hidden: true });
+  const note = make("div", { class: "note", hidden: true, text: "Click the picture, then scroll to zoom." });
+  const button = (text, title, onclick) => make("button", { type: "button", text, title, onclick });
+  const zoomBy = (factor) => zoom(factor, canvas.width / 2, canvas.height / 2);
+  const zooms = make("div", { class: "zoom" },
+    button("+", "zoom in: points become pictures", () => zoomBy(1.5)), button("−", "zoom out", () => zoomBy(1 / 1.5)),
+    button("reset view", "show all points", () => { fit(); redraw(); }));
+  const stage = make("div", { class: "stage" }, canvas, caption, note, zooms, tip);
 
-  const choice = (name, label, options, value, change) => make("label", {}, `${label} `, make(
-    "select", { name, onchange: (event) => change(event.target.value) },
-    ...options.map(([option, text]) => make("option", { value: option, text, selected: option === value })),
-  ));
-  const views = make("div", { class: "views", role: "radiogroup", "aria-label": "features" },
-    ...data.views.map((view, i) => make("label", {}, make("input", {
-      type: "radio", name: `${id}-view`, value: i, checked: i === 0, onchange: () => show(i),
-    }), ` ${view.name}`)));
-  const modes = make("div", { class: "modes", role: "radiogroup", "aria-label": "what dragging does" },
-    ...[["move", "move"], ["box", "select a box"], ["lasso", "select by lasso"]].map(([mode, text]) =>
-      make("label", {}, make("input", {
-        type: "radio", name: `${id}-mode`, value: mode, checked: mode === "move", onchange: () => { state.mode = mode; },
-      }), ` ${text}`)));
+  /** Options of which one is chosen, with a label: [[value, text, title], …]. */
+  const choice = (name, label, options, change) => make("div", { class: "choice", role: "radiogroup", "aria-label": label },
+    make("span", { text: label }),
+    make("div", { class: `options ${name}` }, ...options.map(([value, text, title], i) => make("label", { title }, make("input", {
+      type: "radio", name: `${id}-${name}`, value, checked: i === 0, onchange: () => change(value),
+    }), text))));
+  const views = choice("views", "Features", data.views.map((view, i) => [i, view.name]), (i) => show(i));
+  const modes = choice("modes", "Drag to", [
+    ["pan", "pan", "dragging moves the points"],
+    ["box", "select a box", "dragging selects the images in a box"],
+    ["lasso", "draw a lasso", "dragging selects the images inside a line"],
+  ], (mode) => { state.mode = mode; });
   const colorings = [["class", "class"], ["knn", "right or wrong by kNN"], ...(data.metric ? [["metric", data.metric.name]] : [])];
+  const coloring = make("label", {}, "Colour by ", make(
+    "select", { name: "color", onchange: (event) => { state.colorBy = event.target.value; drawLegend(); redraw(); } },
+    ...colorings.map(([value, text]) => make("option", { value, text }))));
   const search = make("input", {
     type: "search", placeholder: "search classes", "aria-label": "search classes",
     oninput: (event) => { state.search = event.target.value.trim().toLowerCase(); drawLegend(); redraw(); },
   });
   const film = data.film && make("div", { class: "film" },
-    make("button", { type: "button", text: "▶ film", onclick: () => play() }),
+    button("", "watch the points move while the network learns", () => play()),
     make("input", {
-      type: "range", min: 0, max: data.film.captions.length - 1, value: state.frame, "aria-label": "film: training so far",
+      type: "range", min: 0, max: data.film.captions.length - 1, value: state.frame, "aria-label": "moment of the training",
       oninput: (event) => { stop(); showFrame(Number(event.target.value)); },
     }),
     make("output", { text: data.film.captions[state.frame] }));
-  const controls = make("div", { class: "controls" }, views,
-    choice("color", "colour by", colorings, "class", (value) => { state.colorBy = value; drawLegend(); redraw(); }), modes,
-    make("button", { type: "button", text: "whole picture", onclick: () => { fit(); redraw(); } }),
-    make("button", { type: "button", text: "clear", onclick: () => clear() }));
-  const keys = make("p", { class: "keys", id: `${id}-keys`, text:
-    "Keys, in the picture: arrows go to the next point that way, Enter goes to the list of its neighbours, + and − zoom, Shift with arrows moves, " +
-    "0 shows all, Escape clears." });
+  const controls = make("div", { class: "controls" }, views, coloring, modes,
+    button("clear selection", "select nothing", () => clear()));
+  const help = make("details", { class: "help" }, make("summary", { text: "Mouse, touch and keys" }), make("p", { id: `${id}-keys`, text:
+    "Mouse: point at an image to see it, and click it for its neighbours; after a click the wheel zooms. Touch: tap an image, then drag, " +
+    "or zoom with two fingers. Keys, in the picture: arrows go to the next point that way, Enter goes to the list of its neighbours, " +
+    "+ and − zoom, Shift with arrows pans, 0 resets the view, Escape clears the selection." }));
   const side = make("div", { class: "side" }, details, search, legend);
   const page = make("div", { class: "simclr-explorer" }, controls, ...(film ? [film] : []), make("div", { class: "main" }, stage, side),
-    status, trust, keys);
+    status, trust, help);
   root.append(page);
 
   // -- Geometry --
@@ -292,10 +304,12 @@ export function mount(root, encoded, onSelect = () => {}) {
     new Uint32Array(pixels.buffer).fill((255 << 24) | (gb << 16) | (gg << 8) | gr);
     const zoomed = state.scale / (0.46 * Math.min(width, height));
     const size = Math.round(ratio() * Math.min(20, (count > 3000 ? 7 : count > 500 ? 10 : 13) * Math.sqrt(Math.max(1, zoomed))));
-    const some = state.selected.size > 0;
+    const some = state.selected.size > 0, pictures = [];
+    state.side = pictureSide();
     for (const front of some ? [false, true] : [true]) {
       for (let row = 0; row < count; row++) {
         if ((some && state.selected.has(row) !== front) || !visible(row)) continue;
+        if (state.side) { pictures.push([row, some && !front ? 0.25 : 1]); continue; }
         const left = Math.round(state.x + positions[2 * row] * state.scale - size / 2);
         const top = Math.round(state.y - positions[2 * row + 1] * state.scale - size / 2);
         if (left < 0 || top < 0 || left + size > width || top + size > height) continue;
@@ -304,7 +318,49 @@ export function mount(root, encoded, onSelect = () => {}) {
       }
     }
     context.putImageData(buffer, 0, 0);
+    for (const [row, strength] of pictures) drawPicture(row, strength);
     drawMarks();
+  }
+
+  /** The side of the pictures that stand for the points, in pixels; 0 where so many are in view that none could be seen. */
+  function pictureSide() {
+    if (!sprite) return 0;
+    let inView = 0;
+    for (let row = 0; row < count; row++) {
+      const [x, y] = toScreen(row);
+      inView += x > 0 && y > 0 && x < canvas.width && y < canvas.height && visible(row);
+    }
+    const side = Math.sqrt((COVERED * canvas.width * canvas.height) / Math.max(1, inView));
+    return side < SMALLEST * ratio() ? 0 : Math.min(side, LARGEST * ratio());
+  }
+
+  /** A picture in place of a point, with a frame of its colour and a marker in a corner. */
+  function drawPicture(row, strength) {
+    const side = state.side, [x, y] = toScreen(row), left = x - side / 2, top = y - side / 2;
+    if (left > canvas.width || top > canvas.height || left + side < 0 || top + side < 0) return;
+    const [shape, color] = lookOf(row);
+    context.globalAlpha = strength;
+    context.imageSmoothingEnabled = false;
+    context.drawImage(sprite, ...placeInSprite(row), left, top, side, side);
+    context.lineWidth = 2.5 * ratio();
+    context.strokeStyle = color;
+    context.strokeRect(left, top, side, side);
+    const size = Math.round(14 * ratio());
+    context.drawImage(badge(shape, color, size), left - size / 3, top - size / 3);
+    context.globalAlpha = 1;
+  }
+
+  /** A marker as something to draw with. */
+  function badge(shape, color, size) {
+    const key = `badge ${shape}${color}${size}`;
+    let drawn = markers.get(key);
+    if (!drawn) {
+      const canvas = make("canvas", { width: size, height: size }), pen = canvas.getContext("2d"), image = pen.createImageData(size, size);
+      image.data.set(marker(shape, color, colors.dark ? "#000000" : "#ffffff", size));
+      pen.putImageData(image, 0, 0);
+      markers.set(key, (drawn = canvas));
+    }
+    return drawn;
   }
 
   function stamp(pixels, width, left, top, size, shape, color, strength) {
@@ -329,7 +385,7 @@ export function mount(root, encoded, onSelect = () => {}) {
     const ring = (row, radius, color) => {
       const [x, y] = toScreen(row);
       context.beginPath();
-      context.arc(x, y, radius * r, 0, 2 * Math.PI);
+      context.arc(x, y, Math.max(radius * r, 0.75 * state.side), 0, 2 * Math.PI);
       context.lineWidth = 2 * r;
       context.strokeStyle = color;
       context.stroke();
@@ -380,13 +436,17 @@ export function mount(root, encoded, onSelect = () => {}) {
     return `${data.files ? data.files[row] : `image ${row}`}: ${nameOf(label)}${verdict}`;
   }
 
+  const placeInSprite = (row) =>
+    [(row % data.columns) * data.side, Math.floor(row / data.columns) * data.side, data.side, data.side];
+
   function picture(target, row) {
-    const pen = target.getContext("2d"), side = data.side;
+    const pen = target.getContext("2d");
     pen.imageSmoothingEnabled = false;
     pen.clearRect(0, 0, target.width, target.height);
-    if (sprite) pen.drawImage(sprite, (row % data.columns) * side, Math.floor(row / data.columns) * side, side, side,
-      0, 0, target.width, target.height);
+    if (sprite) pen.drawImage(sprite, ...placeInSprite(row), 0, 0, target.width, target.height);
   }
+
+  const reach = () => Math.max(14 * ratio(), 0.6 * state.side); // how far from a point the pointer still means it
 
   function nearest(x, y, within) {
     let best = -1, least = within * within;
@@ -421,7 +481,7 @@ export function mount(root, encoded, onSelect = () => {}) {
     const row = state.current;
     if (row < 0) {
       details.replaceChildren(make("p", { text: "Point at an image to see it. Click it for its true neighbours: the most similar " +
-        "among the features themselves, wherever the picture has put them." }));
+        "among the features themselves, wherever the picture has put them. Zoom in to see pictures instead of points." }));
       return;
     }
     const big = make("canvas", { width: 96, height: 96, role: "img", "aria-label": describe(row) });
@@ -514,10 +574,8 @@ export function mount(root, encoded, onSelect = () => {}) {
     hover(-1);
     moveTo(data.views[view].points);
     if (film) {
-      film.hidden = data.views[view].name !== data.film.view;
       state.frame = data.film.captions.length - 1;
-      film.children[1].value = state.frame;
-      film.children[2].textContent = data.film.captions[state.frame];
+      drawFilm();
     }
     drawTrust();
     drawDetails();
@@ -526,29 +584,43 @@ export function mount(root, encoded, onSelect = () => {}) {
 
   function showFrame(frame, milliseconds = 200) {
     state.frame = frame;
-    film.children[1].value = frame;
-    film.children[2].textContent = data.film.captions[frame];
+    drawFilm();
     drawTrust();
     moveTo(data.film.points, frame * count * dimensions, milliseconds);
+  }
+
+  function drawFilm() {
+    film.hidden = caption.hidden = data.views[state.view].name !== data.film.view;
+    film.firstChild.textContent = playing ? "❚❚ stop" : "▶ play the training";
+    film.children[1].value = state.frame;
+    film.children[2].textContent = caption.textContent = data.film.captions[state.frame];
   }
 
   function stop() {
     clearTimeout(playing);
     playing = 0;
-    if (film) film.firstChild.textContent = "▶ film";
+    if (film) drawFilm();
   }
 
   function play() {
     if (playing) return stop();
-    film.firstChild.textContent = "❚❚ stop";
-    const last = data.film.captions.length - 1;
+    const last = data.film.captions.length - 1, pause = Math.min(FRAME_MS, FILM_MS / (last + 1));
     const next = (frame) => {
-      showFrame(frame, 500);
-      if (frame === last) return stop();
-      playing = setTimeout(() => next(frame + 1), 600);
+      playing = frame === last ? 0 : setTimeout(() => next(frame + 1), pause);
+      showFrame(frame, 0.8 * pause);
     };
     next(state.frame === last ? 0 : state.frame + 1);
   }
+
+  // The film plays once when it comes into view, unless the reader wants no motion or is quicker.
+  const arrival = new IntersectionObserver(([{ isIntersecting }]) => {
+    if (!isIntersecting) return;
+    arrival.disconnect();
+    if (!film.hidden && !still()) play();
+  }, { threshold: 0.6 });
+  if (film) arrival.observe(stage);
+  for (const type of ["pointerdown", "keydown"]) listen(page, type, () => arrival.disconnect());
+  cleanups.push(() => arrival.disconnect());
 
   // -- Selecting --
 
@@ -589,21 +661,34 @@ export function mount(root, encoded, onSelect = () => {}) {
     return [((event.clientX - box.left) * canvas.width) / box.width, ((event.clientY - box.top) * canvas.height) / box.height];
   };
   let pressed = null, moved = false;
+  const fingers = new Map(); // the places of the pointers that are down
+
+  /** Two fingers zoom around the point between them. */
+  function pinch(event) {
+    const before = fingers.get(event.pointerId), [x, y] = place(event);
+    const [[otherX, otherY]] = [...fingers].filter(([finger]) => finger !== event.pointerId).map(([, where]) => where);
+    fingers.set(event.pointerId, [x, y]);
+    const far = ([a, b]) => Math.max(1, Math.hypot(a - otherX, b - otherY));
+    zoom(far([x, y]) / far(before), (x + otherX) / 2, (y + otherY) / 2);
+  }
 
   listen(canvas, "pointerdown", (event) => {
+    fingers.set(event.pointerId, place(event));
+    if (fingers.size > 1) { pressed = null; path = []; return; }
     if (event.button || !event.isPrimary) return;
     pressed = place(event);
     moved = false;
     if (event.isTrusted) canvas.setPointerCapture(event.pointerId);
-    if (state.mode !== "move") path = [pressed];
+    if (state.mode !== "pan") path = [pressed];
   });
   listen(canvas, "pointermove", (event) => {
+    if (fingers.size === 2 && fingers.has(event.pointerId)) return pinch(event);
     const [x, y] = place(event);
-    if (!pressed) return hover(nearest(x, y, 14 * ratio()), x, y);
+    if (!pressed) return hover(nearest(x, y, reach()), x, y);
     moved = moved || Math.hypot(x - pressed[0], y - pressed[1]) > 4 * ratio();
     if (!moved) return;
     hover(-1);
-    if (state.mode === "move") {
+    if (state.mode === "pan") {
       state.x += x - pressed[0];
       state.y += y - pressed[1];
       pressed = [x, y];
@@ -612,17 +697,25 @@ export function mount(root, encoded, onSelect = () => {}) {
     redraw();
   });
   listen(canvas, "pointerup", (event) => {
+    fingers.delete(event.pointerId);
     if (!pressed) return;
     const [x, y] = place(event);
     pressed = null;
-    if (!moved) go(nearest(x, y, 14 * ratio()));
-    else if (state.mode !== "move") select(enclosed());
+    if (!moved) go(nearest(x, y, reach()));
+    else if (state.mode !== "pan") select(enclosed());
     path = [];
     redraw();
   });
-  listen(canvas, "pointercancel", () => { pressed = null; path = []; redraw(); });
+  listen(canvas, "pointercancel", (event) => { fingers.delete(event.pointerId); pressed = null; path = []; redraw(); });
   listen(canvas, "pointerleave", () => hover(-1));
-  listen(canvas, "wheel", (event) => {
+  let noteTimer = 0;
+  listen(canvas, "wheel", (event) => { // a reader who scrolls past the picture goes on scrolling
+    if (!canvas.matches(":focus") && !event.ctrlKey && !event.metaKey) {
+      note.hidden = false;
+      clearTimeout(noteTimer);
+      noteTimer = setTimeout(() => { note.hidden = true; }, 1500);
+      return;
+    }
     event.preventDefault();
     zoom(Math.exp(-event.deltaY / 400), ...place(event));
   }, { passive: false });
@@ -656,8 +749,7 @@ export function mount(root, encoded, onSelect = () => {}) {
     else if (event.key === "0") { fit(); redraw(); }
     else if (event.key === "Escape") clear();
     else if (event.key === "Enter" && state.current >= 0) {
-      const button = details.querySelector("button");
-      if (button) button.focus();
+      details.querySelector("button")?.focus();
     } else return;
     event.preventDefault();
   });
@@ -688,9 +780,9 @@ export function mount(root, encoded, onSelect = () => {}) {
   const scheme = window.matchMedia("(prefers-color-scheme: dark)");
   listen(scheme, "change", recolor);
   cleanups.push(() => watcher.disconnect(), () => themes.disconnect(), () => cancelAnimationFrame(frameRequest),
-    () => cancelAnimationFrame(travel), () => clearTimeout(playing));
+    () => cancelAnimationFrame(travel), () => clearTimeout(playing), () => clearTimeout(noteTimer));
 
-  if (film) film.hidden = data.views[0].name !== data.film.view;
+  if (film) drawFilm();
   readColors();
   resize();
   drawLegend();

@@ -8,7 +8,6 @@ import io
 import json
 import math
 from collections.abc import Callable, Mapping
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from simclr_lib.choices import ProjectionMethod
 from simclr_lib.config import TrainConfig
 from simclr_lib.data import ImageDataset
 from simclr_lib.device import place
-from simclr_lib.errors import SimCLRError, shown
+from simclr_lib.errors import SimCLRError, counted, shown
 from simclr_lib.evaluation import (
     Film,
     extract_features,
@@ -35,6 +34,7 @@ from simclr_lib.evaluation import (
 from simclr_lib.files import write_atomically
 from simclr_lib.models import Classifier, SimCLR
 from simclr_lib.seeding import initial_weights
+from simclr_lib.teaching.page import About, html_document
 from simclr_lib.teaching.style import OKABE_ITO
 
 HERE = Path(__file__).parent
@@ -309,16 +309,36 @@ def html_fragment(scene: Scene) -> str:
     )
 
 
-def html_page(scene: Scene) -> str:
-    """An explorer as a whole HTML page."""
-    title = escape(scene["title"])
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        "<style>:root { color-scheme: light dark; font-family: system-ui, sans-serif; }</style>"
-        f"<title>{title}</title></head>"
-        f"<body><h1>{title}</h1>{html_fragment(scene)}</body></html>\n"
+def html_page(scene: Scene, preview: str | None = None) -> str:
+    """An explorer as a whole HTML page.
+
+    Args:
+        scene: what it shows, see `make_scene`.
+        preview: the address of a picture for previews of the page.
+    """
+    count = counted(len(scene["labels"]) // 2, "image")  # two bytes each
+    lead = (
+        f"{count} as a neural network sees them: each point is an image, and images that the network finds similar lie "
+        "close together. Point at one to see it, or zoom in until the points become pictures."
     )
+    about = About(scene["title"], "Embedding explorer", lead, preview=preview)
+    return html_document(about, f"<section>{html_fragment(scene)}</section>")
+
+
+def conclusion_of(scene: Scene) -> str:
+    """What the first kind of features of a scene shows, in a sentence with its numbers."""
+    view = scene["views"][0]
+    labels, votes = (
+        torch.frombuffer(bytearray(data), dtype=torch.int16) for data in (scene["labels"], view["predicted"])
+    )
+    tested = (labels >= 0) & (votes >= 0)
+    k = counted(view["k"], "nearest neighbour")
+    if len(scene["classes"]) > 1 and tested.any():
+        right = 100 * float((labels == votes)[tested].float().mean())
+        return f"For {right:.0f} % of these images, most of the {k} by {view['name']} show the same class."
+    if view["trustworthiness"] is None:
+        return ""
+    return f"Of an image's {k} by {view['name']}, {100 * view['overlap']:.0f} % are nearest in this picture too."
 
 
 def _as_text(value: Any) -> Any:

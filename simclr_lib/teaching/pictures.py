@@ -1,4 +1,4 @@
-"""The pictures that the report of a run and that of the demo share, each with its text and its description."""
+"""The pictures that the report of a run and that of the demo share, each with its conclusion and its description."""
 
 from __future__ import annotations
 
@@ -10,22 +10,40 @@ from torch import Tensor
 
 from simclr_lib.augment import SimCLRAugment
 from simclr_lib.data import ImageDataset
+from simclr_lib.errors import counted
+from simclr_lib.evaluation import nearest_neighbors
 from simclr_lib.seeding import seeded
 from simclr_lib.teaching.plots import plot_confusion, plot_embeddings, plot_neighbors, plot_training, plot_views
 from simclr_lib.teaching.report import Picture
 
 
-def picture_of_views(originals: Tensor, augment: SimCLRAugment, contrastive: bool = True) -> Picture:
-    """Draw some images, uint8 [R, 3, H, W], with eight random views of each."""
+def percentage(share: float) -> str:
+    """A share from 0 to 1 as it stands in a sentence: "96 %"."""
+    return f"{100 * share:.0f} %"
+
+
+def picture_of_views(originals: Tensor, augment: SimCLRAugment, num_views: int | None) -> Picture:
+    """Draw some images, uint8 [R, 3, H, W], with eight random views of each.
+
+    Args:
+        originals: the images.
+        augment: makes the views.
+        num_views: views in a batch, 2N; None for training with labels.
+    """
     views = torch.stack([augment(originals, seeded(0, "report", i)) for i in range(8)], dim=1)
-    learning = (
-        "The network learns to tell which views come from the same image. No label is used."
-        if contrastive
-        else "The network learns the label of the image that a view comes from."
-    )
+    if num_views is None:
+        title = "The network sees a new view every time"
+        conclusion = "In every epoch the network sees another view of each image, and learns the label of the image."
+    else:
+        title = "Two views of one image are all that SimCLR sees"
+        conclusion = (
+            f"For each of {num_views:,} views in a batch, the network has to find the one among the {num_views - 1:,} "
+            "others that shows the same image. No label is used."
+        )
     return Picture(
-        "Two views of one image are all that SimCLR sees" if contrastive else "The network sees a new view every time",
-        f"Each view is a random crop, perhaps flipped, with its colours jittered or gone. {learning}",
+        title,
+        conclusion,
+        "Each view is a random crop, perhaps flipped, with its colours changed or removed.",
         plot_views(originals, views),
         f"{len(originals)} images in the first column; to the right of each, eight random views of it: crops with "
         "changed colours, some of them grey.",
@@ -35,7 +53,11 @@ def picture_of_views(originals: Tensor, augment: SimCLRAugment, contrastive: boo
 def picture_of_training(metrics: Sequence[Mapping[str, float]], num_negatives: int | None) -> Picture:
     """Draw the learning curves. The arguments are those of `plot_training`."""
     loss = "cross-entropy" if num_negatives is None else "contrastive loss"
-    if any("validation_knn" in record for record in metrics):
+    losses = [record["loss"] for record in metrics if "loss" in record]
+    looks = [record["validation_knn"] for record in metrics if "validation_knn" in record]
+    conclusion = f"The {loss} went from {losses[0]:.2f} in the first step to {losses[-1]:.2f} in the last"
+    if looks:
+        conclusion += f", and the kNN accuracy from {percentage(looks[0])} at the first look to {percentage(looks[-1])}"
         text = (
             f"Left: the {loss} of every step. Right: how often the nearest neighbours of an unseen image, in the "
             "features so far, have its class."
@@ -43,7 +65,7 @@ def picture_of_training(metrics: Sequence[Mapping[str, float]], num_negatives: i
         alt = "Two curves over the epochs of training: the loss, and the kNN accuracy on validation images."
     else:
         text, alt = f"The {loss} of every step.", "A curve of the loss over the epochs of training."
-    return Picture("It learns", text, plot_training(metrics, num_negatives), alt)
+    return Picture("How it learned", f"{conclusion}.", text, plot_training(metrics, num_negatives), alt)
 
 
 def picture_of_embeddings(
@@ -58,15 +80,28 @@ def picture_of_embeddings(
         title: heading.
     """
     measured = ", ".join(f"{name} {value:.2f}" for name, value in trust.items())
+    together = {name: beside_its_class(points, shown.labels) for name, points in embeddings.items()}
+    shares = " and ".join(f"{percentage(share)} by {name}" for name, share in together.items() if share is not None)
+    conclusion = f"Share of the points whose nearest point has the same class: {shares}." if shares else ""
     return Picture(
         title,
-        f"{len(shown):,} images, projected to two dimensions by UMAP. Distances between clusters mean little. "
+        conclusion,
+        f"{counted(len(shown), 'image')}, projected to two dimensions by UMAP. Distances between clusters mean little. "
         "Trustworthiness, which is 1 where all neighbours in the picture are neighbours among the features too: "
         f"{measured}.",
         plot_embeddings(embeddings, shown.labels, shown.classes),
         f"Scatter plots of the same images by {' and by '.join(embeddings)}"
         + ("; each class has a colour and a marker." if shown.classes else "."),
     )
+
+
+def beside_its_class(points: Tensor, labels: Tensor) -> float | None:
+    """The share of points, float [N, 2], whose nearest other point has their label; None without labels, int64 [N]."""
+    rows = (labels >= 0).nonzero().flatten()
+    if len(rows) < 2:
+        return None
+    distance = torch.cdist(points[rows], points[rows]).fill_diagonal_(torch.inf)
+    return float((labels[rows][distance.argmin(dim=1)] == labels[rows]).float().mean())
 
 
 def picture_of_neighbors(
@@ -80,9 +115,23 @@ def picture_of_neighbors(
         features: kind of features → (float [Q, D], float [N, D]).
     """
     count = min(6, len(bank))
-    marks = "Green and ✓: same class. Red and ✗: another class. " if bool((queries.labels >= 0).any()) else ""
+    total = count * len(queries)
+    nearest = {
+        name: nearest_neighbors(others, asked, count)[1] for name, (asked, others) in features.items()
+    }  # [Q, count]
+    marks, conclusion = "", ""
+    if bool((queries.labels >= 0).all()):
+        marks = "Green and ✓: same class. Red and ✗: another class. "
+        hits = {name: int((bank.labels[rows] == queries.labels[:, None]).sum()) for name, rows in nearest.items()}
+        found = " and ".join(f"{number} by {name}" for name, number in hits.items())
+        conclusion = f"Of {total} neighbours, {found} show the same class as their query."
+    elif len(nearest) > 1:
+        first, second, *_ = nearest
+        shared = int((nearest[first][:, :, None] == nearest[second][:, None, :]).sum())
+        conclusion = f"Of {total} neighbours by {first}, {shared} are neighbours by {second} too."
     return Picture(
         "What the network thinks is similar",
+        conclusion,
         f"The {count} images nearest to an image that is not among them. {marks}Pixels go by colour and place, which "
         "the augmentations change.",
         plot_neighbors(queries.images, queries.labels, bank.images, bank.labels, features, count),
@@ -100,10 +149,17 @@ def picture_of_confusion(labels: Tensor, predicted: Tensor, classes: Sequence[st
         method: how the classes were predicted, such as "kNN".
     """
     confusion = torch.from_numpy(confusion_matrix(labels, predicted, labels=range(len(classes))))
-    right = confusion.trace() / confusion.sum()
+    right = float(confusion.trace() / confusion.sum())
+    wrong = confusion - confusion.diag().diag()
+    conclusion = f"{100 * right:.1f} % of {counted(len(labels), 'test image')} get the right class from {method}"
+    if wrong.any():
+        true, taken = divmod(int(wrong.argmax()), len(classes))
+        conclusion += f"; the most frequent mistake is to take {classes[true]} for {classes[taken]}"
+        conclusion += f" ({wrong[true, taken]} of {confusion[true].sum()})"
     return Picture(
         "Where it errs",
-        f"Classes that {method} predicts for {len(labels):,} test images, in per cent of the true class.",
+        f"{conclusion}.",
+        f"Classes that {method} predicts, in per cent of the images of each true class.",
         plot_confusion(confusion, classes),
-        f"Confusion matrix of {len(classes)} classes; {right:.0%} of the images lie on its diagonal.",
+        f"Confusion matrix of {len(classes)} classes; {percentage(right)} of the images lie on its diagonal.",
     )

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import torch
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from matplotlib.patches import Circle, FancyArrowPatch, Rectangle
+from matplotlib.ticker import PercentFormatter
 from torch import Tensor
 from torch.nn import functional as F
 from torchvision.utils import make_grid
@@ -233,9 +236,10 @@ def plot_variants(results: Mapping[str, Mapping[str, Mapping]], column: str, lab
         mean, std, values = accuracy["mean"], accuracy["std"], accuracy["values"]
         axes.plot(values, [i] * len(values), "o", color=OKABE_ITO["sky blue"], ms=5)
         axes.errorbar(mean, i, xerr=std, color=OKABE_ITO["blue"], marker="D", ms=6, capsize=4, lw=2)
-        axes.annotate(f"{mean:.1%}", (1.01, i), xycoords=("axes fraction", "data"), va="center", fontsize=9)
+        axes.annotate(f"{100 * mean:.1f} %", (1.01, i), xycoords=("axes fraction", "data"), va="center", fontsize=9)
     axes.set_yticks(range(len(rows)), [drawn(name) for name in rows])
     axes.set(xlim=(0, 1), ylim=(len(rows) - 0.5, -0.5), xlabel=drawn(label))  # the first row on top
+    in_per_cent(axes.xaxis)
     tidy(axes)
     return figure
 
@@ -310,7 +314,8 @@ def plot_training(metrics: Sequence[Mapping[str, float]], num_negatives: int | N
             marker="o",
             ms=4,
         )
-        knn_axes.set(xlabel="epoch", ylabel="kNN accuracy, validation images", ylim=(0, 1))
+        knn_axes.set(xlabel="epoch", ylabel="kNN accuracy, validation images", ylim=(0, 1.02))
+        in_per_cent(knn_axes.yaxis)
     for axes in axes_list:
         tidy(axes)
     return figure
@@ -332,8 +337,9 @@ def plot_page(losses: Sequence[float], accuracies: Sequence[float], num_views: i
     loss_axes.axhline(same, color=OKABE_ITO["black"], ls=":", label=f"all views alike: {same:.2f}")
     loss_axes.set(xlabel="epoch", ylabel="NT-Xent loss of every step")
     knn_axes.plot(range(epochs + 1), accuracies, color=OKABE_ITO["bluish green"], marker="o", label="SimCLR")
-    knn_axes.axhline(accuracies[0], color=OKABE_ITO["black"], ls=":", label=f"untrained: {accuracies[0]:.0%}")
+    knn_axes.axhline(accuracies[0], color=OKABE_ITO["black"], ls=":", label=f"untrained: {100 * accuracies[0]:.0f} %")
     knn_axes.set(xlabel="epoch", ylabel="kNN accuracy", ylim=(0, None))
+    in_per_cent(knn_axes.yaxis)
     for axes in (loss_axes, knn_axes):
         tidy(axes)
         axes.legend(frameon=False, fontsize=9)
@@ -369,6 +375,7 @@ def plot_label_efficiency(results: Mapping[str, Mapping[str, Mapping]], budgets:
         )
     axes.set_xticks(range(len(ticks)), ticks)
     axes.set(xlabel="labels per class", ylabel="test accuracy", ylim=(0, 1.02))
+    in_per_cent(axes.yaxis)
     tidy(axes)
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
@@ -401,6 +408,7 @@ def plot_by_test_set(results: Mapping[str, Mapping[str, Mapping]], names: Mappin
     axes.set_yticks(range(len(names)), [drawn(name) for name in names.values()])
     axes.invert_yaxis()
     axes.set(xlim=(0, 1.02), xlabel="test accuracy")
+    in_per_cent(axes.xaxis)
     tidy(axes)
     axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
     return figure
@@ -532,6 +540,41 @@ def plot_confusion(matrix: Tensor, classes: Sequence[str]) -> Figure:
     axes.set_yticks(range(len(names)), names)
     axes.set(xlabel="predicted", ylabel="true")
     return figure
+
+
+def plot_preview(
+    title: str, topic: str, tiles: Sequence[tuple[str, str]], points: Tensor, labels: Tensor, classes: Sequence[str]
+) -> Figure:
+    """A page in one picture of 1,200 × 630 pixels, as chats show it with a link: its heading, numbers, and the images.
+
+    Args:
+        title: heading of the page.
+        topic: a few words above it.
+        tiles: (number, label) of the headline numbers.
+        points: float [N, 2], the images in two dimensions.
+        labels: int64 [N]; −1 where an image has no label.
+        classes: class names.
+    """
+    figure, (text, axes) = new_figure(8, 4.2, 1, 2)
+    figure.set_layout_engine("constrained", w_pad=0.25, h_pad=0.25, wspace=0)
+    text.axis("off")
+    text.set(xlim=(0, 1), ylim=(0, 1))
+    lines = textwrap.wrap(drawn(title), 23)[:5]
+    text.text(0, 1, drawn(topic), va="top", fontsize=11, color=OKABE_ITO["blue"], weight="bold")
+    text.text(0, 0.91, "\n".join(lines), va="top", fontsize=17, color=INK, weight="bold", linespacing=1.25)
+    for row, (number, label) in enumerate(reversed(tiles)):
+        height = 0.06 + 0.14 * row
+        text.text(0, height, number, va="center", fontsize=13, color=OKABE_ITO["blue"], weight="bold")
+        words = "\n".join(textwrap.wrap(drawn(label), 28))
+        text.text(0.4, height, words, va="center", fontsize=9, color=INK)
+    scatter_classes(axes, points, labels, classes)
+    axes.spines[:].set_visible(False)
+    return figure
+
+
+def in_per_cent(axis: Axis) -> None:
+    """Write the accuracies along an axis, from 0 to 1, as tables and texts write them: "90 %"."""
+    axis.set_major_formatter(PercentFormatter(1, symbol=" %"))
 
 
 def tidy(axes: Axes) -> None:

@@ -1,53 +1,47 @@
-"""One HTML page about a run: it needs no network, and reads well on a phone, on paper and in the dark."""
+"""One HTML page about a run, a picture for previews of it, and its film as a GIF, all without a network."""
 
 from __future__ import annotations
 
 import base64
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from html import escape
+from pathlib import Path
+from urllib.parse import urljoin
 
 from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
 from simclr_lib.data import ImageDataset
-from simclr_lib.errors import counted, shown
+from simclr_lib.errors import counted
+from simclr_lib.evaluation import Film
+from simclr_lib.files import write_atomically
 from simclr_lib.results import Table, in_words
+from simclr_lib.teaching.dark import in_the_dark
+from simclr_lib.teaching.moving import moving_picture
+from simclr_lib.teaching.page import DARK_CARD, About, as_html, html_document
+from simclr_lib.teaching.plots import plot_preview
 
-STYLE = """
-:root { color-scheme: light dark; --ink: #1d2430; --soft: #5a6472; --page: #f6f7f9; --card: #fff;
-  --line: #dfe3e8; --accent: #0072b2; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e8ebf0; --soft: #a5afbd; --page: #14171c;
-  --card: #1d2128; --line: #343a44; --accent: #56b4e9; } }
-* { box-sizing: border-box; }
-body { margin: 0; background: var(--page); color: var(--ink);
-  font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
-main { max-width: 60rem; margin: 0 auto; padding: 2.5rem 1.25rem 4rem; }
-h1 { font-size: 2rem; line-height: 1.2; margin: 0 0 .4rem; letter-spacing: -.01em; }
-h2 { font-size: 1.25rem; margin: 0 0 .5rem; }
-p { margin: .4rem 0 .8rem; } .soft { color: var(--soft); }
-section { background: var(--card); border: 1px solid var(--line); border-radius: 12px;
-  padding: 1.25rem 1.5rem 1.4rem; margin-top: 1.25rem; }
-.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(12rem, 1fr)); gap: 1rem; margin-top: 1.5rem; }
-.tile { background: var(--card); border: 1px solid var(--line); border-radius: 12px; padding: 1rem 1.2rem; }
-.tile b { display: block; font-size: 1.5rem; line-height: 1.3; white-space: nowrap; color: var(--accent);
-  font-variant-numeric: tabular-nums; }
-figure { margin: .5rem 0 0; overflow-x: auto; }
-figure img { display: block; max-width: 100%; height: auto; margin: 0 auto; background: #fff; border-radius: 8px;
-  padding: .4rem; }
-table { border-collapse: collapse; width: 100%; font-size: .9rem; font-variant-numeric: tabular-nums; }
-th, td { text-align: right; padding: .45rem .3rem; border-bottom: 1px solid var(--line); white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; } th { font-weight: 600; color: var(--soft); font-size: .9rem; }
-td.best { font-weight: 700; } .scroll { overflow-x: auto; }
-.grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(9rem, 1fr)); gap: 1rem; }
-.cell { margin: 0; } .cell img { width: 100%; height: auto; padding: 0; image-rendering: pixelated; }
-.cell figcaption { font-size: .8rem; color: var(--soft); overflow-wrap: anywhere; margin-top: .3rem; }
-code { background: var(--page); border: 1px solid var(--line); border-radius: 5px; padding: .1rem .35rem;
-  font-size: .88em; overflow-wrap: anywhere; }
-"""
+WIDE = 6.5  # inches: a wider figure is moved sideways on a phone, instead of being shrunk until nobody can read it
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of a page.
+
+    Attributes:
+        title: heading.
+        conclusion: the sentence to take away, with the numbers of what is shown.
+        text: one or two sentences of explanation.
+        html: what is shown: a table, an explorer, or figures.
+    """
+
+    title: str
+    conclusion: str
+    text: str
+    html: str
 
 
 @dataclass(frozen=True)
@@ -56,12 +50,14 @@ class Picture:
 
     Attributes:
         title: heading.
+        conclusion: the sentence to take away, with the numbers of the figure.
         text: one or two sentences for every reader.
         figure: the matplotlib figure.
         alt: description of the figure for readers who cannot see it.
     """
 
     title: str
+    conclusion: str
     text: str
     figure: Figure
     alt: str
@@ -71,56 +67,101 @@ class Picture:
         """The content of a PNG file of the figure."""
         return png_bytes(self.figure)
 
+    @cached_property
+    def section(self) -> Section:
+        """The figure as a part of a page that is light or dark, as its reader likes it."""
+        light, dark = (_address(png) for png in (self.png, png_bytes(in_the_dark(self.figure), DARK_CARD)))
+        wide = self.figure.get_figwidth() > WIDE
+        hint = "<p class=hint>Swipe sideways to see all of the figure.</p>" if wide else ""
+        html = (
+            f'{hint}<figure class="scroll{" wide" if wide else ""}"><picture>'
+            f'<source media="(prefers-color-scheme: dark)" srcset="{dark}">'
+            f'<img alt="{as_html(self.alt)}" src="{light}"></picture></figure>'
+        )
+        return Section(self.title, self.conclusion, self.text, html)
 
-def png_bytes(figure: Figure) -> bytes:
-    """The content of a PNG file of the figure."""
+
+def png_bytes(figure: Figure, ground: str = "white") -> bytes:
+    """The content of a PNG file of the figure on a ground of some colour."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", facecolor="white")
+    figure.savefig(buffer, format="png", facecolor=ground)
     return buffer.getvalue()
 
 
-def html_report(
-    title: str,
-    lead: str,
-    tiles: Sequence[tuple[str, str]],
-    blocks: Sequence[tuple[str, str, str]],
-    pictures: Sequence[Picture],
-    facts: Mapping[str, str] | None = None,
-) -> str:
-    """A whole page with embedded pictures.
+def _address(png: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
 
-    Args:
-        title: heading.
-        lead: first paragraph.
+
+@dataclass(frozen=True)
+class Report:
+    """Everything that a page about a run shows.
+
+    Attributes:
+        about: heading and first paragraph.
         tiles: (number, label) of each headline number.
-        blocks: (heading, text, HTML) of each table, see `accuracy_table`, and of each explorer, see
-            `simclr_lib.teaching.explorer.html_fragment`.
-        pictures: the figures, in order.
-        facts: label → value, for the table that says how the page was made; None leaves the table out.
+        sections: the parts of the page, in order.
+        facts: label → value, for the table that says how the page was made.
+        film: the development of the features in two dimensions, or one moment of it; None where there is no picture.
+        images: the images that the film shows.
     """
-    parts = [f"<h1>{_html(title)}</h1><p class=soft>{_html(lead)}</p><div class=tiles>"]
-    parts += [f"<div class=tile><b>{_html(number)}</b>{_html(label)}</div>" for number, label in tiles]
-    parts.append("</div>")
-    for heading, text, block in blocks:
-        parts.append(f"<section><h2>{_html(heading)}</h2><p>{_html(text)}</p><div class=scroll>{block}</div></section>")
-    for picture in pictures:
-        data = base64.b64encode(picture.png).decode()
-        parts.append(
-            f"<section><h2>{_html(picture.title)}</h2><p>{_html(picture.text)}</p><figure>"
-            f'<img alt="{_html(picture.alt)}" src="data:image/png;base64,{data}"></figure></section>'
-        )
+
+    about: About
+    tiles: Sequence[tuple[str, str]]
+    sections: Sequence[Section]
+    facts: Mapping[str, str] = field(default_factory=dict)
+    film: Film | None = None
+    images: ImageDataset | None = None
+
+    def write(self, file: Path, address: str | None = None) -> list[Path]:
+        """Write the page and, beside it, a picture for previews (.png) and the film (.gif) where there are any.
+
+        Args:
+            file: the HTML file.
+            address: where the page will stand on the web: some programs show a preview only with its full address.
+
+        Returns:
+            the files.
+        """
+        about, files = self.about, {}
+        if self.film and self.images:
+            labels, classes = self.images.labels, self.images.classes
+            preview = file.with_suffix(".png")
+            files[preview] = preview_png(about, self.tiles, self.film.points[-1], self.images)
+            about = replace(about, preview=urljoin(address or "", preview.name))
+            if len(self.film.captions) > 1:
+                files[file.with_suffix(".gif")] = moving_picture(self.film, labels, classes)
+        files[file] = html_report(replace(self, about=about)).encode()
+        for path, content in files.items():
+            write_atomically(path, content)
+        return list(files)
+
+
+def html_report(report: Report) -> str:
+    """The whole page of a report."""
+    tiles = "".join(f"<div class=tile><b>{as_html(n)}</b>{as_html(label)}</div>" for n, label in report.tiles)
+    parts = [f"<div class=tiles>{tiles}</div>"] if tiles else []
+    for section in report.sections:
+        paragraphs = {" class=conclusion": section.conclusion, "": section.text}
+        words = "".join(f"<p{kind}>{as_html(text)}</p>" for kind, text in paragraphs.items() if text)
+        parts.append(f"<section><h2>{as_html(section.title)}</h2>{words}{section.html}</section>")
     rows = "".join(
-        f"<tr><td>{_html(name)}</td><td style='text-align:left;white-space:normal'>{_html(value)}</td></tr>"
-        for name, value in (facts or {}).items()
+        f"<tr><td>{as_html(name)}</td><td>{as_html(value)}</td></tr>" for name, value in report.facts.items()
     )
     if rows:
-        parts.append(f"<section><h2>How this page was made</h2><table>{rows}</table></section>")
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{_html(title)}</title><style>{STYLE}</style></head>"
-        f"<body><main>{''.join(parts)}</main></body></html>\n"
-    )
+        parts.append(f"<section><h2>How this page was made</h2><table class=facts>{rows}</table></section>")
+    return html_document(report.about, "".join(parts))
+
+
+def preview_png(about: About, tiles: Sequence[tuple[str, str]], points: Tensor, images: ImageDataset) -> bytes:
+    """The picture that chats and social networks show with a link to the page: a PNG file of `PREVIEW_SIZE`.
+
+    Args:
+        about: heading of the page.
+        tiles: (number, label); the first three are shown.
+        points: float [N, 2], the images in two dimensions.
+        images: N images.
+    """
+    return png_bytes(plot_preview(about.title, about.topic, tiles[:3], points, images.labels, images.classes))
 
 
 def search_page(photo: ImageDataset, found: ImageDataset, captions: Sequence[str], where: str) -> str:
@@ -132,17 +173,17 @@ def search_page(photo: ImageDataset, found: ImageDataset, captions: Sequence[str
         captions: a line of text below each of them.
         where: name of the set of images that was searched.
     """
-    blocks = [
-        ("The photo", "", image_grid(photo.images, photo.names)),
-        (
+    sections = [
+        Section("The photo", "", "", image_grid(photo.images, photo.names)),
+        Section(
             "Its nearest images",
+            "",
             "The number is the cosine similarity of the features.",
             image_grid(found.images, captions),
         ),
     ]
-    return html_report(
-        f"Images like {photo.names[0]}", f"The nearest of {where}: {counted(len(found), 'image')}.", [], blocks, []
-    )
+    lead = f"The nearest of {where}: {counted(len(found), 'image')}."
+    return html_report(Report(About(f"Images like {photo.names[0]}", lead=lead), [], sections))
 
 
 def image_grid(images: Tensor, captions: Sequence[str]) -> str:
@@ -151,10 +192,9 @@ def image_grid(images: Tensor, captions: Sequence[str]) -> str:
     for image, caption in zip(images.cpu(), captions, strict=True):
         buffer = io.BytesIO()
         Image.fromarray(image.permute(1, 2, 0).numpy()).save(buffer, "PNG")
-        data = base64.b64encode(buffer.getvalue()).decode()
         cells.append(
-            f'<figure class=cell><img alt="{_html(caption)}" src="data:image/png;base64,{data}">'
-            f"<figcaption>{_html(caption)}</figcaption></figure>"
+            f'<figure class=cell><img alt="{as_html(caption)}" src="{_address(buffer.getvalue())}">'
+            f"<figcaption>{as_html(caption)}</figcaption></figure>"
         )
     return f"<div class=grid>{''.join(cells)}</div>"
 
@@ -168,19 +208,26 @@ def accuracy_table(results: Table, columns: Mapping[str, str]) -> str:
     """
     columns = {key: heading for key, heading in columns.items() if any(key in row for row in results.values())}
     best = {key: max(row[key]["mean"] for row in results.values() if key in row) for key in columns}
-    lines = ["<table><thead><tr><th>features</th>"]
-    lines += [f"<th>{_html(heading)}</th>" for heading in columns.values()]
+    lines = ["<p class=hint>Swipe sideways to see all of the table.</p><div class=scroll><table><thead><tr>"]
+    lines += ["<th>test accuracy</th>", *(f"<th>{as_html(heading)}</th>" for heading in columns.values())]
     lines.append("</tr></thead><tbody>")
     for source, row in results.items():
-        lines.append(f"<tr><td>{_html(source)}</td>")
+        lines.append(f"<tr><td>{as_html(source)}</td>")
         for key in columns:
             mark = " class=best" if key in row and row[key]["mean"] == best[key] else ""
             lines.append(f"<td{mark}>{in_words(row[key]) if key in row else '–'}</td>")
         lines.append("</tr>")
-    lines.append("</tbody></table>")
+    lines.append("</tbody></table></div>")
     return "".join(lines)
 
 
-def _html(text: str) -> str:
-    """Text as a part of an HTML page, also within an attribute."""
-    return escape(shown(text))
+def comparison(results: Table) -> str:
+    """A sentence that compares the first row of a table with the others, where its last column has them all."""
+    (ours, row), *others = results.items()
+    shared = [key for key in row if not key.endswith("_sgd") and all(key in other for _, other in others)]
+    if not shared:
+        return ""
+    key = "labels_all" if "labels_all" in shared else shared[-1]
+    how = {"labels_all": "With all labels", "knn": "By its nearest neighbours"}.get(key, "")
+    against = ", ".join(f"{in_words(other[key])} ({name})" for name, other in others)
+    return f"{how}, {ours} reaches {in_words(row[key])}" + (f", against {against}." if against else ".")

@@ -26,7 +26,8 @@ from simclr_lib.evaluation import (
 )
 from simclr_lib.models import Classifier, SimCLR
 from simclr_lib.results import Result, columns, in_words
-from simclr_lib.teaching.explorer import html_fragment, kinds_of_features, make_scene
+from simclr_lib.teaching.explorer import Scene, conclusion_of, html_fragment, kinds_of_features, make_scene
+from simclr_lib.teaching.page import About
 from simclr_lib.teaching.pictures import (
     picture_of_confusion,
     picture_of_embeddings,
@@ -34,7 +35,7 @@ from simclr_lib.teaching.pictures import (
     picture_of_training,
     picture_of_views,
 )
-from simclr_lib.teaching.report import Picture, accuracy_table, html_report
+from simclr_lib.teaching.report import Picture, Report, Section, accuracy_table, comparison
 from simclr_lib.training import StoredRun, read_film, read_metrics
 
 QUERIES = 6  # images whose neighbours and views are shown
@@ -88,8 +89,8 @@ def film_of_run(frames: Mapping[str, Tensor], h: Tensor, method: ProjectionMetho
     return make_film("SimCLR h", {**frames, last: h}, method=method)
 
 
-def report_of_run(run: Trained) -> str:
-    """Make the report of a run: one HTML page that needs no network.
+def report_of_run(run: Trained) -> Report:
+    """Make the report of a run.
 
     Raises:
         SimCLRError: the config.json of the run is damaged.
@@ -98,30 +99,56 @@ def report_of_run(run: Trained) -> str:
     kinds = kinds_of_features(run.model, run.config, run.shown)
     name, h = next(iter(kinds.items()))  # the features of the run come first
     film = film_of_run(read_film(run.run_dir, run.shown), h)
-    points = film.points[-1] if film else project(h) if len(h) > 3 else None
-    scene = make_scene(run.shown, kinds, {name: points} if points is not None else None, film=film)
-    pictures = [*_pictures_of_training(run), *_pictures_of_features(run, name, h, points)]
-    blocks = [
-        (
-            "The features, to explore",
-            f"{counted(len(run.shown), 'image')} of {run.shown.name}. Point at one, click it for its true "
-            "neighbours, or switch to other features.",
-            html_fragment(scene),
-        )
-    ]
+    if film is None and len(h) > 3:
+        film = Film(name, ["now"], project(h)[None])
+    points = film.points[-1] if film else None
+    moves = film if film and len(film.captions) > 1 else None
+    scene = make_scene(run.shown, kinds, {name: points} if points is not None else None, film=moves)
+    sections = [_explorer(run, scene, moves is not None)]
     if run.result and run.result.results:
         table = {source: dict(row) for source, row in run.result.results.items()}
-        text = "Test accuracies after the last epoch: linear output heads on frozen features, and kNN."
-        blocks.insert(0, ("Accuracy", text, accuracy_table(table, columns(table))))
-    method = "SimCLR" if run.config.contrastive else "Training with labels"
-    return html_report(
-        title=f"{method} on {_trained_on(run.stored.config)}",
-        lead=f"A {_network(run.config)}, trained for {_duration(run)} on "
-        f"{counted(_num_trained(run), 'image')} of {run.stored.image_size} × {run.stored.image_size} pixels.",
-        tiles=_tiles(run),
-        blocks=blocks,
-        pictures=pictures,
-        facts=_facts(run, about),
+        text = (
+            "Test accuracies after the last epoch: linear heads on frozen features, and kNN. “10 per class” means with "
+            "10 labels per class."
+        )
+        html = accuracy_table(table, columns(table))
+        sections.append(Section("Accuracy", comparison(table), text, html))
+    pictures = [*_pictures_of_training(run), *_pictures_of_features(run, name, h, points)]
+    return Report(
+        _about(run),
+        _tiles(run),
+        [*sections, *(picture.section for picture in pictures)],
+        _facts(run, about),
+        film,
+        run.shown,
+    )
+
+
+def _about(run: Trained) -> About:
+    """The heading of the page, and what the run was."""
+    images = counted(_num_trained(run), "image")
+    size = f"{run.stored.image_size} × {run.stored.image_size} pixels"
+    trained = f"a {_network(run.config)} was trained in this way for {_duration(run)} on {images} of {size}."
+    if run.config.contrastive:
+        title, topic = f"What a neural network learns from {images} without labels", "SimCLR"
+        lead = (
+            f"SimCLR trains a network to recognise which two altered copies were made of the same image. Here {trained}"
+        )
+    else:
+        title, topic = f"What a neural network learns from {images} with labels", "Training with labels"
+        lead = f"A network is shown images together with their classes until it predicts them. Here {trained}"
+    tiles = ", ".join(f"{number} {label}" for number, label in _tiles(run))
+    return About(title, f"{topic} on {_trained_on(run.stored.config)}", lead, tiles)
+
+
+def _explorer(run: Trained, scene: Scene, moves: bool) -> Section:
+    film = ", while the network learned" if moves else ""
+    return Section(
+        "The features, to explore",
+        conclusion_of(scene),
+        f"{counted(len(run.shown), 'image')} of {run.shown.name}{film}. Point at one, click it for its true "
+        "neighbours, zoom in to see the images themselves, or switch to other features.",
+        html_fragment(scene),
     )
 
 
@@ -150,7 +177,7 @@ def _network(config: TrainConfig) -> str:
 def _tiles(run: Trained) -> list[tuple[str, str]]:
     """The headline numbers: accuracies where they were measured, and otherwise how far the loss fell."""
     row = next(iter(run.result.results.values()), {}) if run.result else {}
-    labels = {"labels_all": "accuracy of the output head, all labels", "knn": "accuracy of kNN on the features"}
+    labels = {"labels_all": "accuracy with all labels", "knn": "accuracy of kNN on the features"}
     tiles = [(in_words(row[column]), label) for column, label in labels.items() if column in row]
     losses = [record["loss"] for record in read_metrics(run.run_dir) if "loss" in record]
     if losses:
@@ -161,9 +188,10 @@ def _tiles(run: Trained) -> list[tuple[str, str]]:
 def _pictures_of_training(run: Trained) -> list[Picture]:
     config, metrics = run.config, read_metrics(run.run_dir)
     views = run.train.subset(torch.linspace(0, len(run.train) - 1, min(len(run.train), QUERIES)).long()).images
-    pictures = [picture_of_views(views, config.augment(run.train.image_size), config.contrastive)]
+    num_views = 2 * config.batch_size if config.contrastive else None
+    pictures = [picture_of_views(views, config.augment(run.train.image_size), num_views)]
     if any("loss" in record for record in metrics):
-        pictures.append(picture_of_training(metrics, 2 * config.batch_size - 2 if config.contrastive else None))
+        pictures.append(picture_of_training(metrics, num_views and num_views - 2))
     return pictures
 
 
