@@ -7,7 +7,7 @@ from nbformat.v4 import new_code_cell, new_notebook
 
 from simclr_lib.errors import SimCLRError
 from simclr_lib.teaching import predictions
-from simclr_lib.teaching.predictions import predict
+from simclr_lib.teaching.predictions import expect, predict
 
 CODE = """
 from simclr_lib.teaching.predictions import predict
@@ -93,6 +93,16 @@ def test_the_answer_has_to_be_among_the_options():
     with pytest.raises(SimCLRError, match="'hue' is not among the options"):
         predict("Which?", "hue", options=["crop", "color"])
     assert not predictions.ASKED
+
+
+def test_a_result_that_did_not_come_out_stops_a_program_and_tells_a_learner(monkeypatch, capsys):
+    expect(True, "The loss falls.")
+    with pytest.raises(AssertionError, match="The loss falls"):
+        expect(False, "The loss falls.")
+    assert capsys.readouterr().out == ""
+    monkeypatch.setattr(predictions, "somebody_answers", lambda: True)
+    expect(False, "The loss falls.")
+    assert "With the given settings this held: The loss falls." in capsys.readouterr().out
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""Predict, then see: a question whose answer appears after the learner's guess."""
+"""Predict, then see: a question whose answer appears after the learner's guess, and results that are expected."""
 
 from __future__ import annotations
 
@@ -107,6 +107,23 @@ def predictions() -> None:
     if chosen:
         right = sum(asked.guess == asked.measured for asked in chosen)
         print(f"Of the answers that you chose from a list, {right} of {len(chosen)} were right.")
+
+
+def expect(held: bool, result: str) -> None:
+    """Say so if a result of the given settings did not come out: learners may change settings, and then it need not.
+
+    Args:
+        held: whether it came out.
+        result: what came out with the given settings, as a sentence.
+
+    Raises:
+        AssertionError: it did not, in a notebook that a program executes.
+    """
+    if held:
+        return
+    if not somebody_answers():
+        raise AssertionError(result)
+    print(f"Here it came out otherwise. With the given settings this held: {result}")
 
 
 def somebody_answers() -> bool:
