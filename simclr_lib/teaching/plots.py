@@ -215,7 +215,8 @@ def plot_histogram(panels: Mapping[str, tuple[Tensor, Callable[[float], float], 
         axes.set_title(drawn(title), fontsize=9, color=INK)
         axes.set_yticks([])
         tidy(axes)
-    axes_list[0].legend(frameon=False, fontsize=8)
+    lines = axes_list[0].get_lines()[:1]
+    figure.legend(lines, ["specified"], loc="outside lower center", frameon=False, fontsize=8)  # not over the bars
     return figure
 
 
