@@ -382,11 +382,12 @@ class Recipe:
 class TrainConfig(Recipe):
     """Settings of ``simclr train``: a recipe, and where and how to train.
 
-    The defaults are the paper's recipe for CIFAR-10 (arXiv 2002.05709, B.9) with ResNet-18, but for the learning rate
-    and the temperature: these were compared on held-out training images, see notebooks/results/cifar10-gpu-recipes.json
-    in the repository. The settings of this class may differ when a run is resumed: they change its result by rounding
-    at most. `pretrain` and `train_supervised` are given their images, so ``dataset``, ``data_dir`` and ``download``
-    only say what the command line loads.
+    The defaults follow the paper's recipe for CIFAR-10 (arXiv 2002.05709, B.9). As in the CIFAR-10 command of the
+    reference repository, the network is ResNet-18 and not ResNet-50, and weight decay is 1e-4 and not 1e-6. The
+    learning rate and the temperature were compared on held-out training images, see
+    notebooks/results/cifar10-gpu-recipes.json in the repository. The settings of this class may differ when a run is
+    resumed: they change its result by rounding at most. `pretrain` and `train_supervised` are given their images, so
+    ``dataset``, ``data_dir`` and ``download`` only say what the command line loads.
     """
 
     data_dir: Path | None = None

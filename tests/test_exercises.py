@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from simclr_lib import losses as library
 from simclr_lib.teaching.exercises import (
     NOT_ATTEMPTED,
     RIGHT,
@@ -106,6 +107,47 @@ def test_an_answer_may_change_what_its_arguments_hold():
     exercise = Exercise(solution=lambda a: max(a, key=a.get), cases=[({1.0: 0.2, 3.0: 0.9},)])
     assert exercise.verdict(emptied) == RIGHT
     assert exercise.verdict(emptied) == RIGHT
+
+
+def test_the_line_that_stopped_is_named():
+    def attempt(area, ratio, side):
+        width = side
+        return width / 0
+
+    assert "stopped in line 3 with ZeroDivisionError" in augmentations.crop_size.verdict(attempt)
+    assert "forget `return`" in augmentations.crop_size.verdict(lambda area, ratio, side: None)
+
+
+def test_right_answers_in_other_styles_are_accepted():
+    def with_a_matrix(z_a, z_b, temperature):
+        z = torch.nn.functional.normalize(torch.cat([z_a, z_b]), dim=1)
+        positive = (z * (torch.eye(len(z)).double().roll(len(z_a), 0) @ z)).sum(1) / temperature
+        others = torch.where(torch.eye(len(z)) == 1, -torch.inf, z @ z.T / temperature)
+        return (others.logsumexp(1) - positive).mean()
+
+    def image_by_image(images, factor):
+        mean = augmentations.grayscale(images).mean(dim=(1, 2))
+        return [(factor * x + (1 - factor) * m).clamp(0, 1) for x, m in zip(images, mean, strict=True)]
+
+    assert nt_xent.loss.verdict(with_a_matrix) == RIGHT
+    assert nt_xent.partners.verdict(lambda n: [*range(n, 2 * n), *range(n)]) == RIGHT
+    assert augmentations.adjust_contrast.verdict(image_by_image) == RIGHT
+    assert augmentations.blur_kernel_size.verdict(lambda side: max(3, side // 10 | 1)) == RIGHT
+    assert (
+        pretraining.last_feature_map.verdict(
+            lambda side, stem: -(-side // {"cifar": 8, "fast": 16, "imagenet": 32}[stem])
+        )
+        == RIGHT
+    )
+
+
+def test_right_values_are_not_enough_where_something_else_was_asked():
+    assert "should be integers" in nt_xent.partners.verdict(lambda n: torch.arange(2.0 * n).roll(n))
+
+    def loss(z_a, z_b, temperature):
+        return library.nt_xent(z_a, z_b, temperature)
+
+    assert "calls the library" in nt_xent.loss.verdict(loss)
 
 
 # The page of notebook 00, filled in other styles than that of the solutions.

@@ -169,6 +169,8 @@ def _draw_temperature(
     right.errorbar(list(measured), means, deviations, color=OKABE_ITO["blue"], marker="o", capsize=3)
     right.axvline(temperature, color=OKABE_ITO["orange"], ls="--", lw=2)
     right.set(xscale="log", xlabel="τ", ylabel="accuracy of a linear head", ylim=(0, 1))
+    right.set_xticks(list(measured), [f"{tau:g}" for tau in measured])
+    right.minorticks_off()
     for axes in (left, middle, right):
         tidy(axes)
     return figure

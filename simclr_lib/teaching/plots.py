@@ -218,7 +218,8 @@ def plot_histogram(panels: Mapping[str, tuple[Tensor, Callable[[float], float], 
         axes.set_title(drawn(title), fontsize=9, color=INK)
         axes.set_yticks([])
         tidy(axes)
-    axes_list[0].legend(frameon=False, fontsize=8)
+    lines = axes_list[0].get_lines()[:1]
+    figure.legend(lines, ["specified"], loc="outside lower center", frameon=False, fontsize=8)  # not over the bars
     return figure
 
 
@@ -279,13 +280,16 @@ def plot_similarities(similarities: Tensor, views: Tensor) -> Figure:
     return figure
 
 
-def plot_training(metrics: Sequence[Mapping[str, float]], num_negatives: int | None) -> Figure:
+def plot_training(
+    metrics: Sequence[Mapping[str, float]], num_negatives: int | None, untrained: float | None = None
+) -> Figure:
     """Loss and, where it was measured, validation kNN accuracy over the epochs.
 
     Args:
         metrics: the records of a run, as `simclr_lib.training.read_metrics` returns them.
         num_negatives: negatives per anchor, 2N − 2. A network that cannot tell views apart has the loss log(2N − 1).
             None for training with labels, whose loss is cross-entropy.
+        untrained: kNN accuracy of the network before training, on the same images.
     """
     steps = [m for m in metrics if "loss" in m]
     looks = [m for m in metrics if "validation_knn" in m]
@@ -313,8 +317,11 @@ def plot_training(metrics: Sequence[Mapping[str, float]], num_negatives: int | N
             color=OKABE_ITO["bluish green"],
             marker="o",
             ms=4,
+            label="during training",
         )
-        knn_axes.set(xlabel="epoch", ylabel="kNN accuracy, validation images", ylim=(0, 1.02))
+        if untrained is not None:
+            _mark_untrained(knn_axes, untrained)
+        knn_axes.set(xlabel="epoch", ylabel="kNN accuracy, validation images", xlim=(0, None), ylim=(0, 1.02))
         in_per_cent(knn_axes.yaxis)
     for axes in axes_list:
         tidy(axes)
@@ -337,12 +344,112 @@ def plot_page(losses: Sequence[float], accuracies: Sequence[float], num_views: i
     loss_axes.axhline(same, color=OKABE_ITO["black"], ls=":", label=f"all views alike: {same:.2f}")
     loss_axes.set(xlabel="epoch", ylabel="NT-Xent loss of every step")
     knn_axes.plot(range(epochs + 1), accuracies, color=OKABE_ITO["bluish green"], marker="o", label="SimCLR")
-    knn_axes.axhline(accuracies[0], color=OKABE_ITO["black"], ls=":", label=f"untrained: {100 * accuracies[0]:.0f} %")
+    _mark_untrained(knn_axes, accuracies[0], legend=False)
     knn_axes.set(xlabel="epoch", ylabel="kNN accuracy", ylim=(0, None))
     in_per_cent(knn_axes.yaxis)
     for axes in (loss_axes, knn_axes):
         tidy(axes)
         axes.legend(frameon=False, fontsize=9)
+    return figure
+
+
+def _mark_untrained(axes: Axes, accuracy: float, legend: bool = True) -> None:
+    """Draw the accuracy of an untrained network as a dotted line."""
+    axes.axhline(accuracy, color=OKABE_ITO["black"], ls=":", label=f"untrained: {accuracy:.0%}")
+    if legend:
+        axes.legend(frameon=False, fontsize=8)
+
+
+def plot_comparison(runs: Mapping[str, Sequence[Mapping[str, float]]], untrained: float) -> Figure:
+    """Loss, as a mean of 20 steps, and kNN accuracy of several runs.
+
+    Args:
+        runs: name → the records of a run, as `simclr_lib.training.read_metrics` returns them.
+        untrained: kNN accuracy of the network before training, on the same images.
+    """
+    figure, (loss_axes, knn_axes) = new_figure(9, 3.2, 1, 2)
+    styles = zip(runs.items(), ("blue", "vermillion"), ("-", "--"), ("o", "s"), strict=True)
+    for (name, metrics), color, line, marker in styles:
+        steps = [m for m in metrics if "loss" in m]
+        looks = [m for m in metrics if "validation_knn" in m]
+        smooth = torch.tensor([m["loss"] for m in steps]).unfold(0, 20, 1).mean(dim=1)
+        style = {"color": OKABE_ITO[color], "ls": line, "label": name}
+        loss_axes.plot([m["epoch"] for m in steps[19:]], smooth, lw=2, **style)
+        knn_axes.plot([m["epoch"] for m in looks], [m["validation_knn"] for m in looks], marker=marker, **style)
+    _mark_untrained(knn_axes, untrained)
+    loss_axes.set(xlabel="epoch", ylabel="NT-Xent loss")
+    loss_axes.legend(frameon=False)
+    knn_axes.set(xlabel="epoch", ylabel="kNN accuracy, validation images", xlim=(0, None), ylim=(0, 1))
+    for axes in (loss_axes, knn_axes):
+        tidy(axes)
+    return figure
+
+
+def plot_relative_steps(ratios: Tensor, trust: float = 0.001) -> Figure:
+    """The gradient's length relative to the weights', layer by layer, beside the step of LARS.
+
+    Args:
+        ratios: ‖g‖ / ‖w‖ of each layer, from the image to z, float [L].
+        trust: LARS's trust coefficient.
+    """
+    figure, (axes,) = new_figure(7, 3.2)
+    layers = range(1, len(ratios) + 1)
+    axes.plot(layers, ratios, color=OKABE_ITO["vermillion"], marker="o", label="SGD: ‖g‖ / ‖w‖")
+    axes.plot(layers, [trust] * len(ratios), color=OKABE_ITO["blue"], marker="s", label="LARS: the same for all")
+    axes.set(yscale="log", xlabel="layer, from the image to z", ylabel="relative step, at η = 1")
+    tidy(axes)
+    axes.legend(frameon=False)
+    return figure
+
+
+def plot_learning_rates(factors: Sequence[float], losses: Mapping[str, Sequence[float]], num_views: int) -> Figure:
+    """The loss of short runs against their learning rate.
+
+    Args:
+        factors: learning rates, relative to the smallest.
+        losses: name of the optimiser → loss at each learning rate.
+        num_views: 2N. A network that cannot tell views apart has the loss log(2N − 1).
+    """
+    figure, (axes,) = new_figure(6, 3.2)
+    for (name, values), color, marker in zip(losses.items(), ("vermillion", "blue"), "os", strict=True):
+        axes.plot(factors, values, color=OKABE_ITO[color], marker=marker, label=name)
+    chance = math.log(num_views - 1)
+    axes.axhline(chance, color=OKABE_ITO["black"], ls=":", label=f"nothing learned: log {num_views - 1}")
+    axes.set(xscale="log", xlabel="learning rate, relative to the smallest", ylabel="NT-Xent after 3 epochs")
+    axes.set_xticks(factors, [f"{factor} ×" for factor in factors])
+    axes.minorticks_off()
+    tidy(axes)
+    axes.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def plot_schedule(shares: Sequence[float], warmup: int) -> Figure:
+    """The learning rate of every step, relative to its peak, and the end of the warm-up."""
+    figure, (axes,) = new_figure(6, 2.6)
+    axes.plot(shares, color=OKABE_ITO["blue"], lw=2)
+    axes.axvline(warmup, color=OKABE_ITO["black"], ls=":", label="end of the warm-up")
+    axes.set(xlabel="step", ylabel="share of the peak rate")
+    tidy(axes)
+    axes.legend(frameon=False)
+    return figure
+
+
+def plot_bound(sizes: Sequence[int], bounds: Tensor, truth: float) -> Figure:
+    """The bound of InfoNCE on the mutual information against the number of candidates.
+
+    Args:
+        sizes: numbers of candidates K.
+        bounds: log K − loss in nats, float [seeds, sizes].
+        truth: the mutual information in nats.
+    """
+    figure, (axes,) = new_figure(6.5, 3.6)
+    axes.errorbar(sizes, bounds.mean(0), bounds.std(0), color=OKABE_ITO["blue"], marker="o", label="log K − loss")
+    most = [math.log(size) for size in sizes]
+    axes.plot(sizes, most, color=OKABE_ITO["orange"], ls="--", label="log K: no batch shows more")
+    axes.axhline(truth, color=OKABE_ITO["black"], ls=":", label=f"true mutual information, {truth:.2f} nats")
+    axes.set(xscale="log", xlabel="candidates K", ylabel="nats", ylim=(0, 5))
+    tidy(axes)
+    axes.legend(frameon=False)
     return figure
 
 

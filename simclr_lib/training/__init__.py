@@ -13,7 +13,7 @@ from simclr_lib.training.pretrained import (
     load_run,
     read_run,
 )
-from simclr_lib.training.pretraining import pretrain, training_rows
+from simclr_lib.training.pretraining import pretrain, training_rows, untrained_knn
 from simclr_lib.training.run import Run
 from simclr_lib.training.run_folder import RunFolder, new_folder, read_film
 from simclr_lib.training.supervised import train_supervised
@@ -40,4 +40,5 @@ __all__ = [
     "save_checkpoint",
     "train_supervised",
     "training_rows",
+    "untrained_knn",
 ]

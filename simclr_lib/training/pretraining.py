@@ -13,6 +13,7 @@ from simclr_lib.config import TrainConfig
 from simclr_lib.data import ImageDataset, split_indices
 from simclr_lib.device import place
 from simclr_lib.distributed import distribute_and_compile
+from simclr_lib.errors import SimCLRError
 from simclr_lib.evaluation import extract_features, knn_accuracy
 from simclr_lib.loop import fit
 from simclr_lib.models import SimCLR
@@ -83,6 +84,24 @@ def pretrain(
                 "pretraining",
             )
     return model.eval()
+
+
+def untrained_knn(dataset: ImageDataset, config: TrainConfig) -> float:
+    """The kNN accuracy that `pretrain` would log before the first step: what every later one has to be compared with.
+
+    Args:
+        dataset: the images for `pretrain`.
+        config: its settings; some images have to be kept out (``validation``).
+
+    Raises:
+        SimCLRError: no images with labels are kept out.
+    """
+    with initial_weights(config.seed):
+        model = config.simclr(dataset.image_size)
+    monitor = _monitor(model, dataset.labelled, config)
+    if monitor is None:
+        raise SimCLRError("no images with labels are kept out: set validation to a share such as 0.1.")
+    return monitor()["validation_knn"]
 
 
 def training_rows(dataset: ImageDataset, config: TrainConfig, labelled: ImageDataset | None = None) -> Tensor:

@@ -19,8 +19,20 @@ def _images(n: int, side: int, seed: int = 0) -> Tensor:
 
 crop_size = Exercise(
     solution=lambda area, ratio, side: (side * math.sqrt(area * ratio), side * math.sqrt(area / ratio)),
-    cases=[(0.25, 1.0, 32), (0.5, 4 / 3, 32), (0.08, 3 / 4, 96)],
+    cases=[(0.25, 1.0, 32), (0.5, 4 / 3, 32), (0.08, 3 / 4, 96), (1.0, 4 / 3, 32)],
     misconceptions=[
+        Misconception(
+            hint="Your box is cut off where it sticks out of the image. Then its area is no longer the one that was "
+            "asked for. Such a box is drawn again, but that is not the task of this function.",
+            answer=lambda area, ratio, side: (
+                min(side, side * math.sqrt(area * ratio)),
+                min(side, side * math.sqrt(area / ratio)),
+            ),
+        ),
+        Misconception(
+            hint="That is the wrong area: width times height should be area · side². Take the root.",
+            answer=lambda area, ratio, side: (side * area * ratio, side * area / ratio),
+        ),
         Misconception(
             hint="A share of the area is not a share of the side: half the side is a quarter of the area. Take the "
             "root.",
@@ -51,6 +63,10 @@ untouched_colors = Exercise(
         Misconception(
             hint="Jitter and grayscale are drawn independently: multiply the two probabilities of not happening.",
             answer=lambda color_prob, gray_prob: 1 - color_prob - gray_prob,
+        ),
+        Misconception(
+            hint="That is how often they do not both happen: one of the two may still happen.",
+            answer=lambda color_prob, gray_prob: 1 - color_prob * gray_prob,
         ),
         Misconception(
             hint="That is how often both happen.",
@@ -115,8 +131,16 @@ adjust_contrast = Exercise(
 
 blur_kernel_size = Exercise(
     solution=lambda side: SimCLRAugment(size=side).kernel_size,
-    cases=[(16,), (32,), (96,), (112,), (224,)],
+    cases=[(16,), (32,), (48,), (96,), (112,), (128,), (224,)],
     misconceptions=[
+        Misconception(
+            hint="You rounded to the nearest number. 10 % of the side is rounded down.",
+            answer=lambda side: max(3, round(0.1 * side) // 2 * 2 + 1),
+        ),
+        Misconception(
+            hint="You took the next lower odd number where the number is even. The next one is higher.",
+            answer=lambda side: max(3, int(0.1 * side) - (int(0.1 * side) % 2 == 0)),
+        ),
         Misconception(
             hint="A kernel needs a middle pixel: its width must be odd.",
             answer=lambda side: max(3, int(0.1 * side)),

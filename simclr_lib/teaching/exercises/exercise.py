@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from traceback import walk_tb
+from types import CodeType
 from typing import Any
 
 import torch
@@ -43,12 +45,15 @@ class Exercise:
         cases: the arguments of each call that is tried. Each call gets copies, which it may change.
         misconceptions: known mistakes; the first one that explains an answer gives the hint.
         tolerance: largest difference, relative and absolute, that still counts as equal.
+        constraint: looks at *how* a function works that returns the right values, such as at the memory that it
+            needs. Gives a hint, or None if the function keeps to what was asked.
     """
 
     solution: Answer
     cases: Sequence[tuple[Any, ...]]
     misconceptions: Sequence[Misconception] = ()
     tolerance: float = 1e-4
+    constraint: Callable[[Answer], str | None] | None = None
 
     def check(self, attempt: Answer) -> None:
         """Print the `verdict`."""
@@ -56,19 +61,21 @@ class Exercise:
 
     def verdict(self, attempt: Answer) -> str:
         """Return `RIGHT`, `NOT_ATTEMPTED`, or "✗ " and a hint. No error of the attempt is raised."""
+        code = getattr(attempt, "__code__", None)
         for case in self.cases:
             try:
                 given = attempt(*deepcopy(case))
             except NotImplementedError as error:
                 if not str(error):  # PyTorch raises it too, with a message
                     return NOT_ATTEMPTED
-                return f"✗ Your function stopped with NotImplementedError: {error}"
+                return f"✗ {_stopped(error, code)}"
             except Exception as error:
-                return f"✗ Your function stopped with {type(error).__name__}: {error}"
+                return f"✗ {_stopped(error, code)}"
             expected = self.solution(*deepcopy(case))
             if not self._equal(given, expected):
                 return f"✗ {self._hint(attempt) or _difference(given, expected)}"
-        return RIGHT
+        broken = self.constraint(attempt) if self.constraint else None
+        return f"✗ {broken}" if broken else RIGHT
 
     def _hint(self, attempt: Answer) -> str | None:
         """The hint of the misconception that gives the same answers as the attempt in every case, if there is one."""
@@ -104,12 +111,23 @@ def _call(answer: Answer, case: tuple[Any, ...]) -> Any:
         return None
 
 
+def _stopped(error: Exception, code: CodeType | None) -> str:
+    """Say which error the answer raised, and in which of its lines, counted from its first one."""
+    frames = [line for frame, line in walk_tb(error.__traceback__) if frame.f_code is code]
+    place = f" in line {frames[-1] - code.co_firstlineno + 1}" if code and frames else ""
+    return f"Your function stopped{place} with {type(error).__name__}: {error}"
+
+
 def _tensor(value: Any) -> Tensor:
+    if isinstance(value, list | tuple) and any(isinstance(part, Tensor) for part in value):
+        return torch.stack([_tensor(part) for part in value])
     return torch.as_tensor(value).detach().double()
 
 
 def _difference(given: Any, expected: Any) -> str:
     """A hint for an answer that no known misconception explains: the shape or the entry that is wrong."""
+    if given is None:
+        return "Not yet: your function returned nothing. Did you forget `return`?"
     expected = _tensor(expected)
     try:
         given = _tensor(given)

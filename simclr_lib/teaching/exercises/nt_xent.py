@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from simclr_lib.losses import nt_xent
-from simclr_lib.teaching.exercises.exercise import Exercise, Misconception, collect, normal
+from simclr_lib.teaching.exercises.exercise import Answer, Exercise, Misconception, collect, normal
 
 # 1. Cosine similarities
 
@@ -55,6 +54,12 @@ def _partners(n: int) -> Tensor:
     return torch.arange(2 * n).roll(n)
 
 
+def _not_integers(attempt: Answer) -> str | None:
+    if torch.as_tensor(attempt(2)).dtype.is_floating_point:
+        return "The numbers are right, but they should be integers (int64), since they are used as indices."
+    return None
+
+
 partners = Exercise(
     solution=_partners,
     cases=[(2,), (5,)],
@@ -80,8 +85,14 @@ partners = Exercise(
             hint="The second views' partners lie in the first half: subtract N there, do not add it.",
             answer=lambda n: torch.arange(2 * n) + n,
         ),
+        Misconception(
+            hint="That is the number of each view's image, so the first views are their own partners. The partner of "
+            "view 0 is view N.",
+            answer=lambda n: torch.arange(n).repeat(2),
+        ),
     ],
     tolerance=0,
+    constraint=_not_integers,
 )
 
 # 3. The whole loss
@@ -115,8 +126,18 @@ def _loss(
     return denominator - logits[torch.arange(2 * n), partner]
 
 
+def _logits(z_a: Tensor, z_b: Tensor, temperature: float) -> Tensor:
+    return _cosine(torch.cat([z_a, z_b])) / temperature
+
+
+def _calls_the_library(attempt: Answer) -> str | None:
+    if "nt_xent" in getattr(getattr(attempt, "__code__", None), "co_names", ()):
+        return "Your function calls the library's nt_xent, which is the whole answer: write it yourself."
+    return None
+
+
 loss = Exercise(
-    solution=lambda z_a, z_b, temperature: nt_xent(z_a, z_b, temperature),
+    solution=lambda z_a, z_b, temperature: _loss(z_a, z_b, temperature).mean(),
     cases=[(normal(4, 3, seed=0), normal(4, 3, seed=1), 0.5), (normal(7, 5, seed=2), normal(7, 5, seed=3), 0.1)],
     misconceptions=[
         Misconception(
@@ -166,7 +187,27 @@ loss = Exercise(
             hint="The sign is wrong: the loss is minus the logarithm.",
             answer=lambda a, b, t: -_loss(a, b, t).mean(),
         ),
+        Misconception(
+            hint="You set the diagonal to 0. But exp(0) = 1 still counts in the denominator: mask with −∞.",
+            answer=lambda a, b, t: F.cross_entropy(_logits(a, b, t).fill_diagonal_(0), _partners(len(a))),
+        ),
+        Misconception(
+            hint="There is a softmax before the cross-entropy, which takes a softmax itself: give it the logits.",
+            answer=lambda a, b, t: F.cross_entropy(
+                _logits(a, b, t).fill_diagonal_(-torch.inf).softmax(dim=1), _partners(len(a))
+            ),
+        ),
+        Misconception(
+            hint="Your loss is infinite: each target is the embedding itself, which is masked. Take its partner.",
+            answer=lambda a, b, t: math.inf,
+        ),
+        Misconception(
+            hint="Your loss is nan: −∞ times 0 is not a number. Pick the partner's entries by their index, or mask "
+            "with `torch.where`, and do not multiply by zeros.",
+            answer=lambda a, b, t: math.nan,
+        ),
     ],
+    constraint=_calls_the_library,
 )
 
 # 4. The loss before anything is learnt
@@ -194,6 +235,14 @@ loss_without_information = Exercise(
         Misconception(
             hint="Logarithms are natural here, as in PyTorch.",
             answer=lambda n: math.log2(2 * n - 1),
+        ),
+        Misconception(
+            hint="The sign is wrong: the loss is minus the logarithm of a probability below 1, so it is positive.",
+            answer=lambda n: -math.log(2 * n - 1),
+        ),
+        Misconception(
+            hint="That is the probability of the partner; the loss is minus its logarithm.",
+            answer=lambda n: 1 / (2 * n - 1),
         ),
     ],
 )
@@ -223,6 +272,10 @@ negative_weights = Exercise(
         Misconception(
             hint="You gave the least similar negative the largest share: the sign is wrong.",
             answer=lambda s, t: torch.softmax(-s / t, dim=0),
+        ),
+        Misconception(
+            hint="These are the logarithms of the shares: take a softmax, not a log-softmax.",
+            answer=lambda s, t: torch.log_softmax(s / t, dim=0),
         ),
     ],
 )

@@ -23,13 +23,26 @@ learning_rate = Exercise(
     cases=[(0, 100, 10), (4, 100, 10), (10, 100, 10), (55, 100, 10), (99, 100, 10), (0, 10, 0)],
     misconceptions=[
         Misconception(
-            hint="Your warm-up starts at 0, so the first step changes nothing: it is (step + 1) / warmup.",
+            hint="Your warm-up starts at 0, so the first step changes nothing. The paper's code does that too; the "
+            "formula of 3.4 has (step + 1) / warmup.",
             answer=lambda step, total, warmup: _schedule(step, total, warmup, start=0.0),
         ),
         Misconception(
             hint="Your cosine goes on from the beginning of training. It starts where the warm-up ends.",
             answer=lambda step, total, warmup: (
                 (step + 1) / warmup if step < warmup else 0.5 * (1 + math.cos(math.pi * step / total))
+            ),
+        ),
+        Misconception(
+            hint="Your cosine is stretched over all steps. It has total − warmup steps, after the warm-up.",
+            answer=lambda step, total, warmup: (
+                (step + 1) / warmup if step < warmup else 0.5 * (1 + math.cos(math.pi * (step - warmup) / total))
+            ),
+        ),
+        Misconception(
+            hint="Your warm-up is one step too long: step `warmup` belongs to the cosine already.",
+            answer=lambda step, total, warmup: (
+                (step + 1) / max(1, warmup) if step <= warmup else _schedule(step, total, warmup)
             ),
         ),
         Misconception(
@@ -79,8 +92,29 @@ lars_step = Exercise(
     cases=[
         (normal(4, 3, seed=0), normal(4, 3, seed=1), 1.0, 0.1, 0.01),
         (3 * normal(5, seed=2), normal(5, seed=3), 0.5, 0.5, 0.1),
+        (3 * normal(5, seed=4), 0.01 * normal(5, seed=5), 0.5, 0.001, 0.1),  # a trust ratio above 1
     ],
     misconceptions=[
+        Misconception(
+            hint="You cut the ratio at 1, as a later variant does (LARC). LARS takes it as it is.",
+            answer=lambda w, g, lr, wd, trust: (
+                w - lr * min(1.0, float(trust * w.norm() / (g + wd * w).norm())) * (g + wd * w)
+            ),
+        ),
+        Misconception(
+            hint="Your denominator is ‖g‖ + λ‖w‖, as You et al. (2017) wrote it. The paper's code takes the length of "
+            "the sum, ‖g + λw‖.",
+            answer=lambda w, g, lr, wd, trust: w - lr * trust * w.norm() / (g.norm() + wd * w.norm()) * (g + wd * w),
+        ),
+        Misconception(
+            hint="Your weight decay is decoupled, as in AdamW: it is outside the ratio. Here it is part of the "
+            "gradient.",
+            answer=lambda w, g, lr, wd, trust: w - lr * trust * w.norm() / g.norm() * g - lr * wd * w,
+        ),
+        Misconception(
+            hint="The trust coefficient is missing: r = c ‖w‖ / ‖g‖.",
+            answer=lambda w, g, lr, wd, trust: _lars(w, g, lr, wd, 1.0),
+        ),
         Misconception(
             hint="Your weight decay comes after the norms. In the reference it is part of the gradient whose norm is "
             "taken.",
@@ -118,7 +152,7 @@ def _side(side: int, stem: str) -> int:
 
 last_feature_map = Exercise(
     solution=_side,
-    cases=[(32, "cifar"), (32, "fast"), (24, "fast"), (224, "imagenet"), (64, "cifar")],
+    cases=[(32, "cifar"), (32, "fast"), (24, "fast"), (224, "imagenet"), (64, "cifar"), (40, "fast"), (72, "cifar")],
     misconceptions=[
         Misconception(
             hint="All four stages halve the side in your answer. The first one keeps it: stages 2, 3 and 4 halve.",
@@ -135,6 +169,11 @@ last_feature_map = Exercise(
         Misconception(
             hint="A stride of 2 with padding rounds up: 3 pixels become 2, not 1.",
             answer=lambda side, stem: side // {"cifar": 8, "fast": 16, "imagenet": 32}[stem],
+        ),
+        Misconception(
+            hint="You rounded to the nearest number. A stride of 2 with padding rounds up: 5 pixels become 3, and 3 "
+            "become 2.",
+            answer=lambda side, stem: round(side / {"cifar": 8, "fast": 16, "imagenet": 32}[stem]),
         ),
         Misconception(
             hint="The imagenet stem halves twice: a stride of 2, and a max-pool with stride 2.",
@@ -165,6 +204,18 @@ scaled_learning_rate = Exercise(
         Misconception(
             hint="You used the square root for both.",
             answer=lambda lr, batch, new_batch, rule: lr * math.sqrt(new_batch / batch),
+        ),
+        Misconception(
+            hint="The rules are swapped: the linear one takes the ratio itself, the other one its square root.",
+            answer=lambda lr, batch, new_batch, rule: (
+                lr * math.sqrt(new_batch / batch) if rule == "linear" else lr * new_batch / batch
+            ),
+        ),
+        Misconception(
+            hint="You divided without a remainder: a smaller batch has a ratio below 1, and // makes 0 of it.",
+            answer=lambda lr, batch, new_batch, rule: (
+                lr * (new_batch // batch) if rule == "linear" else lr * math.sqrt(new_batch // batch)
+            ),
         ),
         Misconception(
             hint="The old batch size is missing: the rules take the ratio of the two batch sizes.",
