@@ -62,11 +62,13 @@ def test_a_picture_needs_a_description():
         show(draw(1)[0], " ")
 
 
-def test_a_shown_picture_carries_its_description(monkeypatch):
+def test_a_shown_picture_has_its_description_in_its_metadata_and_below_it(monkeypatch):
     shown = []
     monkeypatch.setattr("simclr_lib.teaching.notebook.display", shown.append)
     show(draw(1)[0], "A line.")
-    data, metadata = shown[0]._repr_mimebundle_()
+    picture, text = shown
+    assert ">A line.<" in text.data
+    data, metadata = picture._repr_mimebundle_()
     assert metadata["image/png"]["alt"] == "A line."
     assert metadata["image/png"]["width"] == 288
     assert "image/png" in data

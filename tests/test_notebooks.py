@@ -8,12 +8,14 @@ import importlib.util
 import itertools
 import json
 import re
+from html import unescape as html_unescape
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 from IPython.core.inputtransformer2 import TransformerManager
+from nbconvert import HTMLExporter
 
 from simclr_lib.authoring.execute import is_transient
 from simclr_lib.authoring.tables import FIGURE, fill
@@ -67,8 +69,13 @@ def outputs(path):
 
 
 def missing_alternative_texts(found):
+    """Return the pictures that have no description, or none that is text below the picture."""
+    below = [html_unescape("".join(output.get("data", {}).get("text/html", ""))) for output in found[1:]] + [""]
     return [
-        o for o in found if "image/png" in o.get("data", {}) and not o["metadata"]["image/png"].get("alt", "").strip()
+        output
+        for output, text in zip(found, below, strict=True)
+        if "image/png" in output.get("data", {})
+        and (not (alt := output["metadata"]["image/png"].get("alt", "").strip()) or alt not in text)
     ]
 
 
@@ -130,6 +137,16 @@ def test_every_picture_has_alternative_text(path):
     assert [output for output in outputs(path) if "image/png" in output.get("data", {})]
     assert not missing_alternative_texts(outputs(path))
     assert all(text.strip() for text in re.findall(r"!\[(.*?)\]\(", prose(path)))
+
+
+def test_the_descriptions_arrive_in_exported_pages():
+    path = NOTEBOOKS[-1]
+    page, _ = HTMLExporter().from_filename(str(path))
+    text = html_unescape(page)
+    pictures = [output for output in outputs(path) if "image/png" in output.get("data", {})]
+    assert pictures
+    for picture in pictures:
+        assert f"<small>{picture['metadata']['image/png']['alt']}</small>" in text
 
 
 @every_notebook
@@ -285,8 +302,13 @@ def test_a_stripped_output_is_noticed():
 
 
 def test_a_picture_without_alternative_text_is_noticed():
-    picture = {"data": {"image/png": "…"}, "metadata": {"image/png": {"alt": " "}}}
-    assert missing_alternative_texts([picture])
+    def picture(alt):
+        return {"data": {"image/png": "…"}, "metadata": {"image/png": {"alt": alt}}}
+
+    below = {"data": {"text/html": ["<p>A &lt; B, as a line.</p>"]}}
+    assert missing_alternative_texts([picture(" "), below])
+    assert missing_alternative_texts([picture("A < B, as a line.")])
+    assert not missing_alternative_texts([picture("A < B, as a line."), below])
 
 
 def test_an_equation_without_a_check_is_noticed():

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import ipywidgets as widgets
-from IPython.display import Image, display
+from IPython.display import HTML, Image, display
 from matplotlib.figure import Figure
 
 from simclr_lib.errors import SimCLRError, shown
@@ -22,14 +22,27 @@ WIDTH = 860  # largest width of a picture on the page, in pixels
 
 
 def show(figure: Figure, alt: str) -> None:
-    """Display a figure as PNG, with a description for readers who cannot see it.
+    """Display a figure as PNG, and its description below it.
+
+    The description is text of its own because JupyterLab and nbconvert drop the one that a picture carries.
 
     Raises:
         SimCLRError: if the description ``alt`` is empty.
     """
     if not alt.strip():
         raise SimCLRError("every picture needs an alternative text: describe what it shows.")
-    display(Image(png_bytes(figure), width=_width(figure), alt=shown(alt)))
+    _display(png_bytes(figure), _width(figure), alt)
+
+
+def _display(png: bytes, width: int, alt: str) -> None:
+    """Display a PNG, so many pixels wide, above its description."""
+    display(Image(png, width=width, alt=shown(alt)))
+    display(HTML(caption(alt)))
+
+
+def caption(text: str) -> str:
+    """HTML of the description of a picture, in smaller letters."""
+    return f'<p style="max-width: {WIDTH}px"><small>{escape(shown(text))}</small></p>'
 
 
 def _width(figure: Figure) -> int:
@@ -64,11 +77,6 @@ def run_folder(name: str) -> Path:
         return temporary
 
 
-def _hidden(text: str) -> str:
-    """HTML that screen readers read and nobody sees."""
-    return f'<span style="position:absolute;width:1px;height:1px;overflow:hidden">{escape(shown(text))}</span>'
-
-
 class LivePicture(widgets.VBox):
     """A picture that every call draws again in the same place, such as a training curve.
 
@@ -81,7 +89,7 @@ class LivePicture(widgets.VBox):
         self.draw = draw
         self.picture = widgets.Image(format="png")
         super().__init__([], layout=widgets.Layout(min_height="1px"))
-        self.described = [self.picture, widgets.HTML(_hidden(alt))]
+        self.described = [self.picture, widgets.HTML(caption(alt))]
 
     def __call__(self, *arguments: Any) -> None:
         figure = self.draw(*arguments)
@@ -95,7 +103,7 @@ class Panel(widgets.VBox):
 
     Args:
         draw: maps the values of the controls, passed by name, to (figure, one line of text).
-        alt: description of the picture, for screen readers.
+        alt: description of the picture.
         controls: widgets with a ``value``, each under the name of an argument of ``draw``.
     """
 
@@ -119,7 +127,7 @@ class Panel(widgets.VBox):
         before = {name: self.controls[name].value for name in values}
         for name, value in values.items():
             self.controls[name].value = value
-        display(Image(bytes(self.picture.value), width=int(self.picture.width), alt=f"{self.alt} {self.text}"))
+        _display(bytes(self.picture.value), int(self.picture.width), self.alt)
         print(self.text)
         for name, value in before.items():
             self.controls[name].value = value
@@ -129,4 +137,4 @@ class Panel(widgets.VBox):
         self.picture.value = png_bytes(figure)
         self.picture.width = str(_width(figure))
         self.text = text
-        self.caption.value = f'<span aria-live="polite">{escape(shown(text))}</span>{_hidden(self.alt)}'
+        self.caption.value = f'<span aria-live="polite">{escape(shown(text))}</span>{caption(self.alt)}'

@@ -1,0 +1,115 @@
+"""A figure appears after the learner's guess, and at once where nobody can answer."""
+
+import jupyter_client
+import pytest
+from nbclient import NotebookClient
+from nbformat.v4 import new_code_cell, new_notebook
+
+from simclr_lib.errors import SimCLRError
+from simclr_lib.teaching import predictions
+from simclr_lib.teaching.predictions import predict
+
+CODE = """
+from simclr_lib.teaching.predictions import predict
+predict('How high?', 58.94, lambda: print('a figure'), unit='%')
+"""
+
+
+@pytest.fixture(autouse=True)
+def nothing_asked_before(monkeypatch):
+    monkeypatch.setattr(predictions, "ASKED", {})
+
+
+@pytest.fixture
+def displayed(monkeypatch):
+    """What was displayed, as text where it is HTML."""
+    found = []
+    monkeypatch.setattr(predictions, "display", lambda shown: found.append(getattr(shown, "data", shown)))
+    return found
+
+
+@pytest.fixture
+def learner(monkeypatch):
+    """Somebody who answers: a function that types a guess, presses the button and returns the reply."""
+    monkeypatch.setattr(predictions, "somebody_answers", lambda: True)
+
+    def guess(asked, answer):
+        asked.field.value = answer
+        asked.button.click()
+        return asked.reply.value
+
+    return guess
+
+
+def test_a_number_is_compared_after_the_guess(displayed, learner):
+    seen = []
+    predict("How high?", 58.94, lambda: seen.append("a figure"), unit="%")
+    (asked,) = displayed
+    assert seen == []
+    assert "You predicted 20 %; measured: 58.9 %." in learner(asked, " 20 % ")
+    assert seen == ["a figure"]
+    assert asked.field.disabled
+    assert asked.button.disabled
+
+
+def test_without_a_guess_nothing_is_shown(displayed, learner):
+    seen = []
+    predict("How high?", 0.5, lambda: seen.append("a figure"))
+    predict("Which?", "color", lambda: seen.append("a figure"), options=["crop", "color"])
+    assert "type a number" in learner(displayed[0], "high")
+    assert "choose an answer" in learner(displayed[1], None)
+    assert seen == []
+    assert "You predicted 1; measured: 0.5." in learner(displayed[0], "1")
+
+
+def test_the_summary_lists_the_guesses_and_counts_the_right_choices(displayed, learner, capsys):
+    predict("Which?", "color", options=["crop", "color"])
+    predict("And which now?", "crop", options=["crop", "color"])
+    predict("How many?", 12, unit="images", decimals=0)
+    for asked, answer in zip(list(displayed), ["color", "color", "30"], strict=True):
+        learner(asked, answer)
+    predictions.predictions()
+    assert "<td>Which?</td><td>color</td><td>color</td>" in displayed[-1]
+    assert "<td>How many?</td><td>30 images</td><td>12 images</td>" in displayed[-1]
+    assert "1 of 2 were right" in capsys.readouterr().out
+
+
+def test_a_question_that_is_asked_again_has_one_row(displayed, learner):
+    for measured in (1, 2):
+        predict("How many?", measured, decimals=0)
+    predictions.predictions()
+    assert displayed[-1].count("How many?") == 1
+    assert "<td>–</td><td>2</td>" in displayed[-1]
+
+
+def test_where_nobody_can_answer_the_figure_is_there(displayed):
+    seen = []
+    predict("How high is x < y?", 58.94, lambda: seen.append("a figure"), unit="%")
+    assert displayed == ["<p><b>How high is x &lt; y?</b> Measured: 58.9 %.</p>"]
+    assert seen == ["a figure"]
+
+
+def test_the_answer_has_to_be_among_the_options():
+    with pytest.raises(SimCLRError, match="'hue' is not among the options"):
+        predict("Which?", "hue", options=["crop", "color"])
+    assert not predictions.ASKED
+
+
+@pytest.mark.slow
+def test_a_notebook_that_a_program_executes_shows_the_figure():
+    notebook = new_notebook(cells=[new_code_cell(CODE)])
+    NotebookClient(notebook, kernel_name="python3").execute()
+    answer, figure = notebook.cells[0].outputs
+    assert "Measured: 58.9 %" in answer["data"]["text/html"]
+    assert figure["text"] == "a figure\n"
+
+
+@pytest.mark.slow
+def test_a_notebook_that_a_person_runs_waits_for_the_guess():
+    with jupyter_client.run_kernel(kernel_name="python3") as client:
+        outputs = []
+        client.execute_interactive(CODE, allow_stdin=True, output_hook=outputs.append, timeout=60)
+    shown = [message["content"]["data"] for message in outputs if message["msg_type"] == "display_data"]
+    assert len(shown) == 1
+    assert "application/vnd.jupyter.widget-view+json" in shown[0]
+    assert not [message for message in outputs if message["msg_type"] == "stream"]
