@@ -43,12 +43,15 @@ class Exercise:
         cases: the arguments of each call that is tried. Each call gets copies, which it may change.
         misconceptions: known mistakes; the first one that explains an answer gives the hint.
         tolerance: largest difference, relative and absolute, that still counts as equal.
+        constraint: looks at *how* a function works that returns the right values, such as at the memory that it
+            needs. Gives a hint, or None if the function keeps to what was asked.
     """
 
     solution: Answer
     cases: Sequence[tuple[Any, ...]]
     misconceptions: Sequence[Misconception] = ()
     tolerance: float = 1e-4
+    constraint: Callable[[Answer], str | None] | None = None
 
     def check(self, attempt: Answer) -> None:
         """Print the `verdict`."""
@@ -68,7 +71,8 @@ class Exercise:
             expected = self.solution(*deepcopy(case))
             if not self._equal(given, expected):
                 return f"✗ {self._hint(attempt) or _difference(given, expected)}"
-        return RIGHT
+        broken = self.constraint(attempt) if self.constraint else None
+        return f"✗ {broken}" if broken else RIGHT
 
     def _hint(self, attempt: Answer) -> str | None:
         """The hint of the misconception that gives the same answers as the attempt in every case, if there is one."""

@@ -1,15 +1,19 @@
-"""Exercises of notebook 08: negatives of several processes, the loss in chunks, gradient caching, speed-up."""
+"""Exercises of notebook 09: negatives of several processes, the loss in chunks, gradient caching, speed-up."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
 
 from simclr_lib.losses import nt_xent
-from simclr_lib.teaching.exercises.exercise import Exercise, Misconception, collect, normal
+from simclr_lib.teaching.exercises.exercise import Answer, Exercise, Misconception, collect, normal
+from simclr_lib.teaching.memory import peak_bytes
 
 # 1. The number of negatives
 
@@ -73,8 +77,19 @@ def _chunked(
     return torch.stack(means).mean() if mean_of_means else total / len(z)
 
 
+def _takes_chunks(attempt: Answer) -> str | None:
+    """A hint if a function keeps about as many numbers as the whole matrix of similarities has."""
+    z = normal(1024, 2, seed=9)
+    if peak_bytes(lambda: attempt(z, 0.5, 16)) > z.element_size() * len(z) ** 2 / 2:
+        return (
+            "The value is right, but for 1,024 embeddings and chunks of 16 your function keeps nearly the whole "
+            "matrix of similarities in memory. Compute the rows of one chunk at a time."
+        )
+    return None
+
+
 chunked_loss = Exercise(
-    solution=lambda z, tau, chunk: _whole(z, tau),
+    solution=_chunked,
     cases=[(normal(10, 4, seed=0), 0.5, 4), (normal(12, 3, seed=1), 0.2, 5), (normal(6, 3, seed=2), 1.0, 6)],
     misconceptions=[
         Misconception(
@@ -99,6 +114,7 @@ chunked_loss = Exercise(
             answer=lambda z, tau, chunk: _chunked(z, tau, chunk, normalize=False),
         ),
     ],
+    constraint=_takes_chunks,
 )
 
 # 3. Gradient caching: from the gradient of z to that of the weights
@@ -115,6 +131,12 @@ def _cached(x: Tensor, w: Tensor, tau: float, micro: int, gradient_of: str = "al
     return x.T @ z_gradient
 
 
+def _by_parts(x: Tensor, w: Tensor, tau: float, micro: int) -> Tensor:
+    z = torch.cat([part @ w for part in x.split(micro)]).requires_grad_()
+    (z_gradient,) = torch.autograd.grad(_whole(z, tau), z)
+    return x.T @ z_gradient
+
+
 def _accumulated(x: Tensor, w: Tensor, tau: float, micro: int) -> Tensor:
     """The gradient of the usual accumulation, in which each micro-batch has a loss of its own."""
     n = len(x) // 2
@@ -127,8 +149,37 @@ def _accumulated(x: Tensor, w: Tensor, tau: float, micro: int) -> Tensor:
     return total
 
 
+class _RowsThroughWeights(TorchFunctionMode):
+    """Notes the largest number of rows that are multiplied by weights of a shape at one time."""
+
+    def __init__(self, shape: torch.Size) -> None:
+        super().__init__()
+        self.shape, self.rows = shape, 0
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        """Look at the arguments of a product, and compute it."""
+        if getattr(func, "__name__", "") in ("matmul", "__matmul__", "mm") and args[1].shape == self.shape:
+            self.rows = max(self.rows, len(args[0]))
+        return func(*args, **(kwargs or {}))
+
+
+def _takes_parts(attempt: Answer) -> str | None:
+    """A hint if a function takes more than ``micro`` rows through the weights at one time."""
+    x, w = normal(12, 3, seed=5), normal(3, 6, seed=6)
+    with _RowsThroughWeights(w.shape) as seen:
+        attempt(x, w, 0.2, 4)
+    if seen.rows > 4:
+        return (
+            f"The gradient is right, but your function takes {seen.rows} rows through the network at one time, where "
+            "`micro` is 4. The point is that no more than `micro` rows need memory for activations."
+        )
+    return None
+
+
 cached_gradient = Exercise(
-    solution=_cached,
+    solution=_by_parts,
     cases=[
         (normal(8, 5, seed=3), normal(5, 4, seed=4), 0.5, 4),
         (normal(12, 3, seed=5), normal(3, 6, seed=6), 0.2, 4),
@@ -148,6 +199,7 @@ cached_gradient = Exercise(
             answer=lambda x, w, tau, micro: _cached(x, w, tau, micro, "last"),
         ),
     ],
+    constraint=_takes_parts,
 )
 
 # 4. The speed-up by several processes
@@ -178,6 +230,18 @@ speed_up = Exercise(
             hint="The data go around twice: once to add up, and once more to hand the sums out.",
             answer=lambda compute, megabytes, processes, bandwidth: _speed_up(
                 compute, megabytes, processes, bandwidth, 1
+            ),
+        ),
+        Misconception(
+            hint="Megabytes and gigabytes are a factor of 1,000 apart.",
+            answer=lambda compute, megabytes, processes, bandwidth: _speed_up(
+                compute, 1000 * megabytes, processes, bandwidth
+            ),
+        ),
+        Misconception(
+            hint="A process never sends its own part around: of the data it passes on (W − 1) / W, twice.",
+            answer=lambda compute, megabytes, processes, bandwidth: (
+                compute / (compute / processes + 2 * megabytes / 1e3 / bandwidth)
             ),
         ),
         Misconception(

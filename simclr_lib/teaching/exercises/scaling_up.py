@@ -1,0 +1,153 @@
+"""Exercises of notebook 08: the sum of the rates, the noise of one image, fewer negatives in the same batch."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from simclr_lib.losses import nt_xent
+from simclr_lib.teaching.exercises.exercise import Exercise, Misconception, collect, normal
+
+# 1. The sum of the rates over all steps
+
+
+def _rates(num_images: int, epochs: int, batch: int, lr: float, rule: str) -> float:
+    ratio = batch / 64
+    return epochs * (num_images // batch) * lr * (ratio if rule == "linear" else math.sqrt(ratio))
+
+
+sum_of_rates = Exercise(
+    solution=_rates,
+    cases=[
+        (4096, 12, 64, 0.4, "linear"),
+        (4096, 24, 512, 0.4, "linear"),
+        (4096, 24, 512, 0.4, "square root"),
+        (5000, 10, 16, 0.1, "square root"),
+        (5000, 10, 300, 0.1, "linear"),
+    ],
+    misconceptions=[
+        Misconception(
+            hint="The two rules are swapped: the linear rule multiplies the rate by batch / 64.",
+            answer=lambda n, epochs, batch, lr, rule: _rates(
+                n, epochs, batch, lr, "square root" if rule == "linear" else "linear"
+            ),
+        ),
+        Misconception(
+            hint="The rate has to follow the batch: `lr` is the rate for 64 images.",
+            answer=lambda n, epochs, batch, lr, rule: epochs * (n // batch) * lr,
+        ),
+        Misconception(
+            hint="An epoch has num_images // batch steps: count steps, not epochs.",
+            answer=lambda n, epochs, batch, lr, rule: _rates(batch, epochs, batch, lr, rule),
+        ),
+        Misconception(
+            hint="You count a fraction of a step, or a last step that is not full: images that do not fill a batch are "
+            "left out in every epoch.",
+            answer=lambda n, epochs, batch, lr, rule: _rates(n, epochs, batch, lr, rule) / (n // batch) * n / batch,
+        ),
+        Misconception(
+            hint="That is the rate of one step. The question is its sum over all steps.",
+            answer=lambda n, epochs, batch, lr, rule: _rates(batch, 1, batch, lr, rule),
+        ),
+        Misconception(
+            hint="The ratio is upside down: a larger batch has a larger rate.",
+            answer=lambda n, epochs, batch, lr, rule: (
+                (epochs * (n // batch) * lr) ** 2 / _rates(n, epochs, batch, lr, rule)
+            ),
+        ),
+    ],
+    tolerance=1e-6,
+)
+
+# 2. The noise of a single image's gradient
+
+
+def _noise(gradients: Tensor) -> Tensor:
+    return gradients.var(dim=0).sum().sqrt()
+
+
+noise_of_an_image = Exercise(
+    solution=lambda gradients, batch: math.sqrt(batch) * _noise(gradients),
+    cases=[(normal(12, 5, seed=0) + 3, 16), (0.1 * normal(8, 9, seed=1) - 1, 64)],
+    misconceptions=[
+        Misconception(
+            hint="That is the noise of a batch. A single image is noisier, by the square root of the batch size.",
+            answer=lambda gradients, batch: _noise(gradients),
+        ),
+        Misconception(
+            hint="The noise falls with the square root of the batch size, not with the batch size itself.",
+            answer=lambda gradients, batch: batch * _noise(gradients),
+        ),
+        Misconception(
+            hint="You divided where you should multiply: a mean over a batch is less noisy than one image.",
+            answer=lambda gradients, batch: _noise(gradients) / math.sqrt(batch),
+        ),
+        Misconception(
+            hint="Add up the variances of all directions. You took their mean.",
+            answer=lambda gradients, batch: (batch * gradients.var(dim=0).mean()).sqrt(),
+        ),
+        Misconception(
+            hint="Variances add up, standard deviations do not: take the root last.",
+            answer=lambda gradients, batch: math.sqrt(batch) * gradients.std(dim=0).sum(),
+        ),
+        Misconception(
+            hint="That is the variance: take its square root.",
+            answer=lambda gradients, batch: batch * gradients.var(dim=0).sum(),
+        ),
+        Misconception(
+            hint="Divide by K − 1: the mean was estimated from the same K gradients.",
+            answer=lambda gradients, batch: math.sqrt(batch) * gradients.var(dim=0, correction=0).sum().sqrt(),
+        ),
+        Misconception(
+            hint="You took the variance over all numbers at once. Each direction has a mean of its own: dim=0.",
+            answer=lambda gradients, batch: math.sqrt(batch) * gradients.std(),
+        ),
+        Misconception(
+            hint="That is the length of the gradients, without subtracting their mean.",
+            answer=lambda gradients, batch: math.sqrt(batch) * gradients.square().mean(dim=0).sum().sqrt(),
+        ),
+    ],
+)
+
+# 3. Negatives of the own group only
+
+
+def _in_groups(z: Tensor, tau: float, group: int, add: bool = False) -> Tensor:
+    first, second = z.chunk(2)
+    losses = [nt_xent(a, b, tau) for a, b in zip(first.split(group), second.split(group), strict=True)]
+    return sum(losses, z.new_zeros(())) / (1 if add else len(losses))
+
+
+def _of_rows(z: Tensor, tau: float, group: int) -> Tensor:
+    """Split the rows of z as they stand, so that the partner of an anchor is in another group."""
+    losses = [nt_xent(*part.chunk(2), tau) for part in z.split(2 * group)]
+    return torch.stack(losses).mean()
+
+
+loss_in_groups = Exercise(
+    solution=_in_groups,
+    cases=[(normal(16, 4, seed=2), 0.5, 4), (normal(24, 3, seed=3), 0.2, 3), (normal(12, 5, seed=4), 1.0, 6)],
+    misconceptions=[
+        Misconception(
+            hint="That is the loss with all negatives: an anchor meets its own group only.",
+            answer=lambda z, tau, group: nt_xent(*z.chunk(2), tau),
+        ),
+        Misconception(
+            hint="You split the rows of z. Its first half are first views: then partners are not what you take them "
+            "for. Split both halves, and pair them.",
+            answer=_of_rows,
+        ),
+        Misconception(
+            hint="You added the losses of the groups. The mean over all anchors is the mean of the groups' losses.",
+            answer=lambda z, tau, group: _in_groups(z, tau, group, add=True),
+        ),
+        Misconception(
+            hint="You used one group only.",
+            answer=lambda z, tau, group: nt_xent(z[:group], z.chunk(2)[1][:group], tau),
+        ),
+    ],
+)
+
+EXERCISES = collect(globals())
