@@ -55,14 +55,14 @@ def main(words: Sequence[str] | None = None) -> None:
     train, test = profile.train.subset(torch.arange(NUM_TRAIN)), profile.test.subset(torch.arange(NUM_TEST))
     accuracies: dict[str, list[float]] = {}
     on_labelled: dict[str, list[float]] = {}
-    predicted: dict[str, list[int]] = {}
+    predicted: dict[str, str] = {}
     for seed in range(chosen.seeds):
         few = train.subset(few_labels(train.labels, PER_CLASS, seed))
         for name, classifier in classifiers_of(few, test, seed).items():
             seen, unseen = (extract_features(classifier, part).argmax(dim=1) for part in (few, test))
             on_labelled.setdefault(name, []).append((seen == few.labels).double().mean().item())
             accuracies.setdefault(name, []).append((unseen == test.labels).double().mean().item())
-            predicted.setdefault(name, unseen.tolist())  # of the first seed
+            predicted.setdefault(name, "".join(map(str, unseen.tolist())))  # a digit for each image, of the first seed
             print(f"seed {seed}, {name}: {accuracies[name][-1]:.1%}", flush=True)
         Result(
             f"ten labels per class, three ways to use them; the encoder is {profile.weights}",
