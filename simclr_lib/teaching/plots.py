@@ -367,7 +367,10 @@ def plot_curves(
         )
     sizes = sorted({size for curve in curves.values() for size in curve})
     axes.set(xscale="log", xlabel=xlabel, ylabel=ylabel)
-    axes.set(yscale="log") if log_y else axes.set_ylim(0, 1.02)
+    if log_y:
+        axes.set_yscale("log")
+    else:
+        axes.set_ylim(0, 1.02)
     axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
     axes.minorticks_off()
     tidy(axes)
