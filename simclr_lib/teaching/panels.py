@@ -254,7 +254,7 @@ def scaling_panel(step: Callable[[int, int, float, float, float], Mapping[str, f
     def slider(description: str, value: float, lowest: int) -> widgets.FloatLogSlider:
         """A slider from 10 to the power of ``lowest`` to 1,000."""
         return widgets.FloatLogSlider(
-            description=description, value=value, base=10, min=lowest, max=3, step=0.25, readout_format=".4~g"
+            description=description, value=value, base=10, min=lowest, max=3, step=0.25, readout_format=".4g"
         )
 
     return Panel(
