@@ -23,7 +23,7 @@ from simclr_lib.results import Result
 from simclr_lib.seeding import seeded
 
 ROOT = Path(__file__).parent.parent
-NOTEBOOK = ROOT / "notebooks" / "09_after_simclr.ipynb"
+NOTEBOOK = ROOT / "notebooks" / "10_after_simclr.ipynb"
 EMBLEMS = draw_emblems(limit=64)
 IMAGES = EMBLEMS.images.float() / 255
 LOSSES = losses_of(NOTEBOOK)

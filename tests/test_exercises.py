@@ -1,5 +1,6 @@
 """An exercise accepts its solution, names each known misconception, and never fails a run that skips it."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -16,6 +17,7 @@ from simclr_lib.teaching.exercises import (
     nt_xent,
     own_images,
     pretraining,
+    processes_and_memory,
     scaling_up,
     start_here,
     supervised_comparison,
@@ -25,7 +27,7 @@ ALL = {
     f"{module.__name__.rpartition('.')[2]}.{name}": exercise
     for module in (
         *(start_here, augmentations, nt_xent, pretraining, linear_probe),
-        *(supervised_comparison, embeddings, own_images, scaling_up, after_simclr),
+        *(supervised_comparison, embeddings, own_images, scaling_up, processes_and_memory, after_simclr),
     )
     for name, exercise in module.EXERCISES.items()
 }
@@ -47,9 +49,9 @@ def test_each_misconception_gets_its_own_hint(exercise, mistake):
 
 
 def test_every_exercise_of_a_module_is_collected_in_order():
-    assert list(scaling_up.EXERCISES) == ["num_negatives", "chunked_loss", "cached_gradient", "speed_up"]
-    assert scaling_up.EXERCISES["speed_up"] is scaling_up.speed_up
-    assert len(ALL) == 43
+    assert list(scaling_up.EXERCISES) == ["sum_of_rates", "noise_of_an_image", "loss_in_groups"]
+    assert scaling_up.EXERCISES["sum_of_rates"] is scaling_up.sum_of_rates
+    assert len(ALL) == 46
     assert len(MISTAKES) > 100
 
 
@@ -213,7 +215,7 @@ def test_the_page_knows_which_of_its_gaps_are_open():
     assert start_here.open_gaps({**answers, "updates": start_here.updates.misconceptions[0].answer}) == ["updates"]
 
 
-# The exercises of notebook 09, in other styles than that of the solutions.
+# The exercises of notebook 10, in other styles than that of the solutions.
 
 
 def a_sum_without_two(logits):
@@ -260,3 +262,111 @@ def symmetrised(predictor, z):
 )
 def test_a_loss_after_simclr_may_be_written_in_another_style(name, answer):
     assert after_simclr.EXERCISES[name].verdict(answer) == RIGHT
+
+
+# An exercise may ask for a way, not only for a value.
+
+
+def the_whole_matrix(z, tau, chunk):
+    return library.nt_xent(*z.chunk(2), tau)
+
+
+def the_whole_batch(x, w, tau, micro):
+    w = w.clone().requires_grad_()
+    library.nt_xent(*(x @ w).chunk(2), tau).backward()
+    return w.grad
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "hint"),
+    [
+        ("chunked_loss", the_whole_matrix, "nearly the whole matrix of similarities in memory"),
+        ("cached_gradient", the_whole_batch, "takes 12 rows through the network at one time"),
+    ],
+)
+def test_an_answer_that_ignores_how_it_should_work_is_told_so(name, answer, hint):
+    assert hint in processes_and_memory.EXERCISES[name].verdict(answer)
+
+
+# The exercises of notebooks 04 to 09, in other styles than that of the solutions.
+
+
+def an_anchor_at_a_time(z, tau, chunk):
+    z, n = torch.nn.functional.normalize(z, dim=1), len(z)
+    total = 0.0
+    for i in range(n):
+        logits = torch.cat([z[:i], z[i + 1 :]]) @ z[i] / tau
+        total += logits.logsumexp(0) - z[i] @ z[(i + n // 2) % n] / tau
+    return total / n
+
+
+def by_two_passes(x, w, tau, micro):
+    w = w.clone().requires_grad_()
+    with torch.no_grad():
+        z = torch.cat([torch.mm(part, w) for part in x.split(micro)])
+    z.requires_grad_()
+    library.nt_xent(*z.chunk(2), tau).backward()
+    for part, sent in zip(x.split(micro), z.grad.split(micro), strict=True):
+        (part @ w).backward(sent)
+    return w.grad
+
+
+def sorted_by_hand(validation):
+    best = max(validation.values())
+    return sorted(strength for strength in validation if validation[strength] == best)[-1]
+
+
+def emptying(validation):
+    pairs = [(validation.pop(strength), strength) for strength in list(validation)]
+    return max(pairs)[1]
+
+
+def in_numpy(train, test):
+    train, test = train.numpy(), test.numpy()
+    return (test - train.mean(0)) / train.std(0)
+
+
+def by_interpolation(budgets, accuracies, target):
+    return float(np.exp(np.interp(target, accuracies.numpy(), np.log(budgets.numpy()))))
+
+
+def by_sorting(similarity, labels, k):
+    right = []
+    for i, row in enumerate(similarity.tolist()):
+        others = sorted((j for j in range(len(row)) if j != i), key=lambda j: -row[j])[:k]
+        right.append(sum(int(labels[j] == labels[i]) for j in others) / k)
+    return np.mean(right)
+
+
+def from_similarities(a, b):
+    return 2 - 2 * torch.nn.functional.cosine_similarity(a, b).float().mean()
+
+
+def by_deviations(gradients, batch):
+    return (gradients - gradients.mean(0)).square().sum().div(len(gradients) - 1).mul(batch).sqrt().item()
+
+
+def by_masking(z, tau, group):
+    z, n = torch.nn.functional.normalize(z, dim=1), len(z)
+    groups = (torch.arange(n // 2) // group).repeat(2)
+    logits = (z @ z.T / tau).masked_fill(groups[:, None] != groups, -torch.inf).fill_diagonal_(-torch.inf)
+    return torch.nn.functional.cross_entropy(logits, torch.arange(n).roll(n // 2))
+
+
+@pytest.mark.parametrize(
+    ("exercise", "answer"),
+    [
+        (linear_probe.standardise, in_numpy),
+        (linear_probe.choose_penalty, sorted_by_hand),
+        (linear_probe.choose_penalty, emptying),
+        (supervised_comparison.labels_for, by_interpolation),
+        (embeddings.alignment_of_pairs, from_similarities),
+        (embeddings.precision_at, by_sorting),
+        (scaling_up.noise_of_an_image, by_deviations),
+        (scaling_up.loss_in_groups, by_masking),
+        (processes_and_memory.chunked_loss, an_anchor_at_a_time),
+        (processes_and_memory.cached_gradient, by_two_passes),
+    ],
+)
+def test_an_exercise_may_be_solved_in_another_style(exercise, answer):
+    assert exercise.verdict(answer) == RIGHT

@@ -10,7 +10,9 @@ import torch
 from simclr_lib.data import find_images
 from simclr_lib.errors import SimCLRError
 from simclr_lib.losses import nt_xent
+from simclr_lib.seeding import seeded
 from simclr_lib.teaching.digits import write_digits
+from simclr_lib.teaching.local_norm import LocalBatchNorm, set_norms
 from simclr_lib.teaching.memory import peak_bytes
 from simclr_lib.teaching.notebook import LivePicture, Panel, load_results, run_folder, show
 from simclr_lib.teaching.plots import new_figure
@@ -143,3 +145,27 @@ def test_digits_lie_in_one_folder_with_a_few_labels_or_in_a_folder_each(tmp_path
     assert not (tmp_path / "new" / "labels.csv").exists()
     write_digits(tmp_path / "sorted", by_class=True, numbers=range(50))
     assert find_images(tmp_path / "sorted").classes == [str(digit) for digit in range(10)]
+
+
+# Batch norm of processes that do not talk to each other, in notebook 09:
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_local_batch_norm_takes_the_statistics_of_each_process(apart):
+    network = torch.nn.Sequential(torch.nn.BatchNorm2d(3))
+    set_norms(network, images=4, apart=apart)
+    x = torch.randn(32, 3, 5, 5, generator=seeded(1))  # two views of 16 images, in four processes
+    first, second = x.chunk(2)
+    second = second.roll(4, 0) if apart else second  # then the second views are in the next process
+    parts = [torch.cat(views) for views in zip(first.split(4), second.split(4), strict=True)]
+    normalised = [torch.nn.functional.batch_norm(part, None, None, training=True).chunk(2) for part in parts]
+    first, second = (torch.cat(views) for views in zip(*normalised, strict=True))
+    expected = torch.cat([first, second.roll(-4, 0) if apart else second])
+    assert torch.allclose(network(x), expected, atol=1e-5)
+
+
+def test_local_batch_norm_is_an_ordinary_one_in_evaluation_mode():
+    layer, ordinary, x = LocalBatchNorm(3), torch.nn.BatchNorm2d(3), torch.randn(8, 3, 2, 2, generator=seeded(2))
+    for norm in (layer, ordinary):
+        norm.train()(x)  # both see the same images
+    assert torch.equal(layer.eval()(x), ordinary.eval()(x))

@@ -19,15 +19,18 @@ from simclr_lib.teaching.plots import (
     new_figure,
     plot_by_test_set,
     plot_confusion,
+    plot_curves,
+    plot_differences,
     plot_embeddings,
     plot_grid,
     plot_histogram,
     plot_neighbors,
+    plot_true_neighbors,
     plot_variants,
     show_crops,
 )
 from simclr_lib.teaching.report import Picture, Report, Section, accuracy_table, html_report, png_bytes
-from simclr_lib.teaching.style import drawn
+from simclr_lib.teaching.style import class_look, drawn
 
 NASTY = {  # name → the text that a figure in DejaVu Sans shows
     "$$": "$$",
@@ -168,3 +171,43 @@ def test_a_report_with_any_names_is_valid_utf_8():
         page = html_report(Report(About(name, name, name), [(name, name)], sections, {name: name}))
         assert page.encode().decode().count("\ufffd") == 22 * shown(name).count("\ufffd")
         assert "<b><b>" not in page
+
+
+def test_ten_classes_have_ten_colours_and_more_classes_other_markers():
+    looks = [class_look(label) for label in range(20)]
+    assert len({color for color, _ in looks[:10]}) == 10
+    assert len({marker for _, marker in looks[:10]}) == 10
+    assert len(set(looks)) == 20
+
+
+def test_curves_show_numbers_and_means_with_bars():
+    rows = {16: {"mean": 0.3, "std": 0.1}, 64: {"mean": 0.9, "std": 0.0}}
+    (axes,) = plot_curves({"12 epochs": rows, "768 steps": {16: 0.2, 64: 0.8}}, "images", "accuracy").axes
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["12 epochs", "768 steps"]
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["16", "64"]
+    assert plot_curves({"a": {2: 10.0}}, "images", "MB", log_y=True).axes[0].get_yscale() == "log"
+
+
+def test_differences_have_a_dot_for_every_seed_and_the_interval_of_students_t():
+    (axes,) = plot_differences({"a − b": [1.0, 2.0, 3.0]}, "points").axes
+    dots, mean = axes.lines[0], axes.lines[1]
+    assert list(dots.get_xdata()) == [1, 2, 3]
+    assert list(mean.get_xdata()) == [2]
+    ((left, _), (right, _)) = axes.collections[0].get_segments()[0]
+    assert (right - left) / 2 == pytest.approx(4.303 / 3**0.5, rel=1e-3)  # t · s / √S with two degrees of freedom
+
+
+def test_lines_of_a_click_lead_to_the_neighbours_in_feature_space():
+    features = torch.eye(12)
+    features[1:, 0] = torch.arange(11, 0, -1)  # the further down, the less similar to the first
+    labels = torch.zeros(12, dtype=torch.int64)
+    images = torch.zeros(12, 3, 4, 4, dtype=torch.uint8)
+    figure = plot_true_neighbors(torch.rand(12, 2), features, images, labels, ["disc"], chosen=0)
+    assert len(figure.axes[0].lines) == 10 + 1  # lines, and a ring
+    assert "10 of its class" in figure.axes[1].get_title()
+
+
+def test_a_dotted_line_is_the_untrained_network():
+    results = {"SimCLR": {"knn": {"mean": 0.5, "std": 0.0, "values": [0.5]}}}
+    (axes,) = plot_variants(results, "knn", "accuracy", untrained=0.17).axes
+    assert axes.get_legend().get_texts()[0].get_text() == "untrained: 17.0 %"

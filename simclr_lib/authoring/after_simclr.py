@@ -1,8 +1,8 @@
-"""Train the page of notebook 0 with each loss of notebook 9, and compare the features by kNN.
+"""Train the page of notebook 0 with each loss of notebook 10, and compare the features by kNN.
 
     python -m simclr_lib.authoring.after_simclr [--only NAME …] [--seeds 0 1 2] [--out FILE]
 
-The losses are the cells of notebook 9 that are tagged ``loss``, so what is measured is what the notebook shows. Each
+The losses are the cells of notebook 10 that are tagged ``loss``, so what is measured is what the notebook shows. Each
 loss has the same number of trials on training images that are held out, and the best settings are used with every seed.
 The test images are looked at once, after the last epoch. A loss that is in the results file already is not measured
 again, so the work can be done in parts.
@@ -28,7 +28,7 @@ from simclr_lib.experiments.one_page import BATCH, Loss, knn_accuracy, networks,
 from simclr_lib.results import Result, per_cent, summary
 from simclr_lib.seeding import initial_weights
 
-NOTEBOOK = Path("notebooks/09_after_simclr.ipynb")
+NOTEBOOK = Path("notebooks/10_after_simclr.ipynb")
 OUT = Path("notebooks/results/after-simclr.json")
 UNTRAINED = "untrained network"
 NUM_TRAIN, NUM_HELD_OUT = 2048, 1024

@@ -2,6 +2,7 @@
 // The notebook widget (`render`, at the end) and the standalone page both call `mount`.
 
 const SHAPES = ["circle", "square", "up", "diamond", "down", "plus", "cross", "left", "right", "star"];
+const ON_DARK = { "#000000": "#dddddd", "#663300": "#b07a45", "#6600CC": "#a873ff" }; // too dark for a dark page
 const DARK_TEXT = "#222222", LIGHT_TEXT = "#eeeeee";
 const NEIGHBOUR = "#D55E00", RIGHT = "#0072B2", WRONG = "#D55E00";
 const MOVE_MS = 450; // how long points take from one embedding to another
@@ -39,6 +40,9 @@ function decode(scene) {
 }
 
 // ---- Markers ------------------------------------------------------------------------------------------------
+
+/** The shape of a class. From the eleventh class on, colours meet other shapes. */
+const shapeOf = (label) => SHAPES[(label + Math.floor(label / SHAPES.length)) % SHAPES.length];
 
 /** True if (x, y), both from −1 to 1 with y downwards, lies in a marker. */
 function inMarker(shape, x, y) {
@@ -259,7 +263,7 @@ export function mount(root, encoded, onSelect = () => {}) {
 
   const classColor = (label) => {
     const color = data.colors[label % data.colors.length];
-    return colors.dark && color === "#000000" ? "#dddddd" : color; // black would be invisible
+    return (colors.dark && ON_DARK[color]) || color;
   };
 
   function heat(share) { // dark blue over grey to yellow: cividis, in three steps
@@ -270,7 +274,7 @@ export function mount(root, encoded, onSelect = () => {}) {
 
   /** Shape and colour of a point: colour never stands alone, except for a metric. */
   function lookOf(row) {
-    const label = data.labels[row], shape = label < 0 ? "circle" : SHAPES[label % SHAPES.length];
+    const label = data.labels[row], shape = label < 0 ? "circle" : shapeOf(label);
     if (label < 0 && state.colorBy !== "metric") return [shape, "#999999"];
     if (state.colorBy === "knn") {
       const predicted = data.views[state.view].predicted[row], right = predicted === label;
@@ -513,7 +517,7 @@ export function mount(root, encoded, onSelect = () => {}) {
       const swatch = make("canvas", { width: 16, height: 16, "aria-hidden": true });
       const pen = swatch.getContext("2d"), image = pen.createImageData(16, 16);
       const color = state.colorBy === "class" && label >= 0 ? classColor(label) : "#888888";
-      const pixels = marker(label < 0 ? "circle" : SHAPES[label % SHAPES.length], color, "#888888", 16);
+      const pixels = marker(label < 0 ? "circle" : shapeOf(label), color, "#888888", 16);
       image.data.set(pixels);
       pen.putImageData(image, 0, 0);
       return make("label", {}, make("input", {

@@ -35,7 +35,7 @@ from simclr_lib.files import write_atomically
 from simclr_lib.models import Classifier, SimCLR
 from simclr_lib.seeding import initial_weights
 from simclr_lib.teaching.page import About, html_document
-from simclr_lib.teaching.style import OKABE_ITO
+from simclr_lib.teaching.style import CLASS_COLORS
 
 HERE = Path(__file__).parent
 NEIGHBORS = 10
@@ -115,7 +115,7 @@ def make_scene(
         "title": shown(title or dataset.name),
         "method": method,
         "classes": [shown(name) for name in dataset.classes],
-        "colors": list(OKABE_ITO.values()),
+        "colors": CLASS_COLORS,
         "files": [shown(name) for name in dataset.files] if dataset.files else None,
         "labels": _bytes(labels, torch.int16),
         "side": side,

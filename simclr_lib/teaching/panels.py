@@ -247,7 +247,7 @@ def scaling_panel(step: Callable[[int, int, float, float, float], Mapping[str, f
         figure = _draw_scaling(numbers, parts, speed)
         best = max(range(len(numbers)), key=speed.__getitem__)
         text = (
-            f"{batch_size:,} images a step: {1000 * seconds[0]:,.3g} ms on one process; {1000 * seconds[-1]:,.3g} ms "
+            f"{batch_size:,} images per step: {in_seconds(seconds[0])} on one process; {in_seconds(seconds[-1])} "
             f"on {numbers[-1]}, of which {parts[-1]['exchange'] / seconds[-1]:.0%} is exchange. The fastest is "
             f"{numbers[best]}, {speed[best] / speed[0]:.3g} times one."
         )
@@ -256,7 +256,7 @@ def scaling_panel(step: Callable[[int, int, float, float, float], Mapping[str, f
     def slider(description: str, value: float, lowest: int) -> widgets.FloatLogSlider:
         """A slider from 10 to the power of ``lowest`` to 1,000."""
         return widgets.FloatLogSlider(
-            description=description, value=value, base=10, min=lowest, max=3, step=0.25, readout_format=".3g"
+            description=description, value=value, base=10, min=lowest, max=3, step=0.25, readout_format=".4g"
         )
 
     return Panel(
@@ -268,6 +268,11 @@ def scaling_panel(step: Callable[[int, int, float, float, float], Mapping[str, f
         bandwidth=slider("bandwidth, GB/s", 10, -1),
         latency=slider("latency, µs", 30, 0),
     )
+
+
+def in_seconds(seconds: float) -> str:
+    """A duration such as "44.1 ms" or "7.3 s"."""
+    return f"{seconds:,.1f} s" if seconds >= 1 else f"{1000 * seconds:.1f} ms"
 
 
 def _draw_scaling(numbers: Sequence[int], parts: Sequence[Mapping[str, float]], speed: Sequence[float]) -> Figure:

@@ -15,11 +15,12 @@ from matplotlib.figure import Figure
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from matplotlib.patches import Circle, FancyArrowPatch, Rectangle
 from matplotlib.ticker import PercentFormatter
+from scipy.stats import t as student_t
 from torch import Tensor
 from torch.nn import functional as F
 from torchvision.utils import make_grid
 
-from simclr_lib.teaching.style import MARKERS, OKABE_ITO, drawn
+from simclr_lib.teaching.style import MARKERS, OKABE_ITO, class_look, drawn
 
 INK = "#222222"
 MAX_LEGEND = 20  # classes that a legend can name and that colours and markers can tell apart
@@ -223,13 +224,16 @@ def plot_histogram(panels: Mapping[str, tuple[Tensor, Callable[[float], float], 
     return figure
 
 
-def plot_variants(results: Mapping[str, Mapping[str, Mapping]], column: str, label: str) -> Figure:
+def plot_variants(
+    results: Mapping[str, Mapping[str, Mapping]], column: str, label: str, untrained: float | None = None
+) -> Figure:
     """The accuracy of each variant of a sweep: a dot for every seed, and their mean and standard deviation.
 
     Args:
         results: variant → column → {"mean", "std", "values"}, accuracies from 0 to 1.
         column: the measure to draw.
         label: the name of that measure, for the axis.
+        untrained: accuracy of an untrained network, which gets a dotted line.
     """
     rows = {name: row[column] for name, row in results.items() if column in row}
     figure, (axes,) = new_figure(7, 0.7 + 0.38 * len(rows))
@@ -241,6 +245,9 @@ def plot_variants(results: Mapping[str, Mapping[str, Mapping]], column: str, lab
     axes.set_yticks(range(len(rows)), [drawn(name) for name in rows])
     axes.set(xlim=(0, 1), ylim=(len(rows) - 0.5, -0.5), xlabel=drawn(label))  # the first row on top
     in_per_cent(axes.xaxis)
+    if untrained is not None:
+        axes.axvline(untrained, color=OKABE_ITO["black"], ls=":", label=f"untrained: {100 * untrained:.1f} %")
+        axes.legend(frameon=False, fontsize=9, loc="lower center", bbox_to_anchor=(0.5, 1))
     tidy(axes)
     return figure
 
@@ -355,7 +362,7 @@ def plot_page(losses: Sequence[float], accuracies: Sequence[float], num_views: i
 
 def _mark_untrained(axes: Axes, accuracy: float, legend: bool = True) -> None:
     """Draw the accuracy of an untrained network as a dotted line."""
-    axes.axhline(accuracy, color=OKABE_ITO["black"], ls=":", label=f"untrained: {accuracy:.0%}")
+    axes.axhline(accuracy, color=OKABE_ITO["black"], ls=":", label=f"untrained: {100 * accuracy:.0f} %")
     if legend:
         axes.legend(frameon=False, fontsize=8)
 
@@ -380,6 +387,7 @@ def plot_comparison(runs: Mapping[str, Sequence[Mapping[str, float]]], untrained
     loss_axes.set(xlabel="epoch", ylabel="NT-Xent loss")
     loss_axes.legend(frameon=False)
     knn_axes.set(xlabel="epoch", ylabel="kNN accuracy, validation images", xlim=(0, None), ylim=(0, 1))
+    in_per_cent(knn_axes.yaxis)
     for axes in (loss_axes, knn_axes):
         tidy(axes)
     return figure
@@ -453,6 +461,137 @@ def plot_bound(sizes: Sequence[int], bounds: Tensor, truth: float) -> Figure:
     return figure
 
 
+def plot_curves(
+    curves: Mapping[str, Mapping[int, float | Mapping[str, float]]], xlabel: str, ylabel: str, log_y: bool = False
+) -> Figure:
+    """Lines over a few sizes, such as those of batches, on a logarithmic axis.
+
+    Args:
+        curves: name → size → a number, or {"mean", "std"}, which is drawn with a bar.
+        xlabel, ylabel: names of the axes.
+        log_y: whether the vertical axis is logarithmic, too. Otherwise it is for accuracies, from 0 to 1.
+    """
+    figure, (axes,) = new_figure(6.5, 3.4)
+    styles = zip(("vermillion", "blue", "bluish green", "black"), "soD^", ("--", "-", "-.", ":"), strict=True)
+    for (name, curve), (color, marker, line) in zip(curves.items(), styles, strict=False):
+        means = [value["mean"] if isinstance(value, Mapping) else value for value in curve.values()]
+        bars = [value["std"] if isinstance(value, Mapping) else 0.0 for value in curve.values()]
+        axes.errorbar(
+            list(curve), means, bars, color=OKABE_ITO[color], marker=marker, ls=line, capsize=3, label=drawn(name)
+        )
+    sizes = sorted({size for curve in curves.values() for size in curve})
+    axes.set(xscale="log", xlabel=xlabel, ylabel=ylabel)
+    if log_y:
+        axes.set_yscale("log")
+    else:
+        axes.set_ylim(0, 1.02)
+        in_per_cent(axes.yaxis)
+    axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
+    axes.minorticks_off()
+    tidy(axes)
+    axes.legend(frameon=False)
+    return figure
+
+
+def plot_selection(tries: Tensor, chosen: int) -> Figure:
+    """Accuracies of many tries on two halves of a test set, and the try that was chosen by the first half.
+
+    Args:
+        tries: float [T, 2].
+        chosen: row of the chosen one.
+    """
+    figure, (axes,) = new_figure(6.5, 3.8)
+    axes.scatter(tries[:, 0], tries[:, 1], color=OKABE_ITO["sky blue"], label="a draw of ten labels per class")
+    axes.scatter(*tries[chosen], color=OKABE_ITO["vermillion"], marker="D", s=60, label="chosen on the first half")
+    axes.axhline(float(tries[:, 1].mean()), color=OKABE_ITO["black"], ls=":", label="mean of all draws")
+    axes.set(xlabel="accuracy on the half chosen on", ylabel="accuracy on the other half")
+    in_per_cent(axes.xaxis)
+    in_per_cent(axes.yaxis)
+    tidy(axes)
+    axes.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def plot_spectra(spectra: Mapping[str, tuple[Tensor, float]]) -> Figure:
+    """Variances along the principal components, relative to the largest, on logarithmic axes.
+
+    Args:
+        spectra: name → (variances in descending order [D], effective rank).
+    """
+    figure, (axes,) = new_figure(6.5, 3.6)
+    styles = zip(("blue", "orange", "reddish purple", "black"), ("-", "--", "-.", ":"), strict=True)
+    for (name, (variances, rank)), (color, line) in zip(spectra.items(), styles, strict=False):
+        label = f"{name}: effective rank {rank:.1f}"
+        share = variances / variances[0]
+        axes.plot(range(1, len(share) + 1), share, color=OKABE_ITO[color], ls=line, lw=2, label=drawn(label))
+    axes.set(xscale="log", yscale="log", ylim=(1e-6, 1.5))
+    axes.set(xlabel="principal component", ylabel="variance relative to the largest")
+    tidy(axes)
+    axes.legend(frameon=False, fontsize=9)
+    return figure
+
+
+def plot_differences(differences: Mapping[str, Sequence[float]], label: str) -> Figure:
+    """Differences, seed by seed, with their mean and the interval of Student's t that chance leaves one time in twenty.
+
+    Args:
+        differences: name → the difference of every seed.
+        label: what differs, for the axis.
+    """
+    figure, (axes,) = new_figure(8, 0.8 + 0.3 * len(differences))
+    for i, values in enumerate(differences.values()):
+        d = torch.tensor(values)
+        error = student_t.ppf(0.975, len(d) - 1) * float(d.std()) / math.sqrt(len(d))
+        axes.plot(d, [i] * len(d), "o", color=OKABE_ITO["sky blue"], ms=4)
+        axes.errorbar(float(d.mean()), i, xerr=error, color=OKABE_ITO["blue"], marker="D", ms=5, capsize=3)
+    axes.axvline(0, color=OKABE_ITO["black"], lw=1)
+    axes.set_yticks(range(len(differences)), [drawn(name) for name in differences], fontsize=9)
+    axes.set(ylim=(len(differences) - 0.5, -0.5), xlabel=label)
+    tidy(axes)
+    return figure
+
+
+def plot_spreads(spreads: Mapping[str, Sequence[float]]) -> Figure:
+    """The spread of the embeddings at each step of several runs; runs that belong together come in pairs."""
+    figure, (axes,) = new_figure(8.5, 3.4)
+    styles = zip(("bluish green", "bluish green", "blue", "blue"), ("-", "--", "-", "--"), "osDX", strict=True)
+    for (name, spread), (color, line, marker) in zip(spreads.items(), styles, strict=False):
+        axes.plot(spread, color=OKABE_ITO[color], ls=line, marker=marker, markevery=8, label=drawn(name))
+    axes.set(xlabel="step", ylabel="spread of z", ylim=(0, 1.05))
+    axes.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5))
+    tidy(axes)
+    return figure
+
+
+def plot_true_neighbors(
+    points: Tensor, features: Tensor, images: Tensor, labels: Tensor, classes: Sequence[str], chosen: int
+) -> Figure:
+    """What the explorer shows after a click on an image: lines to its ten true neighbours, and pictures of them.
+
+    Args:
+        points: positions in the picture, float [N, 2].
+        features: float [N, D], which decide who the neighbours are.
+        images: uint8 [N, 3, H, W].
+        labels: int64 [N].
+        classes: class names.
+        chosen: row of the image.
+    """
+    figure, (left, right) = new_figure(9.5, 4.6, 1, 2, width_ratios=[1.7, 1])
+    handles = scatter_classes(left, points, labels, classes)
+    left.legend(
+        handles=handles, frameon=False, fontsize=7, loc="center right", bbox_to_anchor=(0, 0.5), markerscale=1.5
+    )
+    unit = F.normalize(features, dim=1)
+    nearest = (unit @ unit[chosen]).argsort(descending=True)[:11]  # itself, then its neighbours
+    for row in nearest[1:].tolist():
+        left.plot(points[[chosen, row], 0], points[[chosen, row], 1], color=INK, lw=1)
+    left.plot(*points[chosen], marker="o", ms=12, mfc="none", mec=INK, mew=2)
+    tile(right, images[nearest].float() / 255, columns=4)
+    same = int((labels[nearest[1:]] == labels[chosen]).sum())
+    right.set_title(f"{drawn(classes[int(labels[chosen])])},\nand its ten neighbours: {same} of its class", fontsize=9)
+    return figure
+
+
 def plot_label_efficiency(results: Mapping[str, Mapping[str, Mapping]], budgets: Sequence[int]) -> Figure:
     """Accuracy against labels per class: a line for every source, with the standard deviation as a bar.
 
@@ -521,15 +660,18 @@ def plot_by_test_set(results: Mapping[str, Mapping[str, Mapping]], names: Mappin
     return figure
 
 
-def plot_embeddings(pictures: Mapping[str, Tensor], labels: Tensor, classes: Sequence[str]) -> Figure:
+def plot_embeddings(
+    pictures: Mapping[str, Tensor], labels: Tensor, classes: Sequence[str], side: float = 5.2
+) -> Figure:
     """Scatter plots side by side, with colour and marker by class; a legend names up to 20 classes.
 
     Args:
         pictures: title → float [N, 2].
         labels: int64 [N]; −1 where an image has no label.
         classes: class names.
+        side: width of each plot in inches.
     """
-    figure, axes_list = new_figure(5.2 * len(pictures), 5.0, 1, len(pictures))
+    figure, axes_list = new_figure(side * len(pictures), side - 0.2, 1, len(pictures))
     for axes, (title, points) in zip(axes_list, pictures.items(), strict=True):
         handles = scatter_classes(axes, points, labels, classes)
         axes.set_title(drawn(title), fontsize=11, color=INK)
@@ -540,7 +682,7 @@ def plot_embeddings(pictures: Mapping[str, Tensor], labels: Tensor, classes: Seq
             handles,
             ["class"] * len(handles),
             loc="outside lower center",
-            ncols=max(1, min(5, len(handles), int(5.2 * len(pictures) / column_width))),
+            ncols=max(1, min(5, len(handles), int(side * len(pictures) / column_width))),
             frameon=False,
             markerscale=2,
             fontsize=9,
@@ -570,15 +712,20 @@ def scatter_classes(axes: Axes, points: Tensor, labels: Tensor, classes: Sequenc
 
     def draw(rows: Tensor, name: str, color: str, marker: str) -> PathCollection:
         chosen = points[rows]
+        # A thin dark edge, so that yellow shows on white.
         return axes.scatter(
-            chosen[:, 0], chosen[:, 1], s=size, color=color, marker=marker, alpha=0.75, lw=0, label=drawn(name)
+            chosen[:, 0],
+            chosen[:, 1],
+            s=size,
+            facecolor=color,
+            edgecolor=INK,
+            linewidths=0.25,
+            marker=marker,
+            alpha=0.8,
+            label=drawn(name),
         )
 
-    colors = list(OKABE_ITO.values())
-    handles = [
-        draw(labels == label, name, colors[label % len(colors)], MARKERS[label % len(MARKERS)])
-        for label, name in enumerate(classes)
-    ]
+    handles = [draw(labels == label, name, *class_look(label)) for label, name in enumerate(classes)]
     if (labels < 0).any():
         handles.append(draw(labels < 0, NO_CLASS, "#999999", "."))
     axes.set_xticks([])

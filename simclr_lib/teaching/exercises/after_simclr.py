@@ -1,4 +1,4 @@
-"""Exercises of notebook 09: what DCL, Barlow Twins, VICReg and SimSiam each add to the page."""
+"""Exercises of notebook 10: what DCL, Barlow Twins, VICReg and SimSiam each add to the page."""
 
 from __future__ import annotations
 

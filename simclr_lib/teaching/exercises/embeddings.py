@@ -40,6 +40,15 @@ rank_from_variances = Exercise(
             answer=lambda variances: (variances > 0).sum(),
         ),
         Misconception(
+            hint="That is the participation ratio, which also counts directions. The effective rank here is the "
+            "exponential of the entropy.",
+            answer=lambda variances: variances.sum() ** 2 / variances.square().sum(),
+        ),
+        Misconception(
+            hint="You took roots: p are shares of the variances, not of the standard deviations.",
+            answer=lambda variances: _entropy(variances.sqrt()).exp(),
+        ),
+        Misconception(
             hint="0 · log 0 is 0 in an entropy, but nan in floating point: use torch.xlogy.",
             answer=lambda variances: (-(variances / variances.sum() * (variances / variances.sum()).log()).sum()).exp(),
         ),
@@ -63,6 +72,14 @@ alignment_of_pairs = Exercise(
         Misconception(
             hint="You took the distance; its square is meant.",
             answer=lambda a, b: (F.normalize(a, dim=1) - F.normalize(b, dim=1)).norm(dim=1).mean(),
+        ),
+        Misconception(
+            hint="That is 1 minus the mean cosine similarity: half of the squared distance.",
+            answer=lambda a, b: 1 - F.cosine_similarity(a, b).mean(),
+        ),
+        Misconception(
+            hint="You added up all pairs: alignment is their mean.",
+            answer=lambda a, b: alignment(a, b) * len(a),
         ),
         Misconception(
             hint="You took the mean over the coordinates too: sum the squares of each pair.",
@@ -93,6 +110,10 @@ uniformity_of = Exercise(
             answer=lambda z: -2 * _pairs(z).sum() / (len(z) * (len(z) - 1)),
         ),
         Misconception(
+            hint="The distance in the exponent is squared: exp(−2 d²).",
+            answer=lambda z: F.pdist(F.normalize(z, dim=1)).mul(-2).exp().mean().log(),
+        ),
+        Misconception(
             hint="The logarithm is missing.",
             answer=lambda z: math.exp(uniformity(z)),
         ),
@@ -118,6 +139,11 @@ def _precision(similarity: Tensor, labels: Tensor, k: int, itself: bool = False,
     return (labels[nearest] == labels[:, None]).double().mean()
 
 
+def _neighbors(similarity: Tensor, labels: Tensor, k: int) -> Tensor:
+    """The classes of each image's k nearest other images, [N, k]."""
+    return labels[similarity.clone().fill_diagonal_(-torch.inf).topk(k, dim=1).indices]
+
+
 def _unit_similarity(n: int, seed: int) -> Tensor:
     z = F.normalize(normal(n, 3, seed=seed), dim=1)
     return z @ z.T
@@ -128,6 +154,7 @@ precision_at = Exercise(
     cases=[
         (_unit_similarity(12, 6), torch.arange(12) % 3, 4),
         (_unit_similarity(20, 7), torch.arange(20) % 4, 1),
+        (normal(10, 10, seed=12) - 4, torch.arange(10) % 3, 3),  # all negative, and not symmetric
     ],
     misconceptions=[
         Misconception(
@@ -141,8 +168,30 @@ precision_at = Exercise(
         Misconception(
             hint="You asked whether any of the k is right. Precision is the share of the k that are.",
             answer=lambda similarity, labels, k: (
-                (labels[similarity.clone().fill_diagonal_(-torch.inf).topk(k, dim=1).indices] == labels[:, None])
-                .any(dim=1)
+                (_neighbors(similarity, labels, k) == labels[:, None]).any(dim=1).double().mean()
+            ),
+        ),
+        Misconception(
+            hint="That is a number of neighbours. Divide it by k for the share.",
+            answer=lambda similarity, labels, k: k * _precision(similarity, labels, k),
+        ),
+        Misconception(
+            hint="A similarity may be negative: with 0 on the diagonal an image can still find itself. Use −inf.",
+            answer=lambda similarity, labels, k: _precision(
+                similarity.clone().fill_diagonal_(0), labels, k, itself=True
+            ),
+        ),
+        Misconception(
+            hint="Row i holds the similarities of image i: take the largest of each row, dim=1.",
+            answer=lambda similarity, labels, k: _precision(similarity.T, labels, k),
+        ),
+        Misconception(
+            hint="You let the neighbours vote for a class. Precision is the share of the neighbours that are right.",
+            answer=lambda similarity, labels, k: (
+                (
+                    labels[similarity.clone().fill_diagonal_(-torch.inf).topk(k, dim=1).indices].mode(dim=1).values
+                    == labels
+                )
                 .double()
                 .mean()
             ),

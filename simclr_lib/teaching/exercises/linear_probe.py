@@ -27,6 +27,11 @@ standardise = Exercise(
             answer=lambda train, test: _with_statistics_of(test, test),
         ),
         Misconception(
+            hint="The mean is that of the training set, but the deviation is the test set's: take both from the "
+            "training set.",
+            answer=lambda train, test: (test - train.mean(dim=0)) / test.std(dim=0, correction=0),
+        ),
+        Misconception(
             hint="You took the statistics of both parts together: the test set leaks into them.",
             answer=lambda train, test: _with_statistics_of(torch.cat([train, test]), test),
         ),
@@ -57,6 +62,8 @@ choose_penalty = Exercise(
         ({1e-1: 0.70, 1e-2: 0.85, 1e-3: 0.85, 1e-4: 0.80},),
         ({1e-1: 0.90, 1e-2: 0.90, 1e-3: 0.60},),
         ({1e-4: 0.50, 1e-3: 0.55, 1e-2: 0.40},),
+        ({1e-4: 0.80, 1e-3: 0.85, 1e-2: 0.85, 1e-1: 0.70},),  # from weak to strong
+        ({1e-3: 0.901, 1e-2: 0.900, 1e-1: 0.897},),  # nearly equal is not equally good
     ],
     misconceptions=[
         Misconception(
@@ -72,6 +79,14 @@ choose_penalty = Exercise(
             answer=lambda validation: min(validation, key=lambda l2: (validation[l2], -l2)),
         ),
         Misconception(hint="That is the strongest penalty, whatever it reached.", answer=max),
+        Misconception(
+            hint="Of equally good ones you take the first in the list. The strengths may be listed in any order.",
+            answer=lambda validation: max(validation, key=lambda l2: validation[l2]),
+        ),
+        Misconception(
+            hint="You count a penalty that is nearly as good as equally good. The best one wins, however close.",
+            answer=lambda validation: max(l2 for l2, a in validation.items() if a >= max(validation.values()) - 0.01),
+        ),
     ],
     tolerance=1e-9,
 )
@@ -127,6 +142,14 @@ chance_of_record = Exercise(
         Misconception(
             hint="That is the chance that it happens every time.",
             answer=lambda tries, p: p**tries,
+        ),
+        Misconception(
+            hint="That is the chance that it does not happen every time. At least once means: not never.",
+            answer=lambda tries, p: 1 - p**tries,
+        ),
+        Misconception(
+            hint="That is the chance of exactly one record: two or more count, too.",
+            answer=lambda tries, p: tries * p * (1 - p) ** (tries - 1),
         ),
     ],
 )

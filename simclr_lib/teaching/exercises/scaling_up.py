@@ -1,4 +1,4 @@
-"""Exercises of notebook 08: negatives of several processes, the loss in chunks, gradient caching, speed-up."""
+"""Exercises of notebook 08: the sum of the rates, the noise of one image, fewer negatives in the same batch."""
 
 from __future__ import annotations
 
@@ -6,213 +6,148 @@ import math
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from simclr_lib.losses import nt_xent
 from simclr_lib.teaching.exercises.exercise import Exercise, Misconception, collect, normal
 
-# 1. The number of negatives
-
-num_negatives = Exercise(
-    solution=lambda batch, processes, shared: 2 * (batch if shared else batch // processes) - 2,
-    cases=[(64, 1, True), (512, 8, True), (512, 8, False), (4096, 32, False)],
-    misconceptions=[
-        Misconception(
-            hint="The batch is what all processes take together: if they share, each anchor sees all of it.",
-            answer=lambda batch, processes, shared: 2 * (batch // processes) - 2,
-        ),
-        Misconception(
-            hint="If the processes do not share, an anchor sees only the images of its own process.",
-            answer=lambda batch, processes, shared: 2 * batch - 2,
-        ),
-        Misconception(
-            hint="Each image has two views, and both views of another image are negatives.",
-            answer=lambda batch, processes, shared: (batch if shared else batch // processes) - 1,
-        ),
-        Misconception(
-            hint="You counted the partner. Of the 2N − 1 candidates one is the right answer.",
-            answer=lambda batch, processes, shared: 2 * (batch if shared else batch // processes) - 1,
-        ),
-        Misconception(
-            hint="The batch is what all processes take together, not what each of them takes.",
-            answer=lambda batch, processes, shared: 2 * batch * (processes if shared else 1) - 2,
-        ),
-    ],
-)
-
-# 2. NT-Xent, a few anchors at a time
+# 1. The sum of the rates over all steps
 
 
-def _whole(z: Tensor, tau: float) -> Tensor:
-    z_a, z_b = z.chunk(2)
-    return nt_xent(z_a, z_b, tau)
+def _rates(num_images: int, epochs: int, batch: int, lr: float, rule: str) -> float:
+    ratio = batch / 64
+    return epochs * (num_images // batch) * lr * (ratio if rule == "linear" else math.sqrt(ratio))
 
 
-def _chunked(
-    z: Tensor,
-    tau: float,
-    chunk: int,
-    shift: bool = True,
-    mask: bool = True,
-    mean_of_means: bool = False,
-    partner_of_row: bool = False,
-    normalize: bool = True,
-) -> Tensor:
-    z = F.normalize(z, dim=1) if normalize else z
-    total = z.new_zeros(())
-    means: list[Tensor] = []
-    for start in range(0, len(z), chunk):
-        rows = torch.arange(start, min(start + chunk, len(z)))
-        logits = z[rows] @ z.T / tau
-        if mask:
-            logits[torch.arange(len(rows)), rows if shift else rows - start] = -torch.inf
-        anchors = rows - start if partner_of_row else rows
-        losses = F.cross_entropy(logits, (anchors + len(z) // 2) % len(z), reduction="none")
-        total += losses.sum()
-        means.append(losses.mean())
-    return torch.stack(means).mean() if mean_of_means else total / len(z)
-
-
-chunked_loss = Exercise(
-    solution=lambda z, tau, chunk: _whole(z, tau),
-    cases=[(normal(10, 4, seed=0), 0.5, 4), (normal(12, 3, seed=1), 0.2, 5), (normal(6, 3, seed=2), 1.0, 6)],
-    misconceptions=[
-        Misconception(
-            hint="You masked the diagonal of each chunk. Row r of the chunk from s on is anchor s + r: mask column s "
-            "+ r.",
-            answer=lambda z, tau, chunk: _chunked(z, tau, chunk, shift=False),
-        ),
-        Misconception(
-            hint="An anchor is among its own candidates: its similarity to itself, 1, must be masked.",
-            answer=lambda z, tau, chunk: _chunked(z, tau, chunk, mask=False),
-        ),
-        Misconception(
-            hint="You took the mean of the chunks' means. The last chunk is smaller: add up, and divide by 2N.",
-            answer=lambda z, tau, chunk: _chunked(z, tau, chunk, mean_of_means=True),
-        ),
-        Misconception(
-            hint="Your partners are counted from the beginning of the chunk. Anchor i's partner is i + N, modulo 2N.",
-            answer=lambda z, tau, chunk: _chunked(z, tau, chunk, partner_of_row=True),
-        ),
-        Misconception(
-            hint="The embeddings are not normalised: cosine similarities are meant.",
-            answer=lambda z, tau, chunk: _chunked(z, tau, chunk, normalize=False),
-        ),
-    ],
-)
-
-# 3. Gradient caching: from the gradient of z to that of the weights
-
-
-def _cached(x: Tensor, w: Tensor, tau: float, micro: int, gradient_of: str = "all") -> Tensor:
-    z = (x @ w).requires_grad_()
-    (z_gradient,) = torch.autograd.grad(_whole(z, tau), z)
-    if gradient_of == "mean":
-        return x.T @ z_gradient / math.ceil(len(x) / micro)
-    if gradient_of == "last":
-        last = micro * ((len(x) - 1) // micro)
-        return x[last:].T @ z_gradient[last:]
-    return x.T @ z_gradient
-
-
-def _accumulated(x: Tensor, w: Tensor, tau: float, micro: int) -> Tensor:
-    """The gradient of the usual accumulation, in which each micro-batch has a loss of its own."""
-    n = len(x) // 2
-    total = torch.zeros_like(w)
-    parts = torch.arange(n).split(micro // 2)
-    for images in parts:
-        weights = w.detach().clone().requires_grad_()
-        a, b = x[images] @ weights, x[images + n] @ weights
-        total += torch.autograd.grad(nt_xent(a, b, tau), weights)[0] / len(parts)
-    return total
-
-
-cached_gradient = Exercise(
-    solution=_cached,
+sum_of_rates = Exercise(
+    solution=_rates,
     cases=[
-        (normal(8, 5, seed=3), normal(5, 4, seed=4), 0.5, 4),
-        (normal(12, 3, seed=5), normal(3, 6, seed=6), 0.2, 4),
+        (4096, 12, 64, 0.4, "linear"),
+        (4096, 24, 512, 0.4, "linear"),
+        (4096, 24, 512, 0.4, "square root"),
+        (5000, 10, 16, 0.1, "square root"),
+        (5000, 10, 300, 0.1, "linear"),
     ],
     misconceptions=[
         Misconception(
-            hint="That is gradient accumulation: each micro-batch had a loss of its own, with few negatives. Take the "
-            "loss of all z first, then its gradient with respect to z.",
-            answer=_accumulated,
-        ),
-        Misconception(
-            hint="You averaged over the micro-batches. z is one loss's input: the parts of its gradient add up.",
-            answer=lambda x, w, tau, micro: _cached(x, w, tau, micro, "mean"),
-        ),
-        Misconception(
-            hint="You kept only the last micro-batch's gradient. They add up.",
-            answer=lambda x, w, tau, micro: _cached(x, w, tau, micro, "last"),
-        ),
-    ],
-)
-
-# 4. The speed-up by several processes
-
-
-def _speed_up(
-    compute: float,
-    megabytes: float,
-    processes: int,
-    bandwidth: float,
-    rounds: int = 2,
-    share: bool = True,
-    bits: bool = False,
-) -> float:
-    sent = megabytes * 1e6 * rounds * ((processes - 1) / processes if share else processes - 1)
-    return compute / (compute / processes + sent / (bandwidth * 1e9) * (8 if bits else 1))
-
-
-speed_up = Exercise(
-    solution=_speed_up,
-    cases=[(0.5, 45.0, 1, 10.0), (0.5, 45.0, 8, 10.0), (0.2, 94.0, 64, 1.25)],
-    misconceptions=[
-        Misconception(
-            hint="That is the speed-up if exchange were free.",
-            answer=lambda compute, megabytes, processes, bandwidth: processes,
-        ),
-        Misconception(
-            hint="The data go around twice: once to add up, and once more to hand the sums out.",
-            answer=lambda compute, megabytes, processes, bandwidth: _speed_up(
-                compute, megabytes, processes, bandwidth, 1
+            hint="The two rules are swapped: the linear rule multiplies the rate by batch / 64.",
+            answer=lambda n, epochs, batch, lr, rule: _rates(
+                n, epochs, batch, lr, "square root" if rule == "linear" else "linear"
             ),
         ),
         Misconception(
-            hint="In a ring nobody sends everything to everybody: in each of its steps a process passes on 1 / W of "
-            "the data.",
-            answer=lambda compute, megabytes, processes, bandwidth: _speed_up(
-                compute, megabytes, processes, bandwidth, share=False
-            ),
+            hint="The rate has to follow the batch: `lr` is the rate for 64 images.",
+            answer=lambda n, epochs, batch, lr, rule: epochs * (n // batch) * lr,
         ),
         Misconception(
-            hint="Bandwidth is in gigabytes a second here, not in gigabits: no factor 8.",
-            answer=lambda compute, megabytes, processes, bandwidth: _speed_up(
-                compute, megabytes, processes, bandwidth, bits=True
-            ),
+            hint="An epoch has num_images // batch steps: count steps, not epochs.",
+            answer=lambda n, epochs, batch, lr, rule: _rates(batch, epochs, batch, lr, rule),
         ),
         Misconception(
-            hint="Each process computes its share of the batch only: compute / W.",
-            answer=lambda compute, megabytes, processes, bandwidth: (
-                compute / (compute + 2 * (processes - 1) / processes * megabytes / 1e3 / bandwidth)
-            ),
+            hint="You count a fraction of a step, or a last step that is not full: images that do not fill a batch are "
+            "left out in every epoch.",
+            answer=lambda n, epochs, batch, lr, rule: _rates(n, epochs, batch, lr, rule) / (n // batch) * n / batch,
         ),
         Misconception(
-            hint="Those are seconds. The speed-up is one process's seconds divided by theirs.",
-            answer=lambda compute, megabytes, processes, bandwidth: (
-                compute / _speed_up(compute, megabytes, processes, bandwidth)
-            ),
+            hint="That is the rate of one step. The question is its sum over all steps.",
+            answer=lambda n, epochs, batch, lr, rule: _rates(batch, 1, batch, lr, rule),
         ),
         Misconception(
-            hint="You divided by the number of processes: that is the efficiency.",
-            answer=lambda compute, megabytes, processes, bandwidth: (
-                _speed_up(compute, megabytes, processes, bandwidth) / processes
+            hint="The ratio is upside down: a larger batch has a larger rate.",
+            answer=lambda n, epochs, batch, lr, rule: (
+                (epochs * (n // batch) * lr) ** 2 / _rates(n, epochs, batch, lr, rule)
             ),
         ),
     ],
     tolerance=1e-6,
+)
+
+# 2. The noise of a single image's gradient
+
+
+def _noise(gradients: Tensor) -> Tensor:
+    return gradients.var(dim=0).sum().sqrt()
+
+
+noise_of_an_image = Exercise(
+    solution=lambda gradients, batch: math.sqrt(batch) * _noise(gradients),
+    cases=[(normal(12, 5, seed=0) + 3, 16), (0.1 * normal(8, 9, seed=1) - 1, 64)],
+    misconceptions=[
+        Misconception(
+            hint="That is the noise of a batch. A single image is noisier, by the square root of the batch size.",
+            answer=lambda gradients, batch: _noise(gradients),
+        ),
+        Misconception(
+            hint="The noise falls with the square root of the batch size, not with the batch size itself.",
+            answer=lambda gradients, batch: batch * _noise(gradients),
+        ),
+        Misconception(
+            hint="You divided where you should multiply: a mean over a batch is less noisy than one image.",
+            answer=lambda gradients, batch: _noise(gradients) / math.sqrt(batch),
+        ),
+        Misconception(
+            hint="Add up the variances of all directions. You took their mean.",
+            answer=lambda gradients, batch: (batch * gradients.var(dim=0).mean()).sqrt(),
+        ),
+        Misconception(
+            hint="Variances add up, standard deviations do not: take the root last.",
+            answer=lambda gradients, batch: math.sqrt(batch) * gradients.std(dim=0).sum(),
+        ),
+        Misconception(
+            hint="That is the variance: take its square root.",
+            answer=lambda gradients, batch: batch * gradients.var(dim=0).sum(),
+        ),
+        Misconception(
+            hint="Divide by K − 1: the mean was estimated from the same K gradients.",
+            answer=lambda gradients, batch: math.sqrt(batch) * gradients.var(dim=0, correction=0).sum().sqrt(),
+        ),
+        Misconception(
+            hint="You took the variance over all numbers at once. Each direction has a mean of its own: dim=0.",
+            answer=lambda gradients, batch: math.sqrt(batch) * gradients.std(),
+        ),
+        Misconception(
+            hint="That is the length of the gradients, without subtracting their mean.",
+            answer=lambda gradients, batch: math.sqrt(batch) * gradients.square().mean(dim=0).sum().sqrt(),
+        ),
+    ],
+)
+
+# 3. Negatives of the own group only
+
+
+def _in_groups(z: Tensor, tau: float, group: int, add: bool = False) -> Tensor:
+    first, second = z.chunk(2)
+    losses = [nt_xent(a, b, tau) for a, b in zip(first.split(group), second.split(group), strict=True)]
+    return sum(losses, z.new_zeros(())) / (1 if add else len(losses))
+
+
+def _of_rows(z: Tensor, tau: float, group: int) -> Tensor:
+    """Split the rows of z as they stand, so that the partner of an anchor is in another group."""
+    losses = [nt_xent(*part.chunk(2), tau) for part in z.split(2 * group)]
+    return torch.stack(losses).mean()
+
+
+loss_in_groups = Exercise(
+    solution=_in_groups,
+    cases=[(normal(16, 4, seed=2), 0.5, 4), (normal(24, 3, seed=3), 0.2, 3), (normal(12, 5, seed=4), 1.0, 6)],
+    misconceptions=[
+        Misconception(
+            hint="That is the loss with all negatives: an anchor meets its own group only.",
+            answer=lambda z, tau, group: nt_xent(*z.chunk(2), tau),
+        ),
+        Misconception(
+            hint="You split the rows of z. Its first half are first views: then partners are not what you take them "
+            "for. Split both halves, and pair them.",
+            answer=_of_rows,
+        ),
+        Misconception(
+            hint="You added the losses of the groups. The mean over all anchors is the mean of the groups' losses.",
+            answer=lambda z, tau, group: _in_groups(z, tau, group, add=True),
+        ),
+        Misconception(
+            hint="You used one group only.",
+            answer=lambda z, tau, group: nt_xent(z[:group], z.chunk(2)[1][:group], tau),
+        ),
+    ],
 )
 
 EXERCISES = collect(globals())

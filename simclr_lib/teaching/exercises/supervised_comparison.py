@@ -19,7 +19,7 @@ def _reals(*values: float) -> Tensor:
 
 matched_epochs = Exercise(
     solution=lambda num_images, epochs, num_labelled: 2 * num_images * epochs / num_labelled,
-    cases=[(50_000, 100, 500), (4_096, 12, 4_096), (10_000, 200, 1_000)],
+    cases=[(50_000, 100, 500), (4_096, 12, 4_096), (10_000, 200, 1_000), (1_000, 7, 300)],
     misconceptions=[
         Misconception(
             hint="SimCLR takes two views of each image; training with labels takes one.",
@@ -36,6 +36,14 @@ matched_epochs = Exercise(
         Misconception(
             hint="The ratio is upside down: fewer labelled images need more epochs, not fewer.",
             answer=lambda n, epochs, labelled: 2 * epochs * labelled / n,
+        ),
+        Misconception(
+            hint="You rounded. The last case has a fraction of an epoch: return it as it is.",
+            answer=lambda n, epochs, labelled: 2 * n * epochs // labelled,
+        ),
+        Misconception(
+            hint="You rounded up. The last case has a fraction of an epoch: return the number as it is.",
+            answer=lambda n, epochs, labelled: math.ceil(2 * n * epochs / labelled),
         ),
         Misconception(
             hint="You halved where you should double: SimCLR's epoch has two views of an image, so the other must run "
@@ -131,6 +139,10 @@ labels_for = Exercise(
             answer=lambda budgets, accuracies, target: budgets[_crossing(budgets, accuracies, target)[0] - 1],
         ),
         Misconception(
+            hint="That is the budget whose accuracy is nearest; between two budgets lies the answer.",
+            answer=lambda budgets, accuracies, target: budgets[(accuracies - target).abs().argmin()],
+        ),
+        Misconception(
             hint="You return a logarithm: undo it with exp.",
             answer=lambda budgets, accuracies, target: _linearly(budgets.log(), accuracies, target),
         ),
@@ -165,6 +177,14 @@ mean_corruption_error = Exercise(
         Misconception(
             hint="The ratio is upside down: a network that errs less than the baseline should get less than 1.",
             answer=lambda a, b: ((1 - b) / (1 - a)).mean(),
+        ),
+        Misconception(
+            hint="You added up the ratios: divide by the number of kinds.",
+            answer=lambda a, b: ((1 - a) / (1 - b)).sum(),
+        ),
+        Misconception(
+            hint="That is in per cent: return the plain ratio, where 1 is as good as the baseline.",
+            answer=lambda a, b: 100 * ((1 - a) / (1 - b)).mean(),
         ),
         Misconception(
             hint="You subtracted: divide, so that 1 is as good as the baseline.",

@@ -1,0 +1,282 @@
+"""Exercises of notebook 09: negatives of several processes, the loss in chunks, gradient caching, speed-up."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+
+from simclr_lib.losses import nt_xent
+from simclr_lib.teaching.exercises.exercise import Answer, Exercise, Misconception, collect, normal
+from simclr_lib.teaching.memory import peak_bytes
+
+# 1. The number of negatives
+
+num_negatives = Exercise(
+    solution=lambda batch, processes, shared: 2 * (batch if shared else batch // processes) - 2,
+    cases=[(64, 1, True), (512, 8, True), (512, 8, False), (4096, 32, False)],
+    misconceptions=[
+        Misconception(
+            hint="The batch is what all processes take together: if they share, each anchor sees all of it.",
+            answer=lambda batch, processes, shared: 2 * (batch // processes) - 2,
+        ),
+        Misconception(
+            hint="If the processes do not share, an anchor sees only the images of its own process.",
+            answer=lambda batch, processes, shared: 2 * batch - 2,
+        ),
+        Misconception(
+            hint="Each image has two views, and both views of another image are negatives.",
+            answer=lambda batch, processes, shared: (batch if shared else batch // processes) - 1,
+        ),
+        Misconception(
+            hint="You counted the partner. Of the 2N − 1 candidates one is the right answer.",
+            answer=lambda batch, processes, shared: 2 * (batch if shared else batch // processes) - 1,
+        ),
+        Misconception(
+            hint="The batch is what all processes take together, not what each of them takes.",
+            answer=lambda batch, processes, shared: 2 * batch * (processes if shared else 1) - 2,
+        ),
+    ],
+)
+
+# 2. NT-Xent, a few anchors at a time
+
+
+def _whole(z: Tensor, tau: float) -> Tensor:
+    z_a, z_b = z.chunk(2)
+    return nt_xent(z_a, z_b, tau)
+
+
+def _chunked(
+    z: Tensor,
+    tau: float,
+    chunk: int,
+    shift: bool = True,
+    mask: bool = True,
+    mean_of_means: bool = False,
+    partner_of_row: bool = False,
+    normalize: bool = True,
+) -> Tensor:
+    z = F.normalize(z, dim=1) if normalize else z
+    total = z.new_zeros(())
+    means: list[Tensor] = []
+    for start in range(0, len(z), chunk):
+        rows = torch.arange(start, min(start + chunk, len(z)))
+        logits = z[rows] @ z.T / tau
+        if mask:
+            logits[torch.arange(len(rows)), rows if shift else rows - start] = -torch.inf
+        anchors = rows - start if partner_of_row else rows
+        losses = F.cross_entropy(logits, (anchors + len(z) // 2) % len(z), reduction="none")
+        total += losses.sum()
+        means.append(losses.mean())
+    return torch.stack(means).mean() if mean_of_means else total / len(z)
+
+
+def _takes_chunks(attempt: Answer) -> str | None:
+    """A hint if a function keeps about as many numbers as the whole matrix of similarities has."""
+    z = normal(1024, 2, seed=9)
+    if peak_bytes(lambda: attempt(z, 0.5, 16)) > z.element_size() * len(z) ** 2 / 2:
+        return (
+            "The value is right, but for 1,024 embeddings and chunks of 16 your function keeps nearly the whole "
+            "matrix of similarities in memory. Compute the rows of one chunk at a time."
+        )
+    return None
+
+
+chunked_loss = Exercise(
+    solution=_chunked,
+    cases=[(normal(10, 4, seed=0), 0.5, 4), (normal(12, 3, seed=1), 0.2, 5), (normal(6, 3, seed=2), 1.0, 6)],
+    misconceptions=[
+        Misconception(
+            hint="You masked the diagonal of each chunk. Row r of the chunk from s on is anchor s + r: mask column s "
+            "+ r.",
+            answer=lambda z, tau, chunk: _chunked(z, tau, chunk, shift=False),
+        ),
+        Misconception(
+            hint="An anchor is among its own candidates: its similarity to itself, 1, must be masked.",
+            answer=lambda z, tau, chunk: _chunked(z, tau, chunk, mask=False),
+        ),
+        Misconception(
+            hint="You took the mean of the chunks' means. The last chunk is smaller: add up, and divide by 2N.",
+            answer=lambda z, tau, chunk: _chunked(z, tau, chunk, mean_of_means=True),
+        ),
+        Misconception(
+            hint="Your partners are counted from the beginning of the chunk. Anchor i's partner is i + N, modulo 2N.",
+            answer=lambda z, tau, chunk: _chunked(z, tau, chunk, partner_of_row=True),
+        ),
+        Misconception(
+            hint="The embeddings are not normalised: cosine similarities are meant.",
+            answer=lambda z, tau, chunk: _chunked(z, tau, chunk, normalize=False),
+        ),
+    ],
+    constraint=_takes_chunks,
+)
+
+# 3. Gradient caching: from the gradient of z to that of the weights
+
+
+def _cached(x: Tensor, w: Tensor, tau: float, micro: int, gradient_of: str = "all") -> Tensor:
+    z = (x @ w).requires_grad_()
+    (z_gradient,) = torch.autograd.grad(_whole(z, tau), z)
+    if gradient_of == "mean":
+        return x.T @ z_gradient / math.ceil(len(x) / micro)
+    if gradient_of == "last":
+        last = micro * ((len(x) - 1) // micro)
+        return x[last:].T @ z_gradient[last:]
+    return x.T @ z_gradient
+
+
+def _by_parts(x: Tensor, w: Tensor, tau: float, micro: int) -> Tensor:
+    z = torch.cat([part @ w for part in x.split(micro)]).requires_grad_()
+    (z_gradient,) = torch.autograd.grad(_whole(z, tau), z)
+    return x.T @ z_gradient
+
+
+def _accumulated(x: Tensor, w: Tensor, tau: float, micro: int) -> Tensor:
+    """The gradient of the usual accumulation, in which each micro-batch has a loss of its own."""
+    n = len(x) // 2
+    total = torch.zeros_like(w)
+    parts = torch.arange(n).split(micro // 2)
+    for images in parts:
+        weights = w.detach().clone().requires_grad_()
+        a, b = x[images] @ weights, x[images + n] @ weights
+        total += torch.autograd.grad(nt_xent(a, b, tau), weights)[0] / len(parts)
+    return total
+
+
+class _RowsThroughWeights(TorchFunctionMode):
+    """Notes the largest number of rows that are multiplied by weights of a shape at one time."""
+
+    def __init__(self, shape: torch.Size) -> None:
+        super().__init__()
+        self.shape, self.rows = shape, 0
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        """Look at the arguments of a product, and compute it."""
+        if getattr(func, "__name__", "") in ("matmul", "__matmul__", "mm") and args[1].shape == self.shape:
+            self.rows = max(self.rows, len(args[0]))
+        return func(*args, **(kwargs or {}))
+
+
+def _takes_parts(attempt: Answer) -> str | None:
+    """A hint if a function takes more than ``micro`` rows through the weights at one time."""
+    x, w = normal(12, 3, seed=5), normal(3, 6, seed=6)
+    with _RowsThroughWeights(w.shape) as seen:
+        attempt(x, w, 0.2, 4)
+    if seen.rows > 4:
+        return (
+            f"The gradient is right, but your function takes {seen.rows} rows through the network at one time, where "
+            "`micro` is 4. The point is that no more than `micro` rows need memory for activations."
+        )
+    return None
+
+
+cached_gradient = Exercise(
+    solution=_by_parts,
+    cases=[
+        (normal(8, 5, seed=3), normal(5, 4, seed=4), 0.5, 4),
+        (normal(12, 3, seed=5), normal(3, 6, seed=6), 0.2, 4),
+    ],
+    misconceptions=[
+        Misconception(
+            hint="That is gradient accumulation: each micro-batch had a loss of its own, with few negatives. Take the "
+            "loss of all z first, then its gradient with respect to z.",
+            answer=_accumulated,
+        ),
+        Misconception(
+            hint="You averaged over the micro-batches. z is one loss's input: the parts of its gradient add up.",
+            answer=lambda x, w, tau, micro: _cached(x, w, tau, micro, "mean"),
+        ),
+        Misconception(
+            hint="You kept only the last micro-batch's gradient. They add up.",
+            answer=lambda x, w, tau, micro: _cached(x, w, tau, micro, "last"),
+        ),
+    ],
+    constraint=_takes_parts,
+)
+
+# 4. The speed-up by several processes
+
+
+def _speed_up(
+    compute: float,
+    megabytes: float,
+    processes: int,
+    bandwidth: float,
+    rounds: int = 2,
+    share: bool = True,
+    bits: bool = False,
+) -> float:
+    sent = megabytes * 1e6 * rounds * ((processes - 1) / processes if share else processes - 1)
+    return compute / (compute / processes + sent / (bandwidth * 1e9) * (8 if bits else 1))
+
+
+speed_up = Exercise(
+    solution=_speed_up,
+    cases=[(0.5, 45.0, 1, 10.0), (0.5, 45.0, 8, 10.0), (0.2, 94.0, 64, 1.25)],
+    misconceptions=[
+        Misconception(
+            hint="That is the speed-up if exchange were free.",
+            answer=lambda compute, megabytes, processes, bandwidth: processes,
+        ),
+        Misconception(
+            hint="The data go around twice: once to add up, and once more to hand the sums out.",
+            answer=lambda compute, megabytes, processes, bandwidth: _speed_up(
+                compute, megabytes, processes, bandwidth, 1
+            ),
+        ),
+        Misconception(
+            hint="Megabytes and gigabytes are a factor of 1,000 apart.",
+            answer=lambda compute, megabytes, processes, bandwidth: _speed_up(
+                compute, 1000 * megabytes, processes, bandwidth
+            ),
+        ),
+        Misconception(
+            hint="A process never sends its own part around: of the data it passes on (W − 1) / W, twice.",
+            answer=lambda compute, megabytes, processes, bandwidth: (
+                compute / (compute / processes + 2 * megabytes / 1e3 / bandwidth)
+            ),
+        ),
+        Misconception(
+            hint="In a ring nobody sends everything to everybody: in each of its steps a process passes on 1 / W of "
+            "the data.",
+            answer=lambda compute, megabytes, processes, bandwidth: _speed_up(
+                compute, megabytes, processes, bandwidth, share=False
+            ),
+        ),
+        Misconception(
+            hint="Bandwidth is in gigabytes a second here, not in gigabits: no factor 8.",
+            answer=lambda compute, megabytes, processes, bandwidth: _speed_up(
+                compute, megabytes, processes, bandwidth, bits=True
+            ),
+        ),
+        Misconception(
+            hint="Each process computes its share of the batch only: compute / W.",
+            answer=lambda compute, megabytes, processes, bandwidth: (
+                compute / (compute + 2 * (processes - 1) / processes * megabytes / 1e3 / bandwidth)
+            ),
+        ),
+        Misconception(
+            hint="Those are seconds. The speed-up is one process's seconds divided by theirs.",
+            answer=lambda compute, megabytes, processes, bandwidth: (
+                compute / _speed_up(compute, megabytes, processes, bandwidth)
+            ),
+        ),
+        Misconception(
+            hint="You divided by the number of processes: that is the efficiency.",
+            answer=lambda compute, megabytes, processes, bandwidth: (
+                _speed_up(compute, megabytes, processes, bandwidth) / processes
+            ),
+        ),
+    ],
+    tolerance=1e-6,
+)
+
+EXERCISES = collect(globals())
