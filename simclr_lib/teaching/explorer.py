@@ -318,8 +318,8 @@ def html_page(scene: Scene, preview: str | None = None) -> str:
     """
     count = counted(len(scene["labels"]) // 2, "image")  # two bytes each
     lead = (
-        f"Each of {count} is a point, and images that the network finds similar lie close together. Point at one to see "
-        "it, or zoom in until the points become pictures."
+        f"Each of {count} is a point, and images that the network finds similar lie close together. Point at one to "
+        "see it, or zoom in until the points become pictures."
     )
     about = About(
         f"{scene['title']}: images as a neural network sees them", "Embedding explorer", lead, preview=preview
