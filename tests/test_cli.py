@@ -488,7 +488,7 @@ def test_a_report_that_cannot_be_drawn_loses_no_result(tmp_path, monkeypatch):
 
     monkeypatch.setattr("simclr_lib.teaching.demo_report.draw", draw)
     with monkeypatch.context() as patch:
-        patch.setattr("simclr_lib.commands.demo.train_supervised", train_supervised)
+        patch.setattr("simclr_lib.experiments.comparison.train_supervised", train_supervised)
         with pytest.raises(Interrupted):
             demo_of_seconds(out)  # goes on where it was stopped
     assert "This page is not complete yet" in pages[0]  # it could be read while the rest was measured

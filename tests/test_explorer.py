@@ -157,7 +157,7 @@ def test_the_page_needs_no_network_and_no_text_can_end_its_script(emblems):
     page = html_page(make_scene(evil, {"h": random_features(60)}, method="pca", title="<b>"))
     assert page.count("</script>") == 2
     assert loaded_from_elsewhere(page) == []
-    assert "<h1>&lt;b&gt;</h1>" in page
+    assert "<h1>&lt;b&gt;: images as a neural network sees them</h1>" in page
     data = re.search(r'-scene">(.*?)</script>', page, flags=re.DOTALL).group(1)
     assert json.loads(data)["classes"] == evil.classes
 
@@ -173,7 +173,7 @@ def test_names_with_undecodable_bytes_make_a_valid_page_and_a_valid_widget(emble
     scene = json.loads(re.search(r'-scene">(.*?)</script>', page, flags=re.DOTALL).group(1))
     assert scene["classes"][:3] == ["caf\ufffd", "猫", "$x_1$"]
     assert scene["film"]["view"] == scene["views"][0]["name"] == scene["metric"]["name"] == "caf\ufffd"
-    assert "<h1>caf\ufffd</h1>" in page
+    assert "<h1>caf\ufffd: images as" in page
 
 
 def test_a_metric_colours_the_points_from_its_lowest_to_its_highest_value(emblems):

@@ -57,7 +57,7 @@ def chromium():
 def opened(chromium, address, **settings):
     """Open a page in which nothing moves by itself; yields it and the list of its errors."""
     context = chromium.new_context(
-        **{"viewport": {"width": 1200, "height": 900}, "reduced_motion": "reduce", **settings}
+        **{"viewport": {"width": 1200, "height": 1400}, "reduced_motion": "reduce", **settings}
     )
     page = context.new_page()
     errors = []
@@ -245,12 +245,15 @@ def test_zoomed_in_the_points_are_pictures(chromium, address, scene):
     }"""
     with opened(chromium, address) as (page, errors):
         where = place(page, points_of(scene)[row])
-        page.mouse.click(*where)
+        page.locator(".stage > canvas").focus()
+        rest(page)
         before = page.evaluate(colors_around, list(where))
+        page.mouse.move(*where)
         page.mouse.wheel(0, -700)
         rest(page)
         assert page.evaluate(colors_around, list(where)) > before + 20  # a marker has one colour and a rim
         page.get_by_role("button", name="reset view").click()
+        page.mouse.move(5, 5)
         rest(page)
         assert page.evaluate(colors_around, list(where)) == before
         assert errors == []
@@ -353,10 +356,8 @@ def test_the_wheel_zooms_around_the_pointer_and_dragging_moves(chromium, address
     with opened(chromium, address) as (page, errors):
         x, y = place(page, points_of(scene)[row])
         page.mouse.move(x, y)
-        before = drawn(page)
         page.mouse.wheel(0, -400)
-        assert drawn(page) == before  # it scrolls the page
-        page.mouse.wheel(0, 400)
+        page.locator(".note").wait_for(state="visible")  # it scrolls the page, and says how it would zoom
         page.mouse.click(x, y)
         page.mouse.wheel(0, -400)
         page.mouse.move(x + 1, y)

@@ -14,22 +14,20 @@ from simclr_lib.data import ImageDataset, load_dataset
 from simclr_lib.data.emblems import CLASSES
 from simclr_lib.device import pick_device
 from simclr_lib.errors import SimCLRError
-from simclr_lib.evaluation import accuracy
 from simclr_lib.experiments.comparison import (
     FILMED,
     evaluate_baselines,
     evaluate_encoder,
     evenly,
-    few_label_parts,
     merge_seeds,
-    supervised_row,
+    trained_from_scratch,
 )
 from simclr_lib.experiments.scaling import stepper
 from simclr_lib.experiments.throughput import median_seconds
 from simclr_lib.models import SimCLR
 from simclr_lib.recipes import EMBLEMS, EMBLEMS_SUPERVISED
-from simclr_lib.results import Accuracy, Result, Table, columns, in_words, summary, text_table
-from simclr_lib.training import Interrupted, new_folder, pretrain, train_supervised
+from simclr_lib.results import Result, Table, columns, in_words, text_table
+from simclr_lib.training import Interrupted, new_folder, pretrain
 
 LOOK_EVERY = 3  # epochs between two looks at the features: each costs a second, and another as a frame of the film
 
@@ -125,7 +123,9 @@ def _run_demo(config: DemoConfig, budget: DemoBudget, out: Path) -> None:
             clock.lap("report")
             print(f"A first report is ready: open {out / 'report.html'} in a browser, and reload it at the end.")
         steps.begin()
-        tables.append({**table, "supervised": _train_with_labels(seed, config, budget, images)})
+        settings = replace(EMBLEMS_SUPERVISED, seed=seed, device=config.device)
+        row = trained_from_scratch(train, test, settings, min(budget.labels), budget.steps, budget.supervised_epochs)
+        tables.append({**table, "supervised": row})
         clock.lap("supervised")
 
     steps.begin()
@@ -190,13 +190,3 @@ def _pretrain_and_evaluate(
     table = {"SimCLR": row, **evaluate_baselines(settings, train, test, draws=1, budgets=budget.labels)}
     clock.lap("evaluation")
     return model, h_train, table
-
-
-def _train_with_labels(seed: int, config: DemoConfig, budget: DemoBudget, images: Images) -> dict[str, Accuracy]:
-    """Train the network from scratch, with the fewest labels and with all: column → test accuracy."""
-    settings = replace(EMBLEMS_SUPERVISED, seed=seed, device=config.device)
-    # The images whose labels the probe of SimCLR's features gets.
-    few = few_label_parts(images.train, [min(budget.labels)], seed)
-    row = supervised_row(few, images.test, settings, budget.steps)
-    classifier = train_supervised(images.train, replace(settings, epochs=budget.supervised_epochs))
-    return {**row, "labels_all": summary([accuracy(classifier, images.test)])}

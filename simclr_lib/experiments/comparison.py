@@ -198,6 +198,27 @@ def supervised_row(
     return row
 
 
+def trained_from_scratch(
+    train: ImageDataset, test: ImageDataset, settings: TrainConfig, budget: int, steps: int, epochs: int
+) -> dict[str, Accuracy]:
+    """Train the same network from scratch on few labels, those that a probe with the same seed gets, and on all.
+
+    Args:
+        train: labelled training images.
+        test: labelled test images.
+        settings: settings of the supervised training.
+        budget: labels per class where they are few.
+        steps: gradient steps with few labels.
+        epochs: epochs with all labels.
+
+    Returns:
+        Column → test accuracy.
+    """
+    row = supervised_row(few_label_parts(train, [budget], settings.seed), test, settings, steps)
+    classifier = train_supervised(train, replace(settings, epochs=epochs))
+    return {**row, "labels_all": summary([accuracy(classifier, test)])}
+
+
 def fine_tuned_row(
     encoder: nn.Module, parts: Mapping[str, ImageDataset], test: ImageDataset, settings: TrainConfig
 ) -> dict[str, Accuracy]:

@@ -191,7 +191,11 @@ export function mount(root, encoded, onSelect = () => {}) {
     button("", "watch the points move while the network learns", () => play()),
     make("input", {
       type: "range", min: 0, max: data.film.captions.length - 1, value: state.frame, "aria-label": "moment of the training",
-      oninput: (event) => { stop(); showFrame(Number(event.target.value)); },
+      oninput: (event) => {
+        const frame = Number(event.target.value); // before `stop` sets the slider to the moment that is shown
+        stop();
+        showFrame(frame);
+      },
     }),
     make("output", { text: data.film.captions[state.frame] }));
   const controls = make("div", { class: "controls" }, views, coloring, modes,

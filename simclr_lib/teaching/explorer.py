@@ -318,10 +318,12 @@ def html_page(scene: Scene, preview: str | None = None) -> str:
     """
     count = counted(len(scene["labels"]) // 2, "image")  # two bytes each
     lead = (
-        f"{count} as a neural network sees them: each point is an image, and images that the network finds similar lie "
-        "close together. Point at one to see it, or zoom in until the points become pictures."
+        f"Each of {count} is a point, and images that the network finds similar lie close together. Point at one to "
+        "see it, or zoom in until the points become pictures."
     )
-    about = About(scene["title"], "Embedding explorer", lead, preview=preview)
+    about = About(
+        f"{scene['title']}: images as a neural network sees them", "Embedding explorer", lead, preview=preview
+    )
     return html_document(about, f"<section>{html_fragment(scene)}</section>")
 
 
