@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import torch
@@ -380,7 +381,7 @@ def plot_comparison(runs: Mapping[str, Sequence[Mapping[str, float]]], untrained
         steps = [m for m in metrics if "loss" in m]
         looks = [m for m in metrics if "validation_knn" in m]
         smooth = torch.tensor([m["loss"] for m in steps]).unfold(0, 20, 1).mean(dim=1)
-        style = {"color": OKABE_ITO[color], "ls": line, "label": name}
+        style: dict[str, Any] = {"color": OKABE_ITO[color], "ls": line, "label": name}
         loss_axes.plot([m["epoch"] for m in steps[19:]], smooth, lw=2, **style)
         knn_axes.plot([m["epoch"] for m in looks], [m["validation_knn"] for m in looks], marker=marker, **style)
     _mark_untrained(knn_axes, untrained)
