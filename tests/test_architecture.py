@@ -160,6 +160,7 @@ def test_the_notebooks_and_all_that_they_read_are_installed():
 
 DISTRIBUTIONS = {"PIL": "pillow", "sklearn": "scikit-learn", "umap": "umap-learn", "IPython": "ipython"}
 OPTIONAL = {
+    "datasets",
     "kornia",
     "lightly",
     "onnx",
