@@ -166,6 +166,7 @@ OPTIONAL = {
     "onnx",
     "onnxscript",
     "safetensors",
+    "sphinx",
     "tensorboard",
     "timm",
     "pillow_heif",
