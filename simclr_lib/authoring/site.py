@@ -79,8 +79,8 @@ class _Page(HTMLParser):
         self.places: set[str] = set()
         self.feed(path.read_text(encoding="utf-8"))
 
-    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        for name, value in attributes:
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        for name, value in attrs:
             if name in ("id", "name") and value:
                 self.places.add(value)
             elif name in ("href", "src") and value:
