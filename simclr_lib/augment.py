@@ -394,9 +394,9 @@ def shift_hue(images: Tensor, shift: Tensor) -> Tensor:
 
         u = 2 + (R − G − B + m) / C, with the sign of B − G.
 
-    The way back: let d be |u − h|, with h the hue of a channel (red ±3, green −1, blue 1). Then the channel is
-    m + C · clamp(|d − 3| − 1, 0, 1). That is M within one sixth of h, m beyond two sixths, and linear in between. The
-    two ways round the circle, d and 6 − d, give the same value.
+    The way back: let d be ``|u − h|``, with h the hue of a channel (red ±3, green −1, blue 1). Then the channel is
+    ``m + C · clamp(|d − 3| − 1, 0, 1)``. That is M within one sixth of h, m beyond two sixths, and linear in between.
+    The two ways round the circle, d and 6 − d, give the same value.
 
     Args:
         images: float32 [N, 3, H, W] in [0, 1].

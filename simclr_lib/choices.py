@@ -12,6 +12,7 @@ DATASETS = ("emblems", "cifar10", "cifar100", "stl10", "tinyimagenet", "imagefol
 Edition = Literal["student", "solutions", "instructor"]
 ExportFormat = Literal["torchvision", "timm", "torch", "safetensors", "onnx"]
 Fit = Literal["crop", "pad"]
+LogName = Literal["tensorboard", "trackio", "wandb"]
 OptimizerName = Literal["adam", "sgd", "lars"]
 Platform = Literal["linux", "windows", "macos"]
 Precision = Literal["auto", "bf16", "fp16", "fp32"]
@@ -23,7 +24,8 @@ MAX_PIXELS = 178_956_970  # of a file that is read unless a larger number is all
 IMAGENET = "imagenet"  # as initial weights
 TIMM = "timm:"  # stands before the name of a network of the timm package
 OWN = "module:"  # stands before the class of an encoder that was given as a module
-FORMS = {"base_model": f"{TIMM}NAME"}  # settings that take words of a form beside their choices
+HF = "hf:"  # stands before the name of a data set of the Hugging Face Hub
+FORMS = {"base_model": f"{TIMM}NAME", "dataset": f"{HF}NAME"}  # settings that take words of a form beside their choices
 
 MAX_COUNT = 2**31 - 1  # images, epochs and other counts: a larger number is a slip of the hand
 MAX_SEED = 2**32 - 1  # the largest seed that NumPy takes, and with it UMAP and scikit-learn

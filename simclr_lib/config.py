@@ -28,6 +28,7 @@ from simclr_lib.choices import (
     OWN,
     TIMM,
     Fit,
+    LogName,
     OptimizerName,
     Precision,
     Stem,
@@ -59,7 +60,8 @@ class Recipe:
     are trained together with labels."""
 
     dataset: str = "cifar10"
-    """Data set: emblems, cifar10, cifar100, stl10, tinyimagenet or imagefolder."""
+    """Data set: emblems, cifar10, cifar100, stl10, tinyimagenet, imagefolder, or hf:NAME for one of the Hugging Face
+    Hub, such as hf:ylecun/mnist. That needs the datasets package."""
     limit: int | None = None
     """Use only this many training images, drawn evenly from the classes. By default all are used."""
     image_size: int | None = None
@@ -418,12 +420,18 @@ class TrainConfig(Recipe):
     """Longest time between two checkpoints, in seconds."""
     timeout: float = 600.0
     """Seconds to wait for the other processes (torchrun) before giving up."""
+    log: LogName | None = None
+    """Program that also gets the metrics of every step: tensorboard, trackio (which draws curves on this machine) or
+    wandb (Weights & Biases). Each needs the package of its name."""
     tensorboard: bool = False
-    """Also write TensorBoard event files to the run's folder. This needs the tensorboard package."""
+    """This is short for --log tensorboard."""
 
     def __post_init__(self) -> None:
-        """Make the values plain, and ``images`` a data set and its folder."""
+        """Make the values plain, ``images`` a data set and its folder, and ``tensorboard`` a name."""
         super().__post_init__()
+        if self.tensorboard:
+            object.__setattr__(self, "log", "tensorboard")
+            object.__setattr__(self, "tensorboard", False)
         if self.images is not None:
             for name, value in {"dataset": "imagefolder", "data_dir": self.images, "images": None}.items():
                 object.__setattr__(self, name, value)

@@ -41,7 +41,7 @@ GROUPS = {
         *("temperature", "epochs", "batch_size", "micro_batch", "loss_chunk", "global_negatives"),
         *("optimizer", "lr", "weight_decay", "warmup_epochs"),
     ),
-    "run": ("run_dir", "resume", "seed", "monitor_every", "checkpoint_seconds", "tensorboard"),
+    "run": ("run_dir", "resume", "seed", "monitor_every", "checkpoint_seconds", "log", "tensorboard"),
     "machine": ("device", "precision", "compile", "timeout"),
 }
 GROUP_OF = {name: group for group, names in GROUPS.items() for name in names}

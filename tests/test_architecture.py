@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from simclr_lib.cli import COMMANDS
+
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "simclr_lib"
 MODULES = sorted(PACKAGE.rglob("*.py"))
@@ -160,11 +162,13 @@ def test_the_notebooks_and_all_that_they_read_are_installed():
 
 DISTRIBUTIONS = {"PIL": "pillow", "sklearn": "scikit-learn", "umap": "umap-learn", "IPython": "ipython"}
 OPTIONAL = {
+    "datasets",
     "kornia",
     "lightly",
     "onnx",
     "onnxscript",
     "safetensors",
+    "sphinx",
     "tensorboard",
     "timm",
     "pillow_heif",
@@ -252,6 +256,38 @@ def test_the_tests_run_with_every_python_that_the_package_names_and_with_the_old
     oldest = dict(package_and_version(r) for r in project["dependencies"])
     versions = [f"{name}=={oldest[name].removeprefix('>=')}.*" for name in ("torch", "torchvision")]
     assert matrix["include"][0]["torch"].split() == versions
+
+
+INSTRUCTIONS = [
+    *(ROOT / ".github").rglob("*.yml"),
+    *(ROOT / "notebooks").rglob("*.md"),
+    ROOT / "README.md",
+    ROOT / ".github" / "CONTRIBUTING.md",
+    ROOT / ".ci" / "run",
+    ROOT / ".devcontainer" / "devcontainer.json",
+]
+
+
+@pytest.mark.parametrize("path", INSTRUCTIONS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_extras_programs_and_commands_in_instructions_exist(path):
+    text = path.read_text(encoding="utf-8")
+    for names in re.findall(r"\.\[([\w,]+)\]'", text):
+        assert set(names.split(",")) <= set(pyproject()["project"]["optional-dependencies"]), names
+    for program in re.findall(r"python -m (simclr_lib[\w.]*)", text):
+        place = ROOT / program.replace(".", "/")
+        assert place.with_suffix(".py").exists() or (place / "__main__.py").exists(), program
+    for command in re.findall(r"(?:^|run: |&& |bin/|`)simclr ([a-z]+)", text, flags=re.MULTILINE):
+        assert command in {name.partition(" ")[0] for name in COMMANDS}, command
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / ".github" / "workflows").glob("*.yml")), ids=lambda path: path.name)
+def test_every_job_of_a_workflow_can_run(path):
+    workflow = yaml.safe_load(path.read_text(encoding="utf-8"))
+    assert True in workflow  # YAML reads the key "on" so
+    for job in workflow["jobs"].values():
+        assert job["runs-on"]
+        assert all(("run" in step) != ("uses" in step) for step in job["steps"])
+        assert set(job.get("needs", "").split()) <= set(workflow["jobs"])
 
 
 def test_the_guide_for_contributors_names_every_room():

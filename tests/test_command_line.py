@@ -95,7 +95,7 @@ def test_help_shows_the_choices_and_the_defaults(capsys):
     main(["train", "--help"])
     shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
     assert "--optimizer {adam,sgd,lars}" in shown
-    assert "--dataset {emblems,cifar10,cifar100,stl10,tinyimagenet,imagefolder}" in shown
+    assert "--dataset {emblems,cifar10,cifar100,stl10,tinyimagenet,imagefolder,hf:NAME}" in shown
     assert "(default: 0.01 2.0)" in shown
 
 

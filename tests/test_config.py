@@ -86,7 +86,7 @@ def test_a_recipe_holds_what_decides_the_result_and_nothing_else():
     where_and_how = {field.name for field in dataclasses.fields(TrainConfig)} - set(RECIPE)
     assert where_and_how == {
         *("data_dir", "images", "labels", "download", "loss_chunk", "compile", "device", "run_dir", "resume"),
-        *("checkpoint_seconds", "timeout", "tensorboard", "max_pixels"),
+        *("checkpoint_seconds", "timeout", "log", "tensorboard", "max_pixels"),
     }
     assert issubclass(TrainConfig, Recipe)
 

@@ -241,24 +241,6 @@ def test_metrics_have_a_line_for_every_step(emblems, finished):
     assert about["environment"]["torch"] == torch.__version__
 
 
-def test_tensorboard_gets_the_same_metrics(emblems, tmp_path):
-    pytest.importorskip("tensorboard")
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    pretrain(emblems, dataclasses.replace(TINY, tensorboard=True), tmp_path / "run")
-    events = EventAccumulator(str(tmp_path / "run"))
-    events.Reload()
-    logged = [e.value for e in events.Scalars("loss")]
-    assert logged == pytest.approx([m["loss"] for m in read_metrics(tmp_path / "run") if "loss" in m])
-
-
-def test_without_tensorboard_nothing_is_begun(emblems, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    with pytest.raises(SimCLRError, match="pip install tensorboard"):
-        pretrain(emblems, dataclasses.replace(TINY, tensorboard=True), tmp_path / "run")
-    assert not (tmp_path / "run").exists()
-
-
 def test_a_diverging_run_stops_and_keeps_the_last_good_checkpoint(emblems, tmp_path, monkeypatch):
     from simclr_lib import objectives
 

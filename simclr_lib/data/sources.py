@@ -11,11 +11,12 @@ from typing import SupportsIndex
 
 from torchvision.transforms.v2.functional import resize
 
-from simclr_lib.choices import DATASETS, MAX_COUNT, MAX_IMAGE_SIZE
+from simclr_lib.choices import DATASETS, FORMS, HF, MAX_COUNT, MAX_IMAGE_SIZE
 from simclr_lib.data.cifar import torchvision_images
 from simclr_lib.data.dataset import ImageDataset, empty_images
 from simclr_lib.data.emblems import draw_emblems
 from simclr_lib.data.folder import image_parts
+from simclr_lib.data.hugging_face import hugging_face
 from simclr_lib.data.layout import Labels
 from simclr_lib.data.reading import Reading
 from simclr_lib.data.tiny_imagenet import tinyimagenet
@@ -35,10 +36,11 @@ def load_dataset(
     """Load one part of a data set.
 
     Args:
-        name: one of ``DATASETS``. ``emblems`` is drawn by the package and needs no files.
+        name: one of ``DATASETS``, or "hf:NAME" for a data set of the Hugging Face Hub, see `hugging_face`. ``emblems``
+            is drawn by the package and needs no files.
         split: ``train`` or ``test``; ``stl10`` has ``unlabeled`` too, and ``imagefolder`` has ``all``.
         root: the data folder; None takes ``$SIMCLR_DATA``, or ``data`` in the current folder.
-        download: fetch a missing set (cifar10, cifar100, stl10, tinyimagenet).
+        download: fetch a missing set (cifar10, cifar100, stl10, tinyimagenet, hf:NAME).
         limit: load this many images only, chosen at random but always the same, as many of each class as
             possible; of ``emblems``, any number can be drawn. None loads all.
         image_size: side of the images, in pixels, at most 4,096; None keeps the source's own.
@@ -82,8 +84,9 @@ def load_splits(
             raise unknown_name(f"{name} split", str(split), splits)
     loaded = _load(name, root, download, limits, image_size, labels, reading)
     if limits.keys() != loaded.keys():  # only the test part of one's own images may be missing
+        where = name if name.startswith(HF) else _folder(root)
         raise SimCLRError(
-            f"{_folder(root)} has no test part: no image has a label, or so few have one that none of them was chosen. "
+            f"{where} has no test part: no image has a label, or so few have one that none of them was chosen. "
             "Add a folder called test, or label images (more of them)."
         )
     return {split: loaded[split] for split in limits}
@@ -115,8 +118,8 @@ def load_parts(
 
 
 def _parts(name: str) -> tuple[str, ...]:
-    if name not in DATASETS:
-        raise unknown_name("data set", str(name), DATASETS)
+    if name not in DATASETS and not str(name).startswith(HF):
+        raise unknown_name("data set", str(name), [*DATASETS, FORMS["dataset"]])
     return ("train", "test", "unlabeled") if name == "stl10" else ("train", "test")
 
 
@@ -137,6 +140,9 @@ def _load(
     if name != "imagefolder":
         if labels is not None:
             raise SimCLRError(f"labels are for a folder of your own images, not for {name}: leave them out.")
+        if name.startswith(HF):
+            files, listed = hugging_face(name, folder, download)
+            return image_parts(files, limits, image_size, listed, reading)
         return {part: _load_known(name, part, folder, download, limit, image_size) for part, limit in limits.items()}
     chosen: Labels | None = labels if labels in (None, "folders", "none") else Path(labels).expanduser()  # type: ignore[assignment]
     return image_parts(folder, limits, image_size, chosen, reading)

@@ -6,37 +6,42 @@ import json
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
+from simclr_lib.choices import LogName
 from simclr_lib.errors import SimCLRError
 from simclr_lib.files import write_atomically
+from simclr_lib.training.trackers import Tracker, open_tracker
 
 NAME = "metrics.jsonl"
 
 
 class MetricsLog:
-    """The file ``metrics.jsonl`` of a run's folder and, if wanted, TensorBoard's event files beside it.
+    """The file ``metrics.jsonl`` of a run's folder and, if wanted, a tracker that receives the same numbers.
 
     Args:
         run_dir: the run's folder.
-        tensorboard: also write event files.
-
-    Raises:
-        SimCLRError: the tensorboard package is missing.
+        tracker: name of the tracker.
+        settings: the settings of the run, for the tracker.
     """
 
-    def __init__(self, run_dir: Path, tensorboard: bool = False) -> None:
+    def __init__(
+        self, run_dir: Path, tracker: LogName | None = None, settings: dict[str, object] | None = None
+    ) -> None:
         self.run_dir = run_dir
         self.path = run_dir / NAME
-        self._make_writer = _summary_writer() if tensorboard else None  # fail before anything is written
-        self._writer: Any = None
+        self._name, self._settings = tracker, settings or {}
+        self._tracker: Tracker | None = None
 
-    def keep_before(self, step: int) -> None:
-        """Drop what a killed run logged after its last checkpoint: the resumed run will log it again."""
+    def start(self, step: int) -> None:
+        """Begin to log at a step. What a killed run logged after its last checkpoint is dropped, as it comes again.
+
+        Raises:
+            SimCLRError: the tracker is missing, or does not start.
+        """
         kept = [json.dumps(record) + "\n" for record in read_metrics(self.run_dir) if record["step"] < step]
         write_atomically(self.path, "".join(kept).encode())
-        if self._make_writer:
-            self._writer = self._make_writer(str(self.run_dir), purge_step=step)
+        if self._name:
+            self._tracker = open_tracker(self._name, self.run_dir, step, self._settings)
 
     def write(self, records: Iterable[dict[str, float]]) -> None:
         """Append records, each with its "step"."""
@@ -49,16 +54,15 @@ class MetricsLog:
                 f"cannot write {self.path}: {error.strerror}. Free some space or choose another folder; "
                 "the last checkpoint is as it was."
             ) from error
-        if self._writer:
+        if self._tracker:
             for record in records:
-                for name, value in record.items():
-                    if name not in ("step", "epoch"):
-                        self._writer.add_scalar(name, value, record["step"])
+                metrics = {name: value for name, value in record.items() if name not in ("step", "epoch")}
+                self._tracker.log(metrics, step=int(record["step"]))
 
     def close(self) -> None:
-        """Close TensorBoard's files."""
-        if self._writer:
-            self._writer.close()
+        """End the tracker's part."""
+        if self._tracker:
+            self._tracker.finish()
 
 
 def read_metrics(run_dir: Path) -> list[dict[str, float]]:
@@ -89,11 +93,3 @@ def _record(line: bytes) -> dict[str, float] | None:
     if not isinstance(record, dict) or not isinstance(record.get("step"), int):
         return None
     return record if all(isinstance(value, int | float) for value in record.values()) else None
-
-
-def _summary_writer() -> Any:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        raise SimCLRError("tensorboard=True needs a package that is not here: pip install tensorboard.") from None
-    return SummaryWriter

@@ -25,6 +25,7 @@ from simclr_lib.loop import DivergedError
 from simclr_lib.training.interrupt import Interrupt, Interrupted
 from simclr_lib.training.metrics import MetricsLog, read_metrics
 from simclr_lib.training.run_folder import RunFolder, claimed
+from simclr_lib.training.trackers import tracker_module
 
 
 class Opened(NamedTuple):
@@ -65,8 +66,8 @@ def opened(
             f"image_size is {config.image_size}, but the images have {dataset.image_size} pixels: "
             "load them at that size, or leave it out."
         )
-    if config.tensorboard and run_dir is not None:
-        MetricsLog(run_dir, tensorboard=True)  # fail before the folder is made if tensorboard is missing
+    if config.log and run_dir is not None:
+        tracker_module(config.log)  # fail before the folder is made if the package is missing
     device = pick_device(config.device)
     check_precision(device, config.precision)
     if config.compile:
@@ -161,7 +162,7 @@ class Run:
         self.monitor = monitor
         self.watch = watch
         self.film = film
-        self.metrics = MetricsLog(folder.path, config.tensorboard)
+        self.metrics = MetricsLog(folder.path, config.log, config.to_dict())
         self.interrupt = Interrupt(announce=world().leads)
         self._training: _Training | None = None
         self._last_log = self._last_save = time.monotonic()
@@ -202,7 +203,7 @@ class Run:
                 self._keep_frame(0)
                 self.save(0)  # from now on there is something to resume
             self._write_about(next(model.parameters()).device)
-            self.metrics.keep_before(step)
+            self.metrics.start(step)
             self.folder.drop_frames_after(step)
         self._last_log = self._last_save = time.monotonic()
         return step
