@@ -28,7 +28,7 @@ def in_the_dark(figure: Figure) -> Figure:
     copy: Figure = pickle.loads(pickle.dumps(figure))
     copy.set_layout_engine("none")  # everything is in its place already
     for artist in copy.findobj(lambda artist: not isinstance(artist, Axes | Figure)):  # their grounds are patches
-        if isinstance(artist, AxesImage) and np.ndim(artist.get_array()) == 2:
+        if isinstance(artist, AxesImage) and (pixels := artist.get_array()) is not None and pixels.ndim == 2:
             artist.set_cmap(artist.get_cmap().reversed())
         names = [name for name in COLORS if hasattr(artist, f"get_{name}") and hasattr(artist, f"set_{name}")]
         # All are read before one is changed, since a marker may take its colour from its line.

@@ -503,7 +503,14 @@ def plot_selection(tries: Tensor, chosen: int) -> Figure:
     """
     figure, (axes,) = new_figure(6.5, 3.8)
     axes.scatter(tries[:, 0], tries[:, 1], color=OKABE_ITO["sky blue"], label="a draw of ten labels per class")
-    axes.scatter(*tries[chosen], color=OKABE_ITO["vermillion"], marker="D", s=60, label="chosen on the first half")
+    axes.scatter(
+        tries[chosen, 0],
+        tries[chosen, 1],
+        color=OKABE_ITO["vermillion"],
+        marker="D",
+        s=60,
+        label="chosen on the first half",
+    )
     axes.axhline(float(tries[:, 1].mean()), color=OKABE_ITO["black"], ls=":", label="mean of all draws")
     axes.set(xlabel="accuracy on the half chosen on", ylabel="accuracy on the other half")
     in_per_cent(axes.xaxis)

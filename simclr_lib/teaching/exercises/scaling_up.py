@@ -122,8 +122,8 @@ def _in_groups(z: Tensor, tau: float, group: int, add: bool = False) -> Tensor:
 
 def _of_rows(z: Tensor, tau: float, group: int) -> Tensor:
     """Split the rows of z as they stand, so that the partner of an anchor is in another group."""
-    losses = [nt_xent(*part.chunk(2), tau) for part in z.split(2 * group)]
-    return torch.stack(losses).mean()
+    pairs = (part.chunk(2) for part in z.split(2 * group))
+    return torch.stack([nt_xent(a, b, tau) for a, b in pairs]).mean()
 
 
 loss_in_groups = Exercise(
@@ -132,7 +132,7 @@ loss_in_groups = Exercise(
     misconceptions=[
         Misconception(
             hint="That is the loss with all negatives: an anchor meets its own group only.",
-            answer=lambda z, tau, group: nt_xent(*z.chunk(2), tau),
+            answer=lambda z, tau, group: _in_groups(z, tau, len(z) // 2),
         ),
         Misconception(
             hint="You split the rows of z. Its first half are first views: then partners are not what you take them "
