@@ -63,8 +63,9 @@ def test_a_gif_of_the_film_shows_the_points_where_they_are(tmp_path):
         places = []
         for frame in (0, picture.n_frames - 1):
             picture.seek(frame)
-            pixels = torch.tensor(np.array(picture.convert("RGB")).astype(int))  # the marker in the legend stays
-            blue = ((pixels[..., 2] - pixels[..., 0]) > 60).nonzero().float()
+            pixels = torch.tensor(np.array(picture.convert("RGB")).astype(int))
+            blue = ((pixels[..., 2] - pixels[..., 0]) > 60)[: pixels.shape[0] * 9 // 10]  # without the legend
+            blue = blue.nonzero().float()
             places.append(blue.mean(dim=0))
     (row, column), (last_row, last_column) = places
     assert last_row < row - 50

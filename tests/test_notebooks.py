@@ -94,7 +94,7 @@ def is_check(cell):
     return tagged or bool(re.search(r"^\s*(assert |expect\()", cell["source"], re.MULTILINE))
 
 
-def unchecked_equations(found, within=2):
+def unchecked_equations(found, within=3):
     """Return the cells with an equation that no code cell checks before the next equation comes."""
     unchecked = []
     for i, cell in enumerate(found):

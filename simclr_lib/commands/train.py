@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 import time
 from pathlib import Path
 
@@ -127,9 +126,7 @@ def _in_its_folder(config: TrainConfig, processes: World) -> TrainConfig:
     earlier = from_leader(recall("run folder"))  # remembered before torchrun lost a process
     folder = Path(earlier) if earlier else config.run_dir
     if folder is None and processes.leads:
-        images = re.sub("[/:]", "-", config.dataset)  # hf:NAME
-        name = f"{images}-{config.network}-{_method(config)}-{time.strftime('%Y%m%d-%H%M%S')}"
-        folder = new_folder(name)
+        folder = new_folder(f"{config.dataset}-{config.network}-{_method(config)}-{time.strftime('%Y%m%d-%H%M%S')}")
     run_dir = from_leader(folder or Path())
     begun, tested = from_leader([(run_dir / name).exists() for name in ("checkpoint.pt", OUTPUT_HEAD)])
     go_on = config.resume or (begun and earlier is not None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -104,6 +105,7 @@ def claimed(path: Path, resume: bool) -> Iterator[RunFolder]:
 
 def new_folder(name: str) -> Path:
     """Make a folder below ``runs`` that did not exist before: runs/name, runs/name-2, …"""
+    name = re.sub("[/:]", "-", name)  # of a data set such as hf:ylecun/mnist
     path, number = Path("runs") / name, 1
     while True:
         try:
