@@ -29,7 +29,16 @@ from simclr_lib.loop import DivergedError
 from simclr_lib.models import ResNet
 from simclr_lib.recipes import EMBLEMS
 from simclr_lib.seeding import initial_weights
-from simclr_lib.training import Interrupted, load_checkpoint, pretraining, read_film, read_metrics, run, save_checkpoint
+from simclr_lib.training import (
+    Interrupted,
+    load_checkpoint,
+    pretraining,
+    read_film,
+    read_metrics,
+    run,
+    save_checkpoint,
+    untrained_knn,
+)
 from simclr_lib.training.run_folder import claimed
 
 TINY = dataclasses.replace(tiny.TINY, epochs=3)
@@ -213,6 +222,14 @@ def test_the_monitor_sees_only_images_that_are_not_trained_on(emblems, tmp_path,
     assert not queries & trained_on
     looks = [m for m in read_metrics(tmp_path / "run") if "validation_knn" in m]
     assert [m["epoch"] for m in looks] == [1, 2, 3]
+
+
+def test_the_accuracy_before_training_is_that_of_the_first_weights_on_the_images_kept_out(emblems):
+    before = untrained_knn(emblems, tiny.TINY)
+    assert 0 <= before <= 1
+    assert untrained_knn(emblems, dataclasses.replace(tiny.TINY, epochs=9, lr=1.0)) == before
+    with pytest.raises(SimCLRError, match="set validation"):
+        untrained_knn(emblems, dataclasses.replace(tiny.TINY, validation=0.0))
 
 
 def test_of_few_labelled_images_some_are_kept_out_to_look_at(emblems, tmp_path, monkeypatch):
