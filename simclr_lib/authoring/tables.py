@@ -4,7 +4,8 @@
         simclr_lib/training/weights/*.md
 
 fills every block between ``<!-- begin NAME -->`` and ``<!-- end NAME -->`` anew from ``notebooks/results/``, and every
-number between ``<!-- FILE · ROW · COLUMN -->`` and ``<!-- -->``.
+number between ``<!-- FILE · ROW · COLUMN -->`` and ``<!-- -->``. With ``· seeds`` after the column, every seed has its
+number: where seeds disagree, a mean says little.
 """
 
 from __future__ import annotations
@@ -223,7 +224,7 @@ BLOCKS: dict[str, tuple[list[str], Callable[..., str]]] = {
 }
 
 
-FIGURE = re.compile(r"(<!-- ([\w-]+) · ([^·]+?) · (\w+) -->).*?(<!-- -->)", re.DOTALL)
+FIGURE = re.compile(r"(<!-- ([\w-]+) · ([^·]+?) · (\w+)( · seeds)? -->).*?(<!-- -->)", re.DOTALL)
 
 
 def minutes(seconds: float) -> str:
@@ -244,8 +245,11 @@ def fill(text: str, results: Path) -> str:
         return f"<!-- begin {name} -->\n\n{table(*contents)}\n\n<!-- end {name} -->"
 
     def number(match: re.Match[str]) -> str:
-        begin, file, row, column, end = match.groups()
+        begin, file, row, column, seeds, end = match.groups()
         value = Result.read(results / f"{file}.json").results[row][column]
+        if seeds:
+            *first, last = (f"{100 * accuracy:.1f}" for accuracy in value["values"])
+            return f"{begin}{', '.join(first)} and {last} %{end}"
         return f"{begin}{minutes(value) if column == 'seconds' else in_words(value)}{end}"
 
     text = re.sub(r"<!-- begin ([\w-]+) -->.*?<!-- end \1 -->", block, text, flags=re.DOTALL)

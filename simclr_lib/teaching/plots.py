@@ -411,24 +411,25 @@ def plot_relative_steps(ratios: Tensor, trust: float = 0.001) -> Figure:
     return figure
 
 
-def plot_learning_rates(factors: Sequence[float], losses: Mapping[str, Sequence[float]], num_views: int) -> Figure:
-    """The loss of short runs against their learning rate.
+def plot_learning_rates(rates: Mapping[str, Mapping[float, Mapping]]) -> Figure:
+    """The accuracy of training runs against their learning rate: a dot for each seed, and a line through the means.
 
     Args:
-        factors: learning rates, relative to the smallest.
-        losses: name of the optimiser → loss at each learning rate.
-        num_views: 2N. A network that cannot tell views apart has the loss log(2N − 1).
+        rates: name of the optimiser → learning rate → {"mean", "values"}, accuracies from 0 to 1.
     """
-    figure, (axes,) = new_figure(6, 3.2)
-    for (name, values), color, marker in zip(losses.items(), ("vermillion", "blue"), "os", strict=True):
-        axes.plot(factors, values, color=OKABE_ITO[color], marker=marker, label=name)
-    chance = math.log(num_views - 1)
-    axes.axhline(chance, color=OKABE_ITO["black"], ls=":", label=f"nothing learned: log {num_views - 1}")
-    axes.set(xscale="log", xlabel="learning rate, relative to the smallest", ylabel="NT-Xent after 3 epochs")
-    axes.set_xticks(factors, [f"{factor} ×" for factor in factors])
+    figure, (axes,) = new_figure(7, 3.4)
+    for (name, runs), color, marker in zip(rates.items(), ("vermillion", "blue"), "os", strict=True):
+        for rate, accuracy in runs.items():
+            axes.plot([rate] * len(accuracy["values"]), accuracy["values"], marker, color=OKABE_ITO[color], alpha=0.5)
+        means = [accuracy["mean"] for accuracy in runs.values()]
+        axes.plot(list(runs), means, color=OKABE_ITO[color], marker=marker, lw=2, label=name)
+    ticks = sorted({rate for runs in rates.values() for rate in runs})
+    axes.set(xscale="log", xlabel="learning rate η", ylabel="test accuracy", ylim=(0, 1.02))
+    axes.set_xticks(ticks, [f"{rate:g}" for rate in ticks])
     axes.minorticks_off()
+    in_per_cent(axes.yaxis)
     tidy(axes)
-    axes.legend(frameon=False, fontsize=8)
+    axes.legend(frameon=False)
     return figure
 
 
