@@ -321,7 +321,7 @@ def test_an_equation_without_a_check_is_noticed():
 
     equation, silent, check = cell("markdown", "$$a$$"), cell("code", "a = 1"), cell("code", "assert a == 1")
     assert unchecked_equations([equation, silent, check]) == []
-    assert unchecked_equations([equation, silent, silent, check]) == ["$$a$$"]
+    assert unchecked_equations([equation, silent, silent, silent, check]) == ["$$a$$"]
     assert unchecked_equations([equation, equation, check]) == ["$$a$$"]
 
 

@@ -190,8 +190,8 @@ class SweepConfig:
     """Settings of ``simclr sweep``."""
 
     name: Annotated[str, Positional]
-    """One of crop-color, views, temperature, batch-size, steps, large-batch, negatives, head, epochs, recipes, labels
-    and shifts."""
+    """One of crop-color, views, temperature, temperature-rate, optimizers, batch-size, steps, large-batch, negatives,
+    head, head-rate, epochs, recipes, labels and shifts."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """Random seeds. Every variant is trained once with each."""
     epochs: int = SHORT.epochs
