@@ -35,6 +35,15 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
+def is_number(text: str) -> bool:
+    """Return whether a text is a number, as `float` reads it."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """The one of ``known`` that looks most like ``name``, or None if nothing does."""
     return next(iter(difflib.get_close_matches(name.lower(), list(known), n=1, cutoff=0.5)), None)

@@ -24,7 +24,7 @@ from tyro.constructors import PrimitiveConstructorSpec
 
 from simclr_lib.choices import DATASETS, FORMS
 from simclr_lib.config import TrainConfig
-from simclr_lib.errors import SimCLRError, nearest, unknown_name
+from simclr_lib.errors import SimCLRError, is_number, nearest, unknown_name
 
 # The named groups in which `simclr train --help` and `simclr plan --help` show the settings of training.
 GROUPS = {
@@ -298,20 +298,12 @@ def by_option(words: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
     """Each option with the words behind it; first an empty name with the words that stand before all options."""
     option, values = "", list[str]()
     for word in words:
-        if word.startswith("-") and len(word) > 1 and not _is_number(word):
+        if word.startswith("-") and len(word) > 1 and not is_number(word):
             yield option, values
             option, values = word, []
         else:
             values.append(word)
     yield option, values
-
-
-def _is_number(word: str) -> bool:
-    try:
-        float(word)
-    except ValueError:
-        return False
-    return True
 
 
 def mistake(program: str, words: Sequence[str], options: Sequence[Option]) -> SimCLRError:

@@ -20,9 +20,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional as F
 
+from simclr_lib.augment import to_unit_range
 from simclr_lib.data import ImageDataset, load_dataset
 from simclr_lib.experiments.one_page import BATCH, Loss, knn_accuracy, networks, nt_xent, spread, train, view
 from simclr_lib.results import Result, per_cent, summary
@@ -89,11 +90,6 @@ def make_loss(method: Method, settings: Settings, seed: int, names: Mapping[str,
         return found(**own) if isinstance(found, type) else partial(found, **own)
 
 
-def pixels(dataset: ImageDataset) -> Tensor:
-    """The images as float [N, 3, 32, 32] in [0, 1]."""
-    return dataset.images.float() / 255
-
-
 def measure(
     name: str, settings: Settings, seed: int, epochs: int, images: ImageDataset, queries: ImageDataset
 ) -> tuple[float, float]:
@@ -101,14 +97,16 @@ def measure(
     method = METHODS[name]
     done = train(
         make_loss(method, settings, seed, losses_of()),
-        pixels(images),
+        to_unit_range(images.images),
         epochs,
         settings["lr"],
         seed,
         images.labels if method.labels else None,
         name,
     )
-    accuracy = knn_accuracy(done.encoder, pixels(images), images.labels, pixels(queries), queries.labels)
+    accuracy = knn_accuracy(
+        done.encoder, to_unit_range(images.images), images.labels, to_unit_range(queries.images), queries.labels
+    )
     return accuracy, done.spreads[-1]
 
 
@@ -116,9 +114,11 @@ def measure_untrained(seed: int, images: ImageDataset, queries: ImageDataset) ->
     """The kNN accuracy and the spread of z of networks that were not trained."""
     torch.manual_seed(seed)
     encoder, head = networks()
-    batch = pixels(images)[:BATCH]
+    batch = to_unit_range(images.images)[:BATCH]
     z = head(encoder(torch.cat([view(batch), view(batch)])))
-    return knn_accuracy(encoder, pixels(images), images.labels, pixels(queries), queries.labels), spread(z)
+    return knn_accuracy(
+        encoder, to_unit_range(images.images), images.labels, to_unit_range(queries.images), queries.labels
+    ), spread(z)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from simclr_lib.data import ImageDataset, few_labels
 from simclr_lib.evaluation import extract_features, linear_probe
 from simclr_lib.models import Classifier
 from simclr_lib.results import Result, per_cent, summary
-from simclr_lib.teaching.profiles import load_profile
+from simclr_lib.teaching.profiles import Profile, load_profile
 from simclr_lib.training import fine_tune, train_supervised
 
 OUT = Path("notebooks/results/ten-labels.json")
@@ -28,9 +28,8 @@ PER_CLASS = 10
 STEPS = 300  # of training from scratch: a step per epoch, of up to 64 images
 
 
-def classifiers_of(few: ImageDataset, test: ImageDataset, seed: int) -> dict[str, Classifier]:
+def classifiers_of(profile: Profile, few: ImageDataset, test: ImageDataset, seed: int) -> dict[str, Classifier]:
     """Train on a few labelled images in the three ways. The test images choose nothing."""
-    profile = load_profile("quick")
     encoder = profile.pretrained().encoder
     batch_size = min(profile.supervised.batch_size, len(few))
     config = replace(profile.supervised, batch_size=batch_size, epochs=STEPS, seed=seed)
@@ -58,7 +57,7 @@ def main(words: Sequence[str] | None = None) -> None:
     predicted: dict[str, str] = {}
     for seed in range(chosen.seeds):
         few = train.subset(few_labels(train.labels, PER_CLASS, seed))
-        for name, classifier in classifiers_of(few, test, seed).items():
+        for name, classifier in classifiers_of(profile, few, test, seed).items():
             seen, unseen = (extract_features(classifier, part).argmax(dim=1) for part in (few, test))
             on_labelled.setdefault(name, []).append((seen == few.labels).double().mean().item())
             accuracies.setdefault(name, []).append((unseen == test.labels).double().mean().item())

@@ -159,7 +159,7 @@ def pretrained_rows(
     budget: Budget,
     baselines: bool = False,
     also_z: bool = False,
-    normalized: Collection[str] = (),
+    normalized: str | None = None,
 ) -> Measured:
     """Pretrain every variant and evaluate its features: one variant after the other.
 
@@ -170,13 +170,14 @@ def pretrained_rows(
         budget: is not needed here.
         baselines: also measure a random encoder and the pixels.
         also_z: also measure the projection head's output.
-        normalized: names of variants without a projection head in which batch normalisation takes its place.
+        normalized: how the names of variants begin in which batch normalisation takes the place of the head.
     """
     if baselines:
         yield (), evaluate_baselines(next(iter(variants.values())), train, test)
     for name, config in variants.items():
         _announce(config, name)
-        model = pretrained_without_head(train, config) if name in normalized else pretrain(train, config)
+        without_head = normalized is not None and name.startswith(normalized)
+        model = pretrained_without_head(train, config) if without_head else pretrain(train, config)
         rows: Table = {}
         rows[f"SimCLR, {name}"], *_ = evaluate_encoder(model.encoder, config, train, test)
         if also_z:
@@ -344,11 +345,11 @@ def temperature_rate(base: TrainConfig) -> Variants:
     """Table 5 again: what is left of the temperature's effect when it does not change the size of the steps?"""
     # The gradient of NT-Xent grows with 1/τ. A rate in proportion to τ takes this factor out of SGD's steps; LARS,
     # which the paper's table used, divides every gradient by its norm.
-    temperatures, rate = (0.05, 0.1, 0.2, 0.5, 1.0), base.loop().lr
+    temperatures, rate, lars_rate = (0.05, 0.1, 0.2, 0.5, 1.0), base.loop().lr, _best_rates(base)["lars"]
     variants: Variants = {}
     for tau in temperatures:
         variants[f"SGD, τ = {tau:g}"] = replace(base, temperature=tau, lr=rate)
-        variants[f"LARS, τ = {tau:g}"] = replace(base, temperature=tau, optimizer="lars", lr=10 * rate)
+        variants[f"LARS, τ = {tau:g}"] = replace(base, temperature=tau, optimizer="lars", lr=lars_rate)
         if tau != base.temperature:
             matched = rate * tau / base.temperature
             variants[f"SGD, rate {matched:g}, τ = {tau:g}"] = replace(base, temperature=tau, lr=matched)
@@ -358,12 +359,22 @@ def temperature_rate(base: TrainConfig) -> Variants:
 @answered_by(pretrained_rows)
 def optimizers(base: TrainConfig) -> Variants:
     """How much does the learning rate matter, with SGD and with LARS?"""
-    best: dict[OptimizerName, float] = {"sgd": 0.4, "lars": 4.0}  # on emblems, chosen on training images held out
     return {
         f"{name.upper()}, rate {factor * lr:g}": replace(base, optimizer=name, lr=factor * lr)
-        for name, lr in best.items()
+        for name, lr in _best_rates(base).items()
         for factor in (0.25, 0.5, 1, 2, 4)
     }
+
+
+def _best_rates(base: TrainConfig) -> dict[OptimizerName, float]:
+    """The learning rate of each optimiser that a sweep begins with.
+
+    On emblems these are the best at a batch of 64, chosen on training images held out. Elsewhere they are the defaults.
+    """
+    if base.dataset == "emblems":
+        return {"sgd": 0.4, "lars": 4.0}
+    names: tuple[OptimizerName, ...] = ("sgd", "lars")
+    return {name: replace(base, optimizer=name, lr=None).loop().lr for name in names}
 
 
 @answered_by(pretrained_rows)
@@ -394,13 +405,10 @@ def large_batch(base: TrainConfig) -> Variants:
     # SGD and LARS, each from its best rate at the recipe's batch, at eight times the batch: the rate grows in
     # proportion to the batch, or to its square root. Every run sees as many images.
     base = replace(base, epochs=2 * base.epochs)
-    best: dict[OptimizerName, float | None] = {"sgd": None, "lars": None}  # None is the optimiser's default
-    if base.dataset == "emblems":
-        best = {"sgd": 0.4, "lars": 4.0}  # at a batch of 64, chosen on training images held out
     variants: Variants = {}
-    for optimizer, lr in best.items():
-        small = replace(base, optimizer=optimizer, lr=lr)
-        large, rate, name = 8 * base.batch_size, small.loop().lr, optimizer.upper()
+    for optimizer, rate in _best_rates(base).items():
+        small = replace(base, optimizer=optimizer)
+        large, name = 8 * base.batch_size, optimizer.upper()
         variants |= {
             f"{name}, batch {base.batch_size}": replace(small, lr=rate),
             f"{name}, batch {large}, linear": replace(small, batch_size=large, lr=8 * rate),
@@ -423,7 +431,10 @@ def head(base: TrainConfig) -> Variants:
     return {name: replace(base, projection_layers=count) for name, count in layers.items()}
 
 
-@answered_by(partial(pretrained_rows, normalized=("batch norm only", "batch norm only, twice the rate")))
+BATCH_NORM_ONLY = "batch norm only"
+
+
+@answered_by(partial(pretrained_rows, normalized=BATCH_NORM_ONLY))
 def head_rate(base: TrainConfig) -> Variants:
     """Figure 8 again: is it the head that helps, its batch normalisation, or the size of the steps?"""
     # Without a head, features that are never negative point in similar directions, and gradients are small.
@@ -431,7 +442,7 @@ def head_rate(base: TrainConfig) -> Variants:
     none = replace(base, projection_layers=0)
     return {
         **{f"no head{times}": replace(none, lr=factor * rate) for factor, times in factors.items()},
-        **{f"batch norm only{factors[factor]}": replace(none, lr=factor * rate) for factor in (1, 2)},
+        **{f"{BATCH_NORM_ONLY}{factors[factor]}": replace(none, lr=factor * rate) for factor in (1, 2)},
         **{f"two layers{factors[factor]}": replace(base, lr=factor * rate) for factor in (1, 2)},
     }
 

@@ -11,12 +11,13 @@ from torch import Tensor
 
 from simclr_lib.data import ImageDataset
 from simclr_lib.device import environment
+from simclr_lib.errors import counted
 from simclr_lib.evaluation import Film, knn_predict, make_film, pixel_features, project, trustworthiness
 from simclr_lib.files import write_atomically
 from simclr_lib.models import SimCLR
 from simclr_lib.recipes import EMBLEMS
 from simclr_lib.results import Result, Table, columns, in_words
-from simclr_lib.teaching.explorer import conclusion_of, html_fragment, kinds_of_features, make_scene
+from simclr_lib.teaching.explorer import kinds_of_features, make_scene
 from simclr_lib.teaching.page import About
 from simclr_lib.teaching.pictures import (
     picture_of_confusion,
@@ -24,9 +25,10 @@ from simclr_lib.teaching.pictures import (
     picture_of_neighbors,
     picture_of_training,
     picture_of_views,
+    section_of_explorer,
 )
 from simclr_lib.teaching.plots import plot_label_efficiency
-from simclr_lib.teaching.report import Picture, Report, Section, accuracy_table, comparison
+from simclr_lib.teaching.report import Picture, Report, Section, accuracy_table, comparison, facts_of
 from simclr_lib.training import read_film, read_metrics
 
 
@@ -94,13 +96,7 @@ def draw(exhibit: Exhibit) -> Drawn:
     frames = read_film(exhibit.run_dir, shown) or {"now": h}
     film = make_film("SimCLR h", frames, last=embeddings["SimCLR h"])
     scene = make_scene(shown, kinds, embeddings, film=film, title="Emblems")
-    explorer = Section(
-        "The features, to explore",
-        conclusion_of(scene),
-        f"{len(shown):,} test images, while the network learned. Point at one, click it for its true neighbours, zoom "
-        "in to see the images themselves, or switch to other features.",
-        html_fragment(scene),
-    )
+    explorer = section_of_explorer(scene, counted(len(shown), "test image"), moves=True)
     return Drawn(explorer, pictures, film, shown, trust)
 
 
@@ -178,11 +174,9 @@ def _tiles(table: Table) -> list[tuple[str, str]]:
 
 
 def _facts(result: Result, device: torch.device) -> Mapping[str, str]:
-    where = environment(device)
     return {
-        "command": str(where["command"] or "simclr demo"),
-        "machine": f"{where['device']}, {where['threads']} threads",
-        "versions": f"torch {where['torch']}, torchvision {where['torchvision']}, Python {where['python']}",
+        "command": "simclr demo",  # unless the environment names another one
+        **facts_of(environment(device)),
         "time": ", ".join(f"{name} {seconds:.0f} s" for name, seconds in result.seconds.items() if name != "total"),
         "seeds": ", ".join(map(str, result.seeds)),
     }

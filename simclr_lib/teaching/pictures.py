@@ -13,13 +13,32 @@ from simclr_lib.data import ImageDataset
 from simclr_lib.errors import counted
 from simclr_lib.evaluation import nearest_neighbors
 from simclr_lib.seeding import seeded
+from simclr_lib.teaching.explorer import Scene, conclusion_of, html_fragment
 from simclr_lib.teaching.plots import plot_confusion, plot_embeddings, plot_neighbors, plot_training, plot_views
-from simclr_lib.teaching.report import Picture
+from simclr_lib.teaching.report import Picture, Section
 
 
 def percentage(share: float) -> str:
     """A share from 0 to 1 as it stands in a sentence: "96 %"."""
     return f"{100 * share:.0f} %"
+
+
+def section_of_explorer(scene: Scene, images: str, moves: bool) -> Section:
+    """Make the part of a page that holds an embedding explorer.
+
+    Args:
+        scene: what it shows, see `make_scene`.
+        images: the images in words, such as "600 test images".
+        moves: whether it shows how the features developed.
+    """
+    film = ", while the network learned" if moves else ""
+    return Section(
+        "The features, to explore",
+        conclusion_of(scene),
+        f"{images}{film}. Point at one, click it for its true neighbours, zoom in to see the images themselves, or "
+        "switch to other features.",
+        html_fragment(scene),
+    )
 
 
 def picture_of_views(originals: Tensor, augment: SimCLRAugment, num_views: int | None) -> Picture:

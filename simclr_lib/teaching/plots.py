@@ -18,9 +18,9 @@ from matplotlib.patches import Circle, FancyArrowPatch, Rectangle
 from matplotlib.ticker import PercentFormatter
 from scipy.stats import t as student_t
 from torch import Tensor
-from torch.nn import functional as F
 from torchvision.utils import make_grid
 
+from simclr_lib.evaluation import nearest_neighbors
 from simclr_lib.teaching.style import MARKERS, OKABE_ITO, class_look, drawn
 
 INK = "#222222"
@@ -568,8 +568,7 @@ def plot_true_neighbors(
     left.legend(
         handles=handles, frameon=False, fontsize=7, loc="center right", bbox_to_anchor=(0, 0.5), markerscale=1.5
     )
-    unit = F.normalize(features, dim=1)
-    nearest = (unit @ unit[chosen]).argsort(descending=True)[:11]  # itself, then its neighbours
+    _, (nearest,) = nearest_neighbors(features, features[[chosen]], k=11)  # itself, then its neighbours
     for row in nearest[1:].tolist():
         left.plot(points[[chosen, row], 0], points[[chosen, row], 1], color=INK, lw=1)
     left.plot(*points[chosen], marker="o", ms=12, mfc="none", mec=INK, mew=2)
@@ -746,8 +745,7 @@ def plot_neighbors(
         show_image(axes[row * columns], queries[row], frame=OKABE_ITO["orange"])
     axes[0].set_title("query", fontsize=9, color=INK)
     for block, (name, (query_features, bank_features)) in enumerate(features.items()):
-        similarity = F.normalize(query_features, dim=1) @ F.normalize(bank_features, dim=1).T
-        nearest = similarity.topk(count, dim=1).indices  # [Q, count]
+        _, nearest = nearest_neighbors(bank_features, query_features, count)  # [Q, count]
         for row in range(len(queries)):
             for rank, index in enumerate(nearest[row].tolist()):
                 cell = axes[row * columns + 1 + block * count + rank]

@@ -9,7 +9,7 @@ import ipywidgets as widgets
 from IPython.core.getipython import get_ipython
 from IPython.display import HTML, display
 
-from simclr_lib.errors import SimCLRError
+from simclr_lib.errors import SimCLRError, is_number
 
 
 class Prediction(widgets.VBox):
@@ -34,6 +34,7 @@ class Prediction(widgets.VBox):
         decimals: int,
     ) -> None:
         self.question, self.then, self.unit, self.guess = question, then, unit, ""
+        self.has_options = bool(options)
         self.measured = measured if isinstance(measured, str) else f"{measured:,.{decimals}f} {unit}".strip()
         self.field = (
             widgets.RadioButtons(options=list(options), value=None, layout=widgets.Layout(width="auto"))
@@ -50,10 +51,8 @@ class Prediction(widgets.VBox):
     def _answer(self, button: object) -> None:
         """Keep the guess, and show what was measured. Without a guess, ask for one."""
         guess = str(self.field.value or "").strip().removesuffix("%").strip()
-        if not isinstance(self.field, widgets.RadioButtons) and not _is_number(guess):
-            guess = ""
-        if not guess:
-            self._say("Please choose an answer." if hasattr(self.field, "options") else "Please type a number.")
+        if not (guess if self.has_options else is_number(guess)):
+            self._say("Please choose an answer." if self.has_options else "Please type a number.")
             return
         self.guess = f"{guess} {self.unit}".strip()
         self.field.disabled = self.button.disabled = True
@@ -103,7 +102,7 @@ def predictions() -> None:
     rows = [(asked.question, asked.guess or "–", asked.measured) for asked in ASKED.values()]
     body = "".join("<tr>" + "".join(f"<td>{escape(text)}</td>" for text in row) + "</tr>" for row in rows)
     display(HTML(f"<table><tr><th>question</th><th>your guess</th><th>measured</th></tr>{body}</table>"))
-    chosen = [asked for asked in ASKED.values() if asked.guess and isinstance(asked.field, widgets.RadioButtons)]
+    chosen = [asked for asked in ASKED.values() if asked.guess and asked.has_options]
     if chosen:
         right = sum(asked.guess == asked.measured for asked in chosen)
         print(f"Of the answers that you chose from a list, {right} of {len(chosen)} were right.")
@@ -134,11 +133,3 @@ def somebody_answers() -> bool:
     """
     kernel = getattr(get_ipython(), "kernel", None)
     return kernel is not None and bool(kernel.get_parent().get("content", {}).get("allow_stdin"))
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

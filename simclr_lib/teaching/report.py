@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 from urllib.parse import urljoin
 
 from matplotlib.figure import Figure
@@ -162,6 +163,18 @@ def preview_png(about: About, tiles: Sequence[tuple[str, str]], points: Tensor, 
         images: N images.
     """
     return png_bytes(plot_preview(about.title, about.topic, tiles[:3], points, images.labels, images.classes))
+
+
+def facts_of(where: Mapping[str, Any]) -> dict[str, str]:
+    """The command, the machine and the versions of an `environment`, as far as it names them."""
+    facts: dict[str, str] = {}
+    if where.get("command"):
+        facts["command"] = where["command"]
+    if "device" in where:
+        facts["machine"] = f"{where['device']}, {where['threads']} threads"
+    if "torch" in where:
+        facts["versions"] = f"torch {where['torch']}, torchvision {where['torchvision']}, Python {where['python']}"
+    return facts
 
 
 def search_page(photo: ImageDataset, found: ImageDataset, captions: Sequence[str], where: str) -> str:

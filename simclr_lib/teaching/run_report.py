@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from simclr_lib.evaluation import (
 )
 from simclr_lib.models import Classifier, SimCLR
 from simclr_lib.results import Result, columns, in_words
-from simclr_lib.teaching.explorer import Scene, conclusion_of, html_fragment, kinds_of_features, make_scene
+from simclr_lib.teaching.explorer import kinds_of_features, make_scene
 from simclr_lib.teaching.page import About
 from simclr_lib.teaching.pictures import (
     picture_of_confusion,
@@ -34,8 +35,9 @@ from simclr_lib.teaching.pictures import (
     picture_of_neighbors,
     picture_of_training,
     picture_of_views,
+    section_of_explorer,
 )
-from simclr_lib.teaching.report import Picture, Report, Section, accuracy_table, comparison
+from simclr_lib.teaching.report import Picture, Report, Section, accuracy_table, comparison, facts_of
 from simclr_lib.training import StoredRun, read_film, read_metrics
 
 QUERIES = 6  # images whose neighbours and views are shown
@@ -62,6 +64,16 @@ class Trained:
     train: ImageDataset
     shown: ImageDataset
     result: Result | None
+
+    @cached_property
+    def metrics(self) -> list[dict[str, float]]:
+        """The records of its log."""
+        return read_metrics(self.run_dir)
+
+    @cached_property
+    def losses(self) -> list[float]:
+        """The loss of every step."""
+        return [record["loss"] for record in self.metrics if "loss" in record]
 
 
 def _read_about(run_dir: Path) -> dict[str, Any]:
@@ -104,7 +116,8 @@ def report_of_run(run: Trained) -> Report:
     points = film.points[-1] if film else None
     moves = film if film and len(film.captions) > 1 else None
     scene = make_scene(run.shown, kinds, {name: points} if points is not None else None, film=moves)
-    sections = [_explorer(run, scene, moves is not None)]
+    images = f"{counted(len(run.shown), 'image')} of {run.shown.name}"
+    sections = [section_of_explorer(scene, images, moves is not None)]
     if run.result and run.result.results:
         table = {source: dict(row) for source, row in run.result.results.items()}
         text = (
@@ -113,10 +126,11 @@ def report_of_run(run: Trained) -> Report:
         )
         html = accuracy_table(table, columns(table))
         sections.append(Section("Accuracy", comparison(table), text, html))
+    tiles = _tiles(run)
     pictures = [*_pictures_of_training(run), *_pictures_of_features(run, name, h, points)]
     return Report(
-        _about(run),
-        _tiles(run),
+        _about(run, tiles),
+        tiles,
         [*sections, *(picture.section for picture in pictures)],
         _facts(run, about),
         film,
@@ -124,7 +138,7 @@ def report_of_run(run: Trained) -> Report:
     )
 
 
-def _about(run: Trained) -> About:
+def _about(run: Trained, tiles: Sequence[tuple[str, str]]) -> About:
     """The heading of the page, and what the run was."""
     images = counted(_num_trained(run), "image")
     size = f"{run.stored.image_size} × {run.stored.image_size} pixels"
@@ -137,19 +151,8 @@ def _about(run: Trained) -> About:
     else:
         title, topic = f"What a neural network learns from {images} with labels", "Training with labels"
         lead = f"A network is shown images together with their classes until it predicts them. Here {trained}"
-    tiles = ", ".join(f"{number} {label}" for number, label in _tiles(run))
-    return About(title, f"{topic} on {_trained_on(run.stored.config)}", lead, tiles)
-
-
-def _explorer(run: Trained, scene: Scene, moves: bool) -> Section:
-    film = ", while the network learned" if moves else ""
-    return Section(
-        "The features, to explore",
-        conclusion_of(scene),
-        f"{counted(len(run.shown), 'image')} of {run.shown.name}{film}. Point at one, click it for its true "
-        "neighbours, zoom in to see the images themselves, or switch to other features.",
-        html_fragment(scene),
-    )
+    summary = ", ".join(f"{number} {label}" for number, label in tiles)
+    return About(title, f"{topic} on {_trained_on(run.stored.config)}", lead, summary)
 
 
 def _trained_on(config: TrainConfig) -> str:
@@ -164,7 +167,7 @@ def _num_trained(run: Trained) -> int:
 def _duration(run: Trained) -> str:
     """Say for how many epochs a run was trained; one that has not ended has had fewer than it asked for."""
     planned = counted(run.config.epochs, "epoch")
-    steps = [record for record in read_metrics(run.run_dir) if "loss" in record]
+    steps = [record for record in run.metrics if "loss" in record]
     return planned if run.result or not steps else f"{steps[-1]['epoch']:.1f} of {planned}"
 
 
@@ -179,19 +182,18 @@ def _tiles(run: Trained) -> list[tuple[str, str]]:
     row = next(iter(run.result.results.values()), {}) if run.result else {}
     labels = {"labels_all": "accuracy with all labels", "knn": "accuracy of kNN on the features"}
     tiles = [(in_words(row[column]), label) for column, label in labels.items() if column in row]
-    losses = [record["loss"] for record in read_metrics(run.run_dir) if "loss" in record]
-    if losses:
-        tiles.append((f"{losses[0]:.2f} → {losses[-1]:.2f}", "loss, first and last step"))
+    if run.losses:
+        tiles.append((f"{run.losses[0]:.2f} → {run.losses[-1]:.2f}", "loss, first and last step"))
     return [*tiles, (f"{_num_trained(run):,}", "training images")]
 
 
 def _pictures_of_training(run: Trained) -> list[Picture]:
-    config, metrics = run.config, read_metrics(run.run_dir)
+    config = run.config
     views = run.train.subset(torch.linspace(0, len(run.train) - 1, min(len(run.train), QUERIES)).long()).images
     num_views = 2 * config.batch_size if config.contrastive else None
     pictures = [picture_of_views(views, config.augment(run.train.image_size), num_views)]
-    if any("loss" in record for record in metrics):
-        pictures.append(picture_of_training(metrics, num_views and num_views - 2))
+    if run.losses:
+        pictures.append(picture_of_training(run.metrics, num_views and num_views - 2))
     return pictures
 
 
@@ -229,16 +231,10 @@ def _contains(dataset: ImageDataset, some: ImageDataset) -> Tensor:
 
 def _facts(run: Trained, about: Mapping[str, Any]) -> dict[str, str]:
     settings = run.stored.config.to_dict()
-    where = about.get("environment", {})
-    facts = {
-        "command": where.get("command"),
-        "machine": f"{where['device']}, {where['threads']} threads" if "device" in where else None,
-        "versions": f"torch {where['torch']}, torchvision {where['torchvision']}, Python {where['python']}"
-        if "torch" in where
-        else None,
+    return {
+        **facts_of(about.get("environment", {})),
         "time": ", ".join(f"{part} {seconds:.0f} s" for part, seconds in run.result.seconds.items())
         if run.result
         else "the run has not ended",
         "settings": ", ".join(f"{key} {value}" for key, value in settings.items() if value is not None),
     }
-    return {label: text for label, text in facts.items() if text}
