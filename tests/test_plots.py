@@ -198,11 +198,14 @@ def test_differences_have_a_dot_for_every_seed_and_the_interval_of_students_t():
 
 
 def test_lines_of_a_click_lead_to_the_neighbours_in_feature_space():
-    features = torch.eye(12)
-    features[1:, 0] = torch.arange(11, 0, -1)  # the further down, the less similar to the first
-    labels = torch.zeros(12, dtype=torch.int64)
-    images = torch.zeros(12, 3, 4, 4, dtype=torch.uint8)
-    figure = plot_true_neighbors(torch.rand(12, 2), features, images, labels, ["disc"], chosen=0)
+    features = torch.eye(20)
+    features[1:11, 0] = torch.arange(10, 0, -1)  # the further down, the less similar to the first
+    labels = (torch.arange(20) > 10).long()  # the others are of another class, and nearer in the picture
+    points = torch.cat([torch.zeros(1, 2), torch.arange(10.0, 20)[:, None].expand(10, 2), torch.rand(9, 2)])
+    images = torch.zeros(20, 3, 4, 4, dtype=torch.uint8)
+    figure = plot_true_neighbors(points, features, images, labels, ["disc", "square"], chosen=0)
+    ends = [line.get_xdata()[1] for line in figure.axes[0].lines[:10]]
+    assert ends == list(range(10, 20))  # the most similar first
     assert len(figure.axes[0].lines) == 10 + 1  # lines, and a ring
     assert "10 of its class" in figure.axes[1].get_title()
 
