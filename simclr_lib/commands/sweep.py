@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from simclr_lib.commands.common import Stopwatch, check_writable
+from simclr_lib.commands.common import check_writable
 from simclr_lib.commands.settings import SweepConfig
 from simclr_lib.config import TrainConfig
 from simclr_lib.data import ImageDataset, load_splits, split_indices
@@ -34,7 +34,6 @@ def sweep(config: SweepConfig, recipe: TrainConfig | None = None, budget: Budget
     if config.out:
         check_writable(config.out)
     check_rows(config.out, config.resume)
-    clock = Stopwatch()
     train, test = _images(config, recipe, budget)
     variants = chosen.chosen(base, config.only)
     if len(train) < (batch := max(variant.batch_size for variant in variants.values())):
@@ -51,7 +50,7 @@ def sweep(config: SweepConfig, recipe: TrainConfig | None = None, budget: Budget
         seeds=config.seeds,
         num_train=len(train),
         num_test=len(test),
-        seconds={"total": clock.total},
+        seconds={"total": rows.seconds},
         extra={"variants": changes(resolved, variants, train.image_size, device)},
     )
     result.write(out / "results.json", device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ class Rows:
 
     def __init__(self, folder: Path, identity: dict[str, object]) -> None:
         self.file = folder / ROWS
-        self.content: dict[str, Any] = {"identity": identity, "seeds": {}}
+        self.content: dict[str, Any] = {"identity": identity, "seconds": 0.0, "seeds": {}}
         if self.file.exists():
             self.content = json.loads(self.file.read_text(encoding="utf-8"))
             earlier = self.content["identity"]
@@ -39,6 +40,12 @@ class Rows:
                     f"{folder} holds a sweep with another {', '.join(changed)}: use the same settings, or "
                     "choose another --out."
                 )
+        self._start = time.perf_counter() - self.content.get("seconds", 0.0)  # older files do not tell the seconds
+
+    @property
+    def seconds(self) -> float:
+        """The seconds that the sweep has taken, those before an interruption included."""
+        return round(time.perf_counter() - self._start, 1)
 
     def variants_of(self, seed: int) -> list[str]:
         """The variants that are done with this seed."""
@@ -53,6 +60,7 @@ class Rows:
         so_far = self._of(seed)
         so_far["variants"] += variants
         so_far["table"] |= table
+        self.content["seconds"] = self.seconds
         write_atomically(self.file, json.dumps(self.content).encode())
 
     def remove(self) -> None:

@@ -411,6 +411,28 @@ def plot_relative_steps(ratios: Tensor, trust: float = 0.001) -> Figure:
     return figure
 
 
+def plot_learning_rates(rates: Mapping[str, Mapping[float, Mapping]]) -> Figure:
+    """The accuracy of training runs against their learning rate: a dot for each seed, and a line through the means.
+
+    Args:
+        rates: name of the optimiser → learning rate → {"mean", "values"}, accuracies from 0 to 1.
+    """
+    figure, (axes,) = new_figure(7, 3.4)
+    for (name, runs), color, marker in zip(rates.items(), ("vermillion", "blue"), "os", strict=True):
+        for rate, accuracy in runs.items():
+            axes.plot([rate] * len(accuracy["values"]), accuracy["values"], marker, color=OKABE_ITO[color], alpha=0.5)
+        means = [accuracy["mean"] for accuracy in runs.values()]
+        axes.plot(list(runs), means, color=OKABE_ITO[color], marker=marker, lw=2, label=name)
+    ticks = sorted({rate for runs in rates.values() for rate in runs})
+    axes.set(xscale="log", xlabel="learning rate η", ylabel="test accuracy", ylim=(0, 1.02))
+    axes.set_xticks(ticks, [f"{rate:g}" for rate in ticks])
+    axes.minorticks_off()
+    in_per_cent(axes.yaxis)
+    tidy(axes)
+    axes.legend(frameon=False)
+    return figure
+
+
 def plot_schedule(shares: Sequence[float], warmup: int) -> Figure:
     """The learning rate of every step, relative to its peak, and the end of the warm-up."""
     figure, (axes,) = new_figure(6, 2.6)
