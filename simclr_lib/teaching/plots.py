@@ -252,7 +252,7 @@ def plot_variants(
     axes.set_yticks(range(len(rows)), [drawn(name) for name in rows])
     axes.set(xlim=(0, 1), ylim=(len(rows) - 0.5, -0.5), xlabel=drawn(label))  # the first row on top
     in_per_cent(axes.xaxis)
-    handles = {"single runs": dots, "mean ± standard deviation": bar}
+    handles: dict[str, Artist | Container] = {"single runs": dots, "mean ± standard deviation": bar}
     if untrained is not None:
         line = axes.axvline(untrained, color=OKABE_ITO["black"], ls=":")
         handles[f"untrained: {100 * untrained:.1f} %"] = line
