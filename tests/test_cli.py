@@ -452,7 +452,7 @@ def test_every_run_with_labels_predicts_classes_and_has_a_report(labelled_folder
     assert np.allclose([float(row["probability"]) for row in predicted], probability.amax(dim=1), atol=1e-4)
     assert main(["report", str(run)]) == 0
     page = (run / "report.html").read_text(encoding="utf-8")
-    assert "Where it errs" in page
+    assert "Where the network is wrong" in page
     assert "accuracy with all labels" in page
     assert main(["embed", str(run), "--method", "pca", "--limit", "20"]) == 0
     embedded = table(run / "embeddings.csv")

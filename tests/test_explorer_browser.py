@@ -374,6 +374,8 @@ def test_the_wheel_zooms_around_the_pointer_and_dragging_moves(chromium, address
         page.mouse.up()
         page.mouse.move(x + 59, y + 40)
         assert f"image {row}:" in page.locator(".tip").inner_text()
+        page.keyboard.press("ArrowRight")
+        page.locator(".tip").wait_for(state="hidden")  # another image is the current one
         assert errors == []
 
 

@@ -64,6 +64,7 @@ def test_a_gif_of_the_film_shows_the_points_where_they_are(tmp_path):
         for frame in (0, picture.n_frames - 1):
             picture.seek(frame)
             pixels = torch.tensor(np.array(picture.convert("RGB")).astype(int))
+            assert pixels[0, 0].tolist() == [255, 255, 255]  # white stays white
             blue = ((pixels[..., 2] - pixels[..., 0]) > 60)[: pixels.shape[0] * 9 // 10]  # without the legend
             blue = blue.nonzero().float()
             places.append(blue.mean(dim=0))

@@ -90,6 +90,6 @@ def test_a_snapshot_leaves_the_panel_as_it_was(capsys):
 def test_exchange_that_takes_long_makes_fewer_processes_the_fastest():
     panel = PANELS["scaling"]()
     panel.controls["bandwidth"].value = 1000
-    assert "The fastest is 256" in panel.text
+    assert "The best number of processes is 256" in panel.text
     panel.controls["bandwidth"].value = 0.1
-    assert "The fastest is 16, " in panel.text
+    assert "The best number of processes is 16: " in panel.text

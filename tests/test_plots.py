@@ -16,6 +16,8 @@ from simclr_lib.seeding import seeded
 from simclr_lib.teaching.page import About
 from simclr_lib.teaching.panels import augmentation_panel
 from simclr_lib.teaching.plots import (
+    in_per_cent,
+    in_plain_numbers,
     new_figure,
     plot_by_test_set,
     plot_confusion,
@@ -213,4 +215,25 @@ def test_lines_of_a_click_lead_to_the_neighbours_in_feature_space():
 def test_a_dotted_line_is_the_untrained_network():
     results = {"SimCLR": {"knn": {"mean": 0.5, "std": 0.0, "values": [0.5]}}}
     (axes,) = plot_variants(results, "knn", "accuracy", untrained=0.17).axes
-    assert axes.get_legend().get_texts()[0].get_text() == "untrained: 17.0 %"
+    named = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert named == ["single runs", "mean ± standard deviation", "untrained: 17.0 %"]
+
+
+def test_axes_write_numbers_as_texts_do():
+    _, (axes,) = new_figure(2, 1)
+    in_per_cent(axes.xaxis)
+    in_plain_numbers(axes.yaxis)
+    assert axes.xaxis.get_major_formatter()(0.9, None) == "90 %"
+    assert axes.yaxis.get_major_formatter()(1000, None) == "1,000"
+
+
+def test_many_embeddings_stand_in_rows_of_three():
+    axes = plot_embeddings({str(i): random_points() for i in range(5)}, LABELS, NAMES).axes
+    assert [a.get_subplotspec().rowspan.start for a in axes] == [0, 0, 0, 1, 1]
+
+
+def test_a_grid_of_black_images_has_white_gaps():
+    (axes,) = plot_grid({"black": torch.zeros(2, 3, 4, 4, dtype=torch.uint8)}).axes
+    pixels = axes.images[0].get_array()
+    assert pixels.min() == 0
+    assert pixels.max() == 1

@@ -5,6 +5,7 @@ const SHAPES = ["circle", "square", "up", "diamond", "down", "plus", "cross", "l
 const ON_DARK = { "#000000": "#dddddd", "#663300": "#b07a45", "#6600CC": "#a873ff" }; // too dark for a dark page
 const DARK_TEXT = "#222222", LIGHT_TEXT = "#eeeeee";
 const NEIGHBOUR = "#D55E00", RIGHT = "#0072B2", WRONG = "#D55E00";
+const METHODS = { umap: "UMAP", pca: "PCA", tsne: "t-SNE" };
 const MOVE_MS = 450; // how long points take from one embedding to another
 const FRAME_MS = 600, FILM_MS = 12000; // a moment of the film, unless there are so many that the film would take longer
 const COVERED = 0.3; // share of the stage that pictures may cover where they stand for the points
@@ -550,9 +551,9 @@ export function mount(root, encoded, onSelect = () => {}) {
   function drawTrust() {
     const view = data.views[state.view];
     const onTheWay = film && !film.hidden && state.frame < data.film.captions.length - 1;
-    trust.textContent = onTheWay ? `${data.film.captions[state.frame]} of the film. Neighbours, kNN and trustworthiness are those at its end.` :
+    trust.textContent = onTheWay ? `The film is at: ${data.film.captions[state.frame]}. Neighbours, kNN and trustworthiness are those at its end.` :
       view.trustworthiness === null ? "Too few points to say how far to trust the picture." :
-      `How far to trust this picture (${data.method}): trustworthiness ${view.trustworthiness.toFixed(2)} (1: whatever lies together here ` +
+      `How far to trust this picture (${METHODS[data.method]}): trustworthiness ${view.trustworthiness.toFixed(2)} (1: whatever lies together here ` +
       `is close among the features too); of an image's ${view.k} nearest neighbours there, ${Math.round(100 * view.overlap)} % are among the ` +
       `${view.k} nearest here. Distances between clusters, and their sizes, say little.`;
   }
@@ -587,7 +588,7 @@ export function mount(root, encoded, onSelect = () => {}) {
     }
     drawTrust();
     drawDetails();
-    status.textContent = `${data.views[view].name}. ${state.current < 0 ? "" : describe(state.current)}`;
+    status.textContent = `Features: ${data.views[view].name}. ${state.current < 0 ? "" : describe(state.current)}`;
   }
 
   function showFrame(frame, milliseconds = 200) {
@@ -745,6 +746,7 @@ export function mount(root, encoded, onSelect = () => {}) {
     if (event.ctrlKey || event.metaKey || event.altKey) return; // these keys belong to the browser
     const arrows = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
     const middle = [canvas.width / 2, canvas.height / 2];
+    hover(-1); // the points move away from the pointer, or another one becomes the current one
     if (event.key in arrows) {
       const [dx, dy] = arrows[event.key];
       if (event.shiftKey) {

@@ -32,7 +32,8 @@ def moving_picture(film: Film, labels: Tensor, classes: Sequence[str], format: s
     pictures, milliseconds = zip(*_drawn(film, labels, classes), strict=True)
     options = {"quality": 50, "method": 6} if format == "WEBP" else {"optimize": True}
     if format == "GIF":
-        palette = pictures[-1].quantize(64)  # one for all, so that no colour flickers
+        # One palette for all, so that no colour flickers. This method keeps colours of few pixels, as of a small class.
+        palette = pictures[-1].quantize(128, Image.Quantize.MAXCOVERAGE)
         pictures = tuple(picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures)
     buffer = io.BytesIO()
     pictures[0].save(

@@ -112,9 +112,9 @@ class Panel(widgets.VBox):
         for name, control in controls.items():
             if not getattr(control, "description", None):
                 control.description = name.replace("_", " ")
-            control.style.description_width = "8rem"
+            control.style.description_width = "9rem"
             if "continuous_update" in control.traits():
-                control.layout.width = "26rem"
+                control.layout.width = "28rem"
             control.observe(self._redraw, "value")
         self.picture = widgets.Image(format="png")  # without a tooltip, which JupyterLab cannot show
         self.caption = widgets.HTML()

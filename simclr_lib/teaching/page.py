@@ -35,7 +35,7 @@ a {{ color: var(--accent); }}
 .conclusion {{ font-size: 1.06rem; font-weight: 600; }}
 section {{ background: var(--card); border: 1px solid var(--rule); border-radius: 12px;
   padding: 1.25rem 1.5rem 1.4rem; margin-top: 1.25rem; }}
-.tiles {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(11rem, 1fr)); gap: 1rem; margin-top: 1.5rem; }}
+.tiles {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(9.5rem, 1fr)); gap: 1rem; margin-top: 1.5rem; }}
 .tile {{ background: var(--card); border: 1px solid var(--rule); border-radius: 12px; padding: .8rem 1.1rem;
   line-height: 1.35; font-size: .95rem; }}
 .tile b {{ display: block; font-size: 1.5rem; line-height: 1.35; white-space: nowrap; color: var(--accent);

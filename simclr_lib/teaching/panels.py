@@ -11,13 +11,13 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from simclr_lib.augment import SimCLRAugment, to_unit_range
+from simclr_lib.augment import SimCLRAugment
 from simclr_lib.data import ImageDataset
 from simclr_lib.data.emblems import CLASSES
 from simclr_lib.evaluation import labels_needed
 from simclr_lib.seeding import seeded
 from simclr_lib.teaching.notebook import Panel
-from simclr_lib.teaching.plots import INK, NO_CLASS, SOURCE_STYLE, new_figure, tidy, tile
+from simclr_lib.teaching.plots import INK, NO_CLASS, SOURCE_STYLE, in_per_cent, in_plain_numbers, new_figure, tidy, tile
 from simclr_lib.teaching.style import OKABE_ITO, drawn
 
 VIEWS, VIEWS_PER_ROW = 24, 8
@@ -64,7 +64,7 @@ def augmentation_panel(dataset: ImageDataset) -> Panel:
         figure = _draw_views(original, dataset.classes[label] if label >= 0 else NO_CLASS, views)
         area = (params.box[:, 2] * params.box[:, 3]).float().mean() / dataset.images[0, 0].numel()
         text = (
-            f"mean crop: {area:.0%} of the image; {int(params.flip.sum())} of {VIEWS} flipped, "
+            f"mean crop: {100 * area:.0f} % of the image; {int(params.flip.sum())} of {VIEWS} flipped, "
             f"{int(params.gray.sum())} grey, {int((params.sigma > 0).sum())} blurred"
         )
         return figure, text
@@ -82,7 +82,7 @@ def augmentation_panel(dataset: ImageDataset) -> Panel:
 def _draw_views(original: Tensor, name: str, views: Tensor) -> Figure:
     """An image, uint8 [1, 3, H, W], with the name of its class, beside its views, float [V, 3, S, S] in [0, 1]."""
     figure, (left, right) = new_figure(9, 3.1, 1, 2, width_ratios=[1, 2.75])
-    tile(left, to_unit_range(original), columns=1)
+    tile(left, original, columns=1)
     left.set_title(drawn(name), fontsize=10, color=INK)
     tile(right, views, columns=VIEWS_PER_ROW)
     right.set_title(f"{len(views)} views", fontsize=10, color=INK)
@@ -94,14 +94,22 @@ def _augmentation_sliders() -> dict[str, widgets.ValueWidget]:
     defaults = SimCLRAugment()
     probability = {"min": 0.0, "max": 1.0, "step": 0.05}
     return {
-        "crop_area": widgets.FloatRangeSlider(value=defaults.crop_scale, min=0.02, max=1.0, step=0.02),
-        "log2_ratio": widgets.FloatRangeSlider(value=(-0.4, 0.4), min=-1.0, max=1.0, step=0.1),
-        "flip_prob": widgets.FloatSlider(defaults.flip_prob, **probability),
-        "color_strength": widgets.FloatSlider(defaults.color_strength, min=0.0, max=2.0, step=0.1),
-        "color_prob": widgets.FloatSlider(defaults.color_prob, **probability),
-        "gray_prob": widgets.FloatSlider(defaults.gray_prob, **probability),
-        "blur_prob": widgets.FloatSlider(defaults.blur_prob, **probability),
-        "blur_sigma": widgets.FloatRangeSlider(value=defaults.blur_sigma, min=0.01, max=3.0, step=0.01),
+        "crop_area": widgets.FloatRangeSlider(
+            description="crop: area", value=defaults.crop_scale, min=0.02, max=1.0, step=0.02
+        ),
+        "log2_ratio": widgets.FloatRangeSlider(
+            description="crop: log₂ of ratio", value=(-0.4, 0.4), min=-1.0, max=1.0, step=0.1
+        ),
+        "flip_prob": widgets.FloatSlider(defaults.flip_prob, description="flip: probability", **probability),
+        "color_strength": widgets.FloatSlider(
+            defaults.color_strength, description="colour: strength", min=0.0, max=2.0, step=0.1
+        ),
+        "color_prob": widgets.FloatSlider(defaults.color_prob, description="colour: probability", **probability),
+        "gray_prob": widgets.FloatSlider(defaults.gray_prob, description="grey: probability", **probability),
+        "blur_prob": widgets.FloatSlider(defaults.blur_prob, description="blur: probability", **probability),
+        "blur_sigma": widgets.FloatRangeSlider(
+            description="blur: σ in pixels", value=defaults.blur_sigma, min=0.01, max=3.0, step=0.01
+        ),
     }
 
 
@@ -128,7 +136,7 @@ def temperature_panel(embeddings: Tensor, sweep: Mapping[str, Any]) -> Panel:
         figure = _draw_temperature(negatives, positive, weights, measured, temperature)
         text = (
             f"τ = {temperature:.3g}: the effective number of negatives is {effective:.1f} of {len(weights)}; the "
-            f"hardest one does {weights[0]:.0%} of the pushing."
+            f"hardest one does {100 * weights[0]:.0f} % of the pushing."
         )
         return figure, text
 
@@ -160,15 +168,18 @@ def _draw_temperature(
     left.hist(negatives, bins=30, range=(-1, 1), color=OKABE_ITO["sky blue"], label="negatives")
     left.axvline(positive, color=OKABE_ITO["bluish green"], lw=2.5, label="partner")
     left.set(xlabel="cosine similarity to the anchor", ylabel="embeddings", xlim=(-1, 1))
-    left.legend(frameon=False, fontsize=8, loc="upper left")
+    left.legend(frameon=False, fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
     middle.plot(range(1, len(weights) + 1), weights.cumsum(0), color=OKABE_ITO["vermillion"], lw=2)
     middle.set(xscale="log", xlim=(1, None), ylim=(0, 1.02))
-    middle.set(xlabel="most similar negatives", ylabel="their share of the push")
+    middle.set(xlabel="number of most similar negatives", ylabel="their share of the push")
+    in_plain_numbers(middle.xaxis)
+    in_per_cent(middle.yaxis)
     means = [accuracy["mean"] for accuracy in measured.values()]
     deviations = [accuracy["std"] for accuracy in measured.values()]
     right.errorbar(list(measured), means, deviations, color=OKABE_ITO["blue"], marker="o", capsize=3)
     right.axvline(temperature, color=OKABE_ITO["orange"], ls="--", lw=2)
-    right.set(xscale="log", xlabel="τ", ylabel="accuracy of a linear head", ylim=(0, 1))
+    right.set(xscale="log", xlabel="τ", ylabel="accuracy of a linear head", ylim=(0, 1.02))
+    in_per_cent(right.yaxis)
     right.set_xticks(list(measured), [f"{tau:g}" for tau in measured])
     right.minorticks_off()
     for axes in (left, middle, right):
@@ -216,11 +227,12 @@ def labels_panel(sweep: Mapping[str, Any]) -> Panel:
         budgets = list(next(iter(measured.values())))
         axes.set(xscale="log", ylim=(0, 1.02), xlabel="labels per class", ylabel="test accuracy")
         axes.set_xticks(budgets, [f"{budget:.0f}" for budget in budgets])
+        in_per_cent(axes.yaxis)
         axes.minorticks_off()
         tidy(axes)
         axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
         listed = "; ".join(f"{source}: {labels}" for source, labels in needed.items())
-        return figure, f"Labels per class for {target:.0%}: {listed}."
+        return figure, f"Labels per class for {100 * target:.0f} %: {listed}."
 
     return Panel(
         draw,
@@ -248,8 +260,8 @@ def scaling_panel(step: Callable[[int, int, float, float, float], Mapping[str, f
         best = max(range(len(numbers)), key=speed.__getitem__)
         text = (
             f"{batch_size:,} images per step: {in_seconds(seconds[0])} on one process; {in_seconds(seconds[-1])} "
-            f"on {numbers[-1]}, of which {parts[-1]['exchange'] / seconds[-1]:.0%} is exchange. The fastest is "
-            f"{numbers[best]}, {speed[best] / speed[0]:.3g} times one."
+            f"on {numbers[-1]}, of which {100 * parts[-1]['exchange'] / seconds[-1]:.0f} % is exchange. The best "
+            f"number of processes is {numbers[best]}: it is {speed[best] / speed[0]:.3g} times as fast as one."
         )
         return figure, text
 
@@ -292,9 +304,12 @@ def _draw_scaling(numbers: Sequence[int], parts: Sequence[Mapping[str, float]], 
         bottom = bottom + share
     left.set_xticks(range(len(numbers)), [str(n) for n in numbers])
     left.set(xlabel="processes", ylabel="share of a step's time", ylim=(0, 1))
+    in_per_cent(left.yaxis)
     left.legend(frameon=False, fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3)
     right.plot(numbers, speed, color=OKABE_ITO["blue"], marker="o", label="by the model")
-    right.plot(numbers, [speed[0] * n for n in numbers], color=OKABE_ITO["black"], ls=":", label="if it were free")
+    right.plot(
+        numbers, [speed[0] * n for n in numbers], color=OKABE_ITO["black"], ls=":", label="if exchange were free"
+    )
     right.set(xscale="log", yscale="log", xlabel="processes", ylabel="images per second")
     right.set_xticks(numbers[::2], [str(n) for n in numbers[::2]])
     right.minorticks_off()

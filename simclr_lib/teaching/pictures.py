@@ -31,12 +31,12 @@ def section_of_explorer(scene: Scene, images: str, moves: bool) -> Section:
         images: the images in words, such as "600 test images".
         moves: whether it shows how the features developed.
     """
-    film = ", while the network learned" if moves else ""
+    film = " Play the training to see them move while the network learns." if moves else ""
     return Section(
-        "The features, to explore",
+        "Explore the features",
         conclusion_of(scene),
-        f"{images}{film}. Point at one, click it for its true neighbours, zoom in to see the images themselves, or "
-        "switch to other features.",
+        f"Each point is one of {images}.{film} Point at one to see it, click it for its true neighbours, zoom in to "
+        "see the images themselves, or switch to other features.",
         html_fragment(scene),
     )
 
@@ -75,8 +75,9 @@ def picture_of_training(metrics: Sequence[Mapping[str, float]], num_negatives: i
     losses = [record["loss"] for record in metrics if "loss" in record]
     looks = [record["validation_knn"] for record in metrics if "validation_knn" in record]
     conclusion = f"The {loss} went from {losses[0]:.2f} in the first step to {losses[-1]:.2f} in the last"
-    if looks:
+    if len(looks) > 1:
         conclusion += f", and the kNN accuracy from {percentage(looks[0])} at the first look to {percentage(looks[-1])}"
+    if looks:
         text = (
             f"Left: the {loss} of every step. Right: how often the nearest neighbours of an unseen image, in the "
             "features so far, have its class."
@@ -100,8 +101,10 @@ def picture_of_embeddings(
     """
     measured = ", ".join(f"{name} {value:.2f}" for name, value in trust.items())
     together = {name: beside_its_class(points, shown.labels) for name, points in embeddings.items()}
-    shares = " and ".join(f"{percentage(share)} by {name}" for name, share in together.items() if share is not None)
-    conclusion = f"Share of the points whose nearest point has the same class: {shares}." if shares else ""
+    shares = " and ".join(
+        f"for {percentage(share)} of the points by {name}" for name, share in together.items() if share is not None
+    )
+    conclusion = f"The nearest point shows the same class {shares}." if shares else ""
     return Picture(
         title,
         conclusion,
@@ -151,8 +154,8 @@ def picture_of_neighbors(
     return Picture(
         "What the network thinks is similar",
         conclusion,
-        f"The {count} images nearest to an image that is not among them. {marks}Pixels go by colour and place, which "
-        "the augmentations change.",
+        f"Each row shows an image and the {count} other images that are nearest to it. {marks}Pixels compare colour "
+        "and place, which the augmentations change.",
         plot_neighbors(queries.images, queries.labels, bank.images, bank.labels, features, count),
         f"{len(queries)} images, each with its {count} nearest neighbours by {' and by '.join(features)}.",
     )
@@ -176,9 +179,9 @@ def picture_of_confusion(labels: Tensor, predicted: Tensor, classes: Sequence[st
         conclusion += f"; the most frequent mistake is to take {classes[true]} for {classes[taken]}"
         conclusion += f" ({wrong[true, taken]} of {confusion[true].sum()})"
     return Picture(
-        "Where it errs",
+        "Where the network is wrong",
         f"{conclusion}.",
-        f"Classes that {method} predicts, in per cent of the images of each true class.",
+        f"Each row shows what {method} predicts for the images of one true class, in per cent of these images.",
         plot_confusion(confusion, classes),
         f"Confusion matrix of {len(classes)} classes; {percentage(right)} of the images lie on its diagonal.",
     )

@@ -9,22 +9,26 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import torch
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.collections import PathCollection
+from matplotlib.container import Container
 from matplotlib.figure import Figure
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from matplotlib.patches import Circle, FancyArrowPatch, Rectangle
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import FuncFormatter
 from scipy.stats import t as student_t
 from torch import Tensor
 from torchvision.utils import make_grid
 
+from simclr_lib.augment import to_unit_range
 from simclr_lib.evaluation import nearest_neighbors
 from simclr_lib.teaching.style import MARKERS, OKABE_ITO, class_look, drawn
 
 INK = "#222222"
 MAX_LEGEND = 20  # classes that a legend can name and that colours and markers can tell apart
+MAX_COLUMNS = 3  # scatter plots in a row, so that the points of each can be told apart
 NO_CLASS = "no class"
 SOURCE_STYLE = {  # colour, marker and line of each source of features, the same in every figure
     "SimCLR": (OKABE_ITO["blue"], "o", "-"),
@@ -143,10 +147,10 @@ def tile(axes: Axes, images: Tensor, columns: int) -> None:
     """Draw many images of one size in a grid, as one picture, which is fast enough for a slider.
 
     Args:
-        images: float [N, 3, S, S] in [0, 1].
+        images: uint8 [N, 3, S, S], or float in [0, 1].
         columns: images per row.
     """
-    grid = make_grid(images.cpu(), nrow=columns, padding=2, pad_value=1.0)  # [3, rows·(S + 2) + 2, …]
+    grid = make_grid(to_unit_range(images.cpu()), nrow=columns, padding=2, pad_value=1.0)  # [3, rows·(S + 2) + 2, …]
     axes.imshow(grid.permute(1, 2, 0).numpy(), interpolation="nearest")
     axes.set_xticks([])
     axes.set_yticks([])
@@ -157,12 +161,12 @@ def plot_grid(rows: Mapping[str, Tensor], titles: Sequence[str] = ()) -> Figure:
     """Rows of images, each row with its name.
 
     Args:
-        rows: name → float [C, 3, S, S] in [0, 1], all of one shape.
+        rows: name → uint8 [C, 3, S, S], or float in [0, 1], all of one shape.
         titles: headings of the columns.
     """
     columns, _, side, _ = next(iter(rows.values())).shape
     lines = max((title.count("\n") + 1 for title in titles), default=0)
-    figure, (axes,) = new_figure(1.5 + 0.8 * columns, 0.2 + 0.8 * len(rows) + 0.17 * lines)
+    figure, (axes,) = new_figure(1.5 + 0.8 * columns, 0.2 + 0.8 * len(rows) + 0.2 * lines)
     tile(axes, torch.cat(list(rows.values())), columns)
     centers = [2 + side / 2 + i * (side + 2) for i in range(max(len(rows), columns))]
     axes.set_yticks(centers[: len(rows)], [drawn(name) for name in rows], fontsize=10, color=INK)
@@ -237,20 +241,31 @@ def plot_variants(
         untrained: accuracy of an untrained network, which gets a dotted line.
     """
     rows = {name: row[column] for name, row in results.items() if column in row}
-    figure, (axes,) = new_figure(7, 0.7 + 0.38 * len(rows))
+    figure, (axes,) = new_figure(7, 1 + 0.38 * len(rows))
     for i, accuracy in enumerate(rows.values()):
         mean, std, values = accuracy["mean"], accuracy["std"], accuracy["values"]
-        axes.plot(values, [i] * len(values), "o", color=OKABE_ITO["sky blue"], ms=5)
-        axes.errorbar(mean, i, xerr=std, color=OKABE_ITO["blue"], marker="D", ms=6, capsize=4, lw=2)
-        axes.annotate(f"{100 * mean:.1f} %", (1.01, i), xycoords=("axes fraction", "data"), va="center", fontsize=9)
+        (dots,) = axes.plot(values, [i] * len(values), "o", color=OKABE_ITO["sky blue"], ms=5, clip_on=False)
+        bar = axes.errorbar(
+            mean, i, xerr=std, color=OKABE_ITO["blue"], marker="D", ms=6, capsize=4, lw=2, clip_on=False
+        )
+        axes.annotate(f"{100 * mean:.1f} %", (1.03, i), xycoords=("axes fraction", "data"), va="center", fontsize=9)
     axes.set_yticks(range(len(rows)), [drawn(name) for name in rows])
     axes.set(xlim=(0, 1), ylim=(len(rows) - 0.5, -0.5), xlabel=drawn(label))  # the first row on top
     in_per_cent(axes.xaxis)
+    handles: dict[str, Artist | Container] = {"single runs": dots, "mean ± standard deviation": bar}
     if untrained is not None:
-        axes.axvline(untrained, color=OKABE_ITO["black"], ls=":", label=f"untrained: {100 * untrained:.1f} %")
-        axes.legend(frameon=False, fontsize=9, loc="lower center", bbox_to_anchor=(0.5, 1))
+        line = axes.axvline(untrained, color=OKABE_ITO["black"], ls=":")
+        handles[f"untrained: {100 * untrained:.1f} %"] = line
+    _legend_above(axes, handles)
     tidy(axes)
     return figure
+
+
+def _legend_above(axes: Axes, handles: Mapping[str, Artist | Container]) -> None:
+    """Name what a chart shows, label by label, in a line above it."""
+    axes.legend(
+        handles.values(), handles, frameon=False, fontsize=9, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3
+    )
 
 
 def plot_similarities(similarities: Tensor, views: Tensor) -> Figure:
@@ -271,8 +286,16 @@ def plot_similarities(similarities: Tensor, views: Tensor) -> Figure:
         axes.plot([i - 0.4, i + 0.4], [i - 0.4, i + 0.4], color="white", lw=1.5)
         for k in range(count):
             if k != i:
-                value = float(similarities[i, k])
-                axes.text(k, i, f"{value:.1f}", ha="center", va="center", fontsize=7, color="k" if value > 0.2 else "w")
+                value = round(float(similarities[i, k]), 1) + 0.0  # adding 0 turns −0 into 0
+                axes.text(
+                    k,
+                    i,
+                    f"{value:.1f}".replace("-", "−"),
+                    ha="center",
+                    va="center",
+                    fontsize=8,
+                    color="k" if value > 0.2 else "w",
+                )
         thumbnail = OffsetImage(views[i].permute(1, 2, 0).numpy(), zoom=0.75, interpolation="nearest")
         for xy, offset in (((i, -0.5), (0, 16)), ((-0.5, i), (-16, 0))):
             axes.add_artist(
@@ -455,9 +478,10 @@ def plot_bound(sizes: Sequence[int], bounds: Tensor, truth: float) -> Figure:
     figure, (axes,) = new_figure(6.5, 3.6)
     axes.errorbar(sizes, bounds.mean(0), bounds.std(0), color=OKABE_ITO["blue"], marker="o", label="log K − loss")
     most = [math.log(size) for size in sizes]
-    axes.plot(sizes, most, color=OKABE_ITO["orange"], ls="--", label="log K: no batch shows more")
+    axes.plot(sizes, most, color=OKABE_ITO["orange"], ls="--", label="log K, which no batch can exceed")
     axes.axhline(truth, color=OKABE_ITO["black"], ls=":", label=f"true mutual information, {truth:.2f} nats")
     axes.set(xscale="log", xlabel="candidates K", ylabel="nats", ylim=(0, 5))
+    in_plain_numbers(axes.xaxis)
     tidy(axes)
     axes.legend(frameon=False)
     return figure
@@ -485,6 +509,7 @@ def plot_curves(
     axes.set(xscale="log", xlabel=xlabel, ylabel=ylabel)
     if log_y:
         axes.set_yscale("log")
+        in_plain_numbers(axes.yaxis)
     else:
         axes.set_ylim(0, 1.02)
         in_per_cent(axes.yaxis)
@@ -547,15 +572,16 @@ def plot_differences(differences: Mapping[str, Sequence[float]], label: str) -> 
         differences: name → the difference of every seed.
         label: what differs, for the axis.
     """
-    figure, (axes,) = new_figure(8, 0.8 + 0.3 * len(differences))
+    figure, (axes,) = new_figure(8, 1.1 + 0.3 * len(differences))
     for i, values in enumerate(differences.values()):
         d = torch.tensor(values)
         error = student_t.ppf(0.975, len(d) - 1) * float(d.std()) / math.sqrt(len(d))
-        axes.plot(d, [i] * len(d), "o", color=OKABE_ITO["sky blue"], ms=4)
-        axes.errorbar(float(d.mean()), i, xerr=error, color=OKABE_ITO["blue"], marker="D", ms=5, capsize=3)
+        (dots,) = axes.plot(d, [i] * len(d), "o", color=OKABE_ITO["sky blue"], ms=4)
+        bar = axes.errorbar(float(d.mean()), i, xerr=error, color=OKABE_ITO["blue"], marker="D", ms=5, capsize=3)
     axes.axvline(0, color=OKABE_ITO["black"], lw=1)
     axes.set_yticks(range(len(differences)), [drawn(name) for name in differences], fontsize=9)
     axes.set(ylim=(len(differences) - 0.5, -0.5), xlabel=label)
+    _legend_above(axes, {"single seeds": dots, "mean, with the interval of Student's t (95 %)": bar})
     tidy(axes)
     return figure
 
@@ -594,7 +620,7 @@ def plot_true_neighbors(
     for row in nearest[1:].tolist():
         left.plot(points[[chosen, row], 0], points[[chosen, row], 1], color=INK, lw=1)
     left.plot(*points[chosen], marker="o", ms=12, mfc="none", mec=INK, mew=2)
-    tile(right, images[nearest].float() / 255, columns=4)
+    tile(right, images[nearest], columns=4)
     same = int((labels[nearest[1:]] == labels[chosen]).sum())
     right.set_title(f"{drawn(classes[int(labels[chosen])])},\nand its ten neighbours: {same} of its class", fontsize=9)
     return figure
@@ -671,7 +697,7 @@ def plot_by_test_set(results: Mapping[str, Mapping[str, Mapping]], names: Mappin
 def plot_embeddings(
     pictures: Mapping[str, Tensor], labels: Tensor, classes: Sequence[str], side: float = 5.2
 ) -> Figure:
-    """Scatter plots side by side, with colour and marker by class; a legend names up to 20 classes.
+    """Scatter plots, at most three in a row, with colour and marker by class; a legend names up to 20 classes.
 
     Args:
         pictures: title → float [N, 2].
@@ -679,10 +705,14 @@ def plot_embeddings(
         classes: class names.
         side: width of each plot in inches.
     """
-    figure, axes_list = new_figure(side * len(pictures), side - 0.2, 1, len(pictures))
-    for axes, (title, points) in zip(axes_list, pictures.items(), strict=True):
+    columns = min(len(pictures), MAX_COLUMNS)
+    rows = math.ceil(len(pictures) / columns)
+    figure, axes_list = new_figure(side * columns, (side - 0.2) * rows, rows, columns)
+    for axes, (title, points) in zip(axes_list, pictures.items(), strict=False):
         handles = scatter_classes(axes, points, labels, classes)
         axes.set_title(drawn(title), fontsize=11, color=INK)
+    for empty in axes_list[len(pictures) :]:
+        empty.remove()
     if len(classes) <= MAX_LEGEND:
         names = [drawn(name) for name in [*classes, NO_CLASS]][: len(handles)]
         column_width = 0.7 + 0.07 * max(map(len, names))  # inches of a marker and a name at this font size
@@ -690,7 +720,7 @@ def plot_embeddings(
             handles,
             ["class"] * len(handles),
             loc="outside lower center",
-            ncols=max(1, min(5, len(handles), int(side * len(pictures) / column_width))),
+            ncols=max(1, min(5, len(handles), int(side * columns / column_width))),
             frameon=False,
             markerscale=2,
             fontsize=9,
@@ -799,7 +829,7 @@ def plot_confusion(matrix: Tensor, classes: Sequence[str]) -> Figure:
     names = [drawn(name) for name in classes]
     axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
     axes.set_yticks(range(len(names)), names)
-    axes.set(xlabel="predicted", ylabel="true")
+    axes.set(xlabel="predicted class", ylabel="true class")
     return figure
 
 
@@ -835,7 +865,21 @@ def plot_preview(
 
 def in_per_cent(axis: Axis) -> None:
     """Write the accuracies along an axis, from 0 to 1, as tables and texts write them: "90 %"."""
-    axis.set_major_formatter(PercentFormatter(1, symbol=" %"))
+    axis.set_major_formatter(FuncFormatter(_percentage))
+
+
+def in_plain_numbers(axis: Axis) -> None:
+    """Write the numbers along a logarithmic axis as texts write them: "1,000" instead of a power of ten."""
+    axis.set_major_formatter(FuncFormatter(_plain_number))
+
+
+# These are no lambdas, because a report copies its figures with pickle.
+def _percentage(share: float, position: int | None) -> str:
+    return f"{100 * share:.4g} %"
+
+
+def _plain_number(number: float, position: int | None) -> str:
+    return f"{number:,.10g}"
 
 
 def tidy(axes: Axes) -> None:

@@ -171,7 +171,7 @@ def facts_of(where: Mapping[str, Any]) -> dict[str, str]:
     if where.get("command"):
         facts["command"] = where["command"]
     if "device" in where:
-        facts["machine"] = f"{where['device']}, {where['threads']} threads"
+        facts["machine"] = f"{where['device']}, {counted(where['threads'], 'thread')}"
     if "torch" in where:
         facts["versions"] = f"torch {where['torch']}, torchvision {where['torchvision']}, Python {where['python']}"
     return facts
