@@ -143,7 +143,8 @@ def temperature_panel(embeddings: Tensor, sweep: Mapping[str, Any]) -> Panel:
     return Panel(
         draw,
         "Left: similarities of an anchor's negatives and of its partner. Middle: the share of the negatives' push that "
-        "the most similar ones have. Right: measured accuracy against temperature, with the chosen one marked.",
+        "the most similar ones have. Right: measured accuracy against temperature, a dot for each seed and a line "
+        "through the means, with the chosen temperature marked.",
         anchor=widgets.IntSlider(5, 0, n - 1),
         # The slider goes from 0.02 to 2 in twenty steps for each factor of ten, so that 0.2 is one of its values.
         temperature=widgets.FloatLogSlider(
@@ -161,7 +162,7 @@ def _draw_temperature(
         negatives: similarities to the anchor in descending order, float [2N − 2].
         positive: similarity of the partner to the anchor.
         weights: share of each negative in the push, float [2N − 2].
-        measured: temperature → {"mean", "std"} of the accuracy.
+        measured: temperature → {"mean", "values"}, the accuracies of all seeds.
         temperature: the chosen temperature.
     """
     figure, (left, middle, right) = new_figure(9, 3.1, 1, 3)
@@ -174,9 +175,10 @@ def _draw_temperature(
     middle.set(xlabel="number of most similar negatives", ylabel="their share of the push")
     in_plain_numbers(middle.xaxis)
     in_per_cent(middle.yaxis)
+    for tau, accuracy in measured.items():
+        right.plot([tau] * len(accuracy["values"]), accuracy["values"], "o", color=OKABE_ITO["blue"], alpha=0.5)
     means = [accuracy["mean"] for accuracy in measured.values()]
-    deviations = [accuracy["std"] for accuracy in measured.values()]
-    right.errorbar(list(measured), means, deviations, color=OKABE_ITO["blue"], marker="o", capsize=3)
+    right.plot(list(measured), means, color=OKABE_ITO["blue"], lw=2)
     right.axvline(temperature, color=OKABE_ITO["orange"], ls="--", lw=2)
     right.set(xscale="log", xlabel="τ", ylabel="accuracy of a linear head", ylim=(0, 1.02))
     in_per_cent(right.yaxis)
