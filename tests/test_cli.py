@@ -12,6 +12,7 @@ import re
 import shutil
 import urllib.error
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +37,15 @@ from simclr_lib.seeding import seeded
 from simclr_lib.teaching.demo_report import Drawn
 from simclr_lib.teaching.page import PREVIEW_SIZE
 from simclr_lib.teaching.report import Section
-from simclr_lib.training import Interrupted, StoredRun, load_checkpoint, load_classifier, new_folder, save_checkpoint
+from simclr_lib.training import (
+    Interrupted,
+    StoredRun,
+    fine_tune,
+    load_checkpoint,
+    load_classifier,
+    new_folder,
+    save_checkpoint,
+)
 
 TINY = [
     *("--stem", "fast", "--width", "4", "--projection-hidden", "16", "--projection-dim", "8"),
@@ -61,12 +70,16 @@ def narrow_networks(monkeypatch):
             monkeypatch.setattr(module, recipe, replace(getattr(module, recipe), width=8))
 
 
+def without_timing(patch):
+    """The estimate of a training's time takes steps of its own; it is tested once."""
+    patch.setattr("simclr_lib.commands.train.seconds_of_steps", lambda *_: (0.0, 0.01))
+    patch.setattr("simclr_lib.commands.demo.median_seconds", lambda *_: 0.1)
+
+
 @pytest.fixture(autouse=True)
 def no_timing(request, monkeypatch):
-    """The estimate of a training's time takes steps of its own; it is tested once."""
     if "estimate" not in request.node.name:
-        monkeypatch.setattr("simclr_lib.commands.train.seconds_of_steps", lambda *_: (0.0, 0.01))
-        monkeypatch.setattr("simclr_lib.commands.demo.median_seconds", lambda *_: 0.1)
+        without_timing(monkeypatch)
 
 
 @pytest.fixture(autouse=True)
@@ -89,7 +102,8 @@ def fails(capsys, *arguments: str) -> str:
 def trained_once(one_penalty, tmp_path_factory):
     """The folder of a run on emblems, and what the command printed."""
     folder = tmp_path_factory.mktemp("trained") / "run"
-    with contextlib.redirect_stdout(io.StringIO()) as printed:
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as printed:
+        without_timing(patch)
         assert main(["train", "--dataset", "emblems", *TINY, "--run-dir", str(folder)]) == 0
     return folder, printed.getvalue()
 
@@ -225,7 +239,8 @@ def test_twelve_loose_photos_can_be_trained_on_embedded_searched_predicted_and_e
 
 
 @pytest.mark.slow
-def test_evaluate_and_embed_read_the_checkpoint(trained, tmp_path, capsys):
+def test_evaluate_and_embed_read_the_checkpoint(trained, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("simclr_lib.experiments.comparison.fine_tune", partial(fine_tune, epochs=3))
     options = ["--limit", "120", "--fine-tune", "--budgets", "3", "10"]
     assert main(["evaluate", str(trained / "checkpoint.pt"), *options]) == 0
     printed = capsys.readouterr().out
