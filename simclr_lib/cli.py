@@ -205,7 +205,9 @@ def parse(name: str, words: Sequence[str]) -> Any:
     options = command.options(preset)
     try:
         with contextlib.redirect_stderr(io.StringIO()):  # where tyro explains a mistake in several lines
-            parsed = tyro.cli(parser({name: options}), args=[name, *words], prog="simclr", description=OVERVIEW)
+            parsed: object = tyro.cli(
+                parser_of(name, options), args=words, prog=f"simclr {name}", description=command.summary
+            )
     except SystemExit as stop:
         if stop.code:
             raise mistake(f"simclr {name}", words, options) from None

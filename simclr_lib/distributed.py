@@ -151,13 +151,13 @@ def on_this_machine(work: Callable[..., None], processes: int, *arguments: objec
 def fresh_processes() -> multiprocessing.context.BaseContext:
     """Return how to start processes that inherit nothing from this one.
 
-    They come from a server that imports PyTorch once for all of them. Windows has no such server: there, each of them
-    imports PyTorch itself.
+    They come from a server that imports PyTorch once for all of them, with the part that every optimiser needs. Windows
+    has no such server: there, each of them imports PyTorch itself.
     """
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["simclr_lib.distributed", "simclr_lib.objectives"])
+    context.set_forkserver_preload(["simclr_lib.distributed", "simclr_lib.objectives", "torch._dynamo"])
     return context
 
 

@@ -73,6 +73,14 @@ def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
         return (yield)
 
 
+@pytest.fixture(scope="module")
+def one_penalty() -> Iterator[None]:
+    """One strong penalty makes linear probes fast, for tests that are not about probes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("simclr_lib.evaluation.logistic.L2_GRID", (1.0,))
+        yield
+
+
 @pytest.fixture
 def wait_for_steps() -> Callable[[Path, subprocess.Popen, int], None]:
     """A function that waits until a run, in another process, has logged so many steps."""

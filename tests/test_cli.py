@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 import csv
 import importlib
+import io
 import json
 import os
 import re
+import shutil
 import urllib.error
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +37,15 @@ from simclr_lib.seeding import seeded
 from simclr_lib.teaching.demo_report import Drawn
 from simclr_lib.teaching.page import PREVIEW_SIZE
 from simclr_lib.teaching.report import Section
-from simclr_lib.training import Interrupted, StoredRun, load_checkpoint, load_classifier, new_folder, save_checkpoint
+from simclr_lib.training import (
+    Interrupted,
+    StoredRun,
+    fine_tune,
+    load_checkpoint,
+    load_classifier,
+    new_folder,
+    save_checkpoint,
+)
 
 TINY = [
     *("--stem", "fast", "--width", "4", "--projection-hidden", "16", "--projection-dim", "8"),
@@ -42,10 +53,7 @@ TINY = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def one_penalty(monkeypatch):
-    """One strong penalty makes probes fast: these tests are about the commands, not about the probe."""
-    monkeypatch.setattr("simclr_lib.evaluation.logistic.L2_GRID", (1.0,))
+pytestmark = pytest.mark.usefixtures("one_penalty")
 
 
 @pytest.fixture(autouse=True)
@@ -62,12 +70,16 @@ def narrow_networks(monkeypatch):
             monkeypatch.setattr(module, recipe, replace(getattr(module, recipe), width=8))
 
 
+def without_timing(patch):
+    """The estimate of a training's time takes steps of its own; it is tested once."""
+    patch.setattr("simclr_lib.commands.train.seconds_of_steps", lambda *_: (0.0, 0.01))
+    patch.setattr("simclr_lib.commands.demo.median_seconds", lambda *_: 0.1)
+
+
 @pytest.fixture(autouse=True)
 def no_timing(request, monkeypatch):
-    """The estimate of a training's time takes steps of its own; it is tested once."""
     if "estimate" not in request.node.name:
-        monkeypatch.setattr("simclr_lib.commands.train.seconds_of_steps", lambda *_: (0.0, 0.01))
-        monkeypatch.setattr("simclr_lib.commands.demo.median_seconds", lambda *_: 0.1)
+        without_timing(monkeypatch)
 
 
 @pytest.fixture(autouse=True)
@@ -86,13 +98,29 @@ def fails(capsys, *arguments: str) -> str:
     return error
 
 
-def test_train_pretrains_and_reports_beside_the_baselines(tmp_path, capsys):
-    assert main(["train", "--dataset", "emblems", *TINY, "--run-dir", str(tmp_path / "run")]) == 0
-    results = json.loads((tmp_path / "run" / "results.json").read_text())
+@pytest.fixture(scope="module")
+def trained_once(one_penalty, tmp_path_factory):
+    """The folder of a run on emblems, and what the command printed."""
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as printed:
+        without_timing(patch)
+        assert main(["train", "--dataset", "emblems", *TINY, "--run-dir", str(folder)]) == 0
+    return folder, printed.getvalue()
+
+
+@pytest.fixture
+def trained(trained_once, tmp_path):
+    """A copy of that folder, which a test may change."""
+    return shutil.copytree(trained_once[0], tmp_path / "run")
+
+
+def test_train_pretrains_and_reports_beside_the_baselines(trained_once):
+    run, printed = trained_once
+    results = json.loads((run / "results.json").read_text())
     assert set(results["results"]) == {"SimCLR", "random encoder", "pixels"}
     assert {"knn", "labels_10", "labels_all", "labels_all_sgd"} <= set(results["results"]["SimCLR"])
-    assert "all labels" in capsys.readouterr().out
-    head = load_checkpoint(tmp_path / "run" / "output_head.pt")
+    assert "all labels" in printed
+    head = load_checkpoint(run / "output_head.pt")
     assert head["head"]["weight"].shape == (10, 32)
 
 
@@ -211,17 +239,15 @@ def test_twelve_loose_photos_can_be_trained_on_embedded_searched_predicted_and_e
 
 
 @pytest.mark.slow
-def test_evaluate_and_embed_read_the_checkpoint(tmp_path, capsys):
-    run = tmp_path / "run"
-    main(["train", "--dataset", "emblems", *TINY, "--run-dir", str(run)])
-    capsys.readouterr()
+def test_evaluate_and_embed_read_the_checkpoint(trained, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("simclr_lib.experiments.comparison.fine_tune", partial(fine_tune, epochs=3))
     options = ["--limit", "120", "--fine-tune", "--budgets", "3", "10"]
-    assert main(["evaluate", str(run / "checkpoint.pt"), *options]) == 0
+    assert main(["evaluate", str(trained / "checkpoint.pt"), *options]) == 0
     printed = capsys.readouterr().out
     assert "fine-tuned" in printed
     assert "3 per class" in printed
-    assert json.loads((run / "evaluation.json").read_text())["num_train"] == 120
-    assert main(["embed", str(run), "--method", "pca", "--limit", "60", "--out", str(tmp_path / "e")]) == 0
+    assert json.loads((trained / "evaluation.json").read_text())["num_train"] == 120
+    assert main(["embed", str(trained), "--method", "pca", "--limit", "60", "--out", str(tmp_path / "e")]) == 0
     with np.load(tmp_path / "e" / "embeddings.npz") as saved:
         assert [saved[name].shape for name in ("files", "labels", "h", "z", "xy")] == [
             (60,),
@@ -231,10 +257,10 @@ def test_evaluate_and_embed_read_the_checkpoint(tmp_path, capsys):
             (60, 2),
         ]
     assert '"film": null' in (tmp_path / "e" / "explorer.html").read_text()  # it is of other images
-    assert main(["embed", str(run), "--method", "pca", "--out", str(tmp_path / "e")]) == 0
+    assert main(["embed", str(trained), "--method", "pca", "--out", str(tmp_path / "e")]) == 0
     assert '"captions": ["epoch 0", "epoch 1"' in (tmp_path / "e" / "explorer.html").read_text()
     # A checkpoint that was trained on a GPU is evaluated without one.
-    state = load_checkpoint(run)
+    state = load_checkpoint(trained)
     del state["format"]
     save_checkpoint(tmp_path / "gpu" / "checkpoint.pt", {**state, "config": {**state["config"], "device": "cuda:9"}})
     assert main(["evaluate", str(tmp_path / "gpu"), "--limit", "40", "--device", "cpu"]) == 0
@@ -281,26 +307,24 @@ def test_demo_leaves_a_self_contained_report(tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_a_photo_is_found_in_a_data_set_too(tmp_path, capsys):
-    run = tmp_path / "run"
-    assert main(["train", "--dataset", "emblems", *TINY, "--run-dir", str(run)]) == 0
+def test_a_photo_is_found_in_a_data_set_too(trained, tmp_path, capsys):
     image = load_dataset("emblems", "test", limit=40).images[3]
     Image.fromarray(image.permute(1, 2, 0).numpy()).save(tmp_path / "photo.png")
-    assert main(["search", str(run), str(tmp_path / "photo.png"), "--count", "2", "--limit", "40"]) == 0
-    nearest, other = table(run / "search.csv")
+    assert main(["search", str(trained), str(tmp_path / "photo.png"), "--count", "2", "--limit", "40"]) == 0
+    nearest, other = table(trained / "search.csv")
     assert (nearest["file"], nearest["similarity"]) == ("3", "1.0000")
     assert float(other["similarity"]) < 1
     deep, broken = tmp_path / "deep.png", tmp_path / "broken.jpg"
     Image.fromarray((np.arange(4096).reshape(64, 64)).astype(np.uint16)).save(deep)
     broken.write_bytes(b"no")
-    error = fails(capsys, "search", str(run), str(deep), "--limit", "40")
+    error = fails(capsys, "search", str(trained), str(deep), "--limit", "40")
     assert f"{deep} has more than 8 bits: `--levels` says" in error
-    assert main(["search", str(run), str(deep), "--levels", "0", "4095", "--count", "2", "--limit", "40"]) == 0
-    error = fails(capsys, "search", str(run), str(tmp_path / "photo.png"), "--max-pixels", "9", "--limit", "40")
+    assert main(["search", str(trained), str(deep), "--levels", "0", "4095", "--count", "2", "--limit", "40"]) == 0
+    error = fails(capsys, "search", str(trained), str(tmp_path / "photo.png"), "--max-pixels", "9", "--limit", "40")
     assert "photo.png has 32 × 32 pixels: --max-pixels=1024 reads it" in error
-    assert f"{broken} cannot be read as an image" in fails(capsys, "search", str(run), str(broken), "--limit", "40")
-    assert "there is no image" in fails(capsys, "search", str(run), str(tmp_path / "none.png"))
-    assert "needs PHOTO" in fails(capsys, "search", str(run))
+    assert f"{broken} cannot be read as an image" in fails(capsys, "search", str(trained), str(broken), "--limit", "40")
+    assert "there is no image" in fails(capsys, "search", str(trained), str(tmp_path / "none.png"))
+    assert "needs PHOTO" in fails(capsys, "search", str(trained))
 
 
 def write_photos(folder: Path, count: int) -> list[str]:
@@ -657,17 +681,14 @@ def test_results_are_written_before_they_are_shown(tmp_path, unprintable):
 
 
 @pytest.mark.slow
-def test_features_are_written_before_they_are_drawn(tmp_path, monkeypatch):
-    run = tmp_path / "run"
-    main(["train", "--dataset", "emblems", *TINY, "--run-dir", str(run)])
-
+def test_features_are_written_before_they_are_drawn(trained, monkeypatch):
     def fail(*_):
         raise Unprintable
 
     monkeypatch.setattr("simclr_lib.teaching.plots.plot_embeddings", fail)
     with pytest.raises(Unprintable):
-        main(["embed", str(run), "--method", "pca", "--limit", "40"])
-    with np.load(run / "embeddings.npz") as saved:
+        main(["embed", str(trained), "--method", "pca", "--limit", "40"])
+    with np.load(trained / "embeddings.npz") as saved:
         assert saved["h"].shape == (40, 32)
 
 

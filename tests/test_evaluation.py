@@ -1,6 +1,7 @@
 """Frozen features are judged fairly: evaluation mode, no augmentation, no look at the test set."""
 
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -621,6 +622,17 @@ def test_numba_gets_a_folder_where_it_could_write_nowhere(tmp_path, monkeypatch,
     monkeypatch.setattr("simclr_lib.evaluation.projection.is_writable", lambda folder: writable)
     assert project(torch.randn(30, 4, generator=torch.Generator().manual_seed(0))).isfinite().all()
     assert os.environ.get("NUMBA_CACHE_DIR") == (None if writable else str(tmp_path / "numba"))
+
+
+@pytest.mark.slow
+def test_the_next_process_finds_what_umap_has_compiled():
+    project(clusters(30)[0])
+    from umap import umap_
+
+    for name in ("fast_knn_indices", "smooth_knn_dist", "compute_membership_strengths"):
+        function = getattr(umap_, name)
+        assert function.signatures  # it was compiled, or found
+        assert list(Path(function.stats.cache_path or "nowhere").glob(f"*{name}*.nbc"))
 
 
 def test_pixel_features_of_large_images_are_averaged_down():

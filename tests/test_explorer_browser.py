@@ -418,7 +418,7 @@ def test_two_hundred_toggles_leave_no_memory_behind(chromium, address):
         const [first, second] = document.querySelectorAll('.views input');
         for (let i = 0; i < times; i++) {
             (i % 2 ? first : second).click();
-            await new Promise((done) => setTimeout(done, 20));
+            await new Promise((done) => setTimeout(done, 5));
         }
     }"""
     with opened(chromium, address) as (page, errors):
@@ -430,9 +430,9 @@ def test_two_hundred_toggles_leave_no_memory_behind(chromium, address):
 
 
 def test_thousands_of_points_are_one_picture_a_frame_however_fast_they_are_moved(chromium, tmp_path):
-    """Fifty events between two frames cost one drawing, which hands the browser finished pixels, not 4,000 shapes."""
-    points = torch.randn(4000, 2, generator=seeded(3)) / 3
-    scene = make_scene(load_dataset("emblems", "test", limit=4000), {"h": clusters(4000)}, {"h": points})
+    """Fifty events between two frames cost one drawing, which hands the browser finished pixels, not 2,000 shapes."""
+    points = torch.randn(2000, 2, generator=seeded(3)) / 3
+    scene = make_scene(load_dataset("emblems", "test", limit=2000), {"h": clusters(2000)}, {"h": points})
     (tmp_path / "many.html").write_text(html_page(scene), encoding="utf-8")
     calls_of_a_frame = """(event) => new Promise((done) => {
         const canvas = document.querySelector('.stage > canvas'), box = canvas.getBoundingClientRect();
@@ -590,6 +590,6 @@ def test_jupyter_notebook_leaves_the_keys_to_all_that_takes_them(chromium, addre
     """Its shortcuts listen before anybody else does, but not on elements that say so (Lumino's attribute)."""
     with opened(chromium, address) as (page, _):
         focusable = page.locator(".simclr-explorer :is(canvas[tabindex], button, input, select)")
-        assert focusable.count() > 5
-        for element in focusable.all():
-            assert element.get_attribute("data-lm-suppress-shortcuts") == "true"
+        marks = focusable.evaluate_all("all => all.map((one) => one.getAttribute('data-lm-suppress-shortcuts'))")
+        assert len(marks) > 5
+        assert set(marks) == {"true"}

@@ -132,7 +132,7 @@ def test_a_run_is_bundled_in_eight_bits(tiny_run, tmp_path):
 
 
 @pytest.mark.slow
-def test_fewer_bits_make_a_smaller_file_and_change_the_features_more(tiny_run):
+def test_fewer_bits_make_a_smaller_file_and_change_the_features_more(one_penalty, tiny_run):
     train, test = load_dataset("emblems", limit=60), load_dataset("emblems", "test", limit=20)
     file = weights.measure(tiny_run, train, test, torch.device("cpu"))
     half, eight, six = file.results

@@ -17,9 +17,23 @@ from simclr_lib.training.run_folder import claimed, locked
 TINY = dataclasses.replace(tiny.TINY, limit=60, validation=0.0, checkpoint_seconds=0.0)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def emblems():
     return load_dataset("emblems", "train", limit=60)
+
+
+@pytest.fixture(scope="module")
+def trained_once(emblems, tmp_path_factory):
+    """The folder of a run of `TINY`."""
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    pretrain(emblems, TINY, folder)
+    return folder
+
+
+@pytest.fixture
+def trained(trained_once, tmp_path):
+    """A copy of that folder, which a test may change."""
+    return shutil.copytree(trained_once, tmp_path / "run")
 
 
 def new_folder_in(place):
@@ -61,10 +75,9 @@ def test_a_second_writer_is_refused_by_name_until_the_first_one_ends(emblems, tm
     assert load_checkpoint(tmp_path)["step"] == 6
 
 
-def test_a_second_resume_of_the_same_run_is_refused(emblems, tmp_path):
-    pretrain(emblems, TINY, tmp_path)
-    with locked(tmp_path), pytest.raises(SimCLRError, match=rf"process {os.getpid()} on"):
-        pretrain(emblems, dataclasses.replace(TINY, resume=True), tmp_path)
+def test_a_second_resume_of_the_same_run_is_refused(emblems, trained):
+    with locked(trained), pytest.raises(SimCLRError, match=rf"process {os.getpid()} on"):
+        pretrain(emblems, dataclasses.replace(TINY, resume=True), trained)
 
 
 def test_nothing_is_left_of_a_run_that_could_not_begin(emblems, tmp_path):
@@ -75,9 +88,8 @@ def test_nothing_is_left_of_a_run_that_could_not_begin(emblems, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_the_lock_is_gone_when_a_run_has_ended(emblems, tmp_path):
-    pretrain(emblems, TINY, tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint.pt", "config.json", "metrics.jsonl"]
+def test_the_lock_is_gone_when_a_run_has_ended(trained_once):
+    assert sorted(path.name for path in trained_once.iterdir()) == ["checkpoint.pt", "config.json", "metrics.jsonl"]
 
 
 @pytest.mark.parametrize("place", ["/proc/run", "/dev/null/run"])
@@ -111,21 +123,19 @@ def damage(path, number, line):
     "line",
     [b'{"step": 2, "los', b"\xff\xfe", b"[1, 2]", b'"step"', b"null", b'{"step": "2"}', b'{"step": 2, "loss": []}'],
 )
-def test_a_damaged_line_of_the_metrics_costs_that_line_and_is_said(emblems, tmp_path, line):
-    pretrain(emblems, TINY, tmp_path)
-    whole = read_metrics(tmp_path)
-    damage(tmp_path / "metrics.jsonl", 2, line)
+def test_a_damaged_line_of_the_metrics_costs_that_line_and_is_said(emblems, trained, line):
+    whole = read_metrics(trained)
+    damage(trained / "metrics.jsonl", 2, line)
     with pytest.warns(UserWarning, match=r"line 3 of .*metrics\.jsonl is damaged"):
-        assert read_metrics(tmp_path) == whole[:2] + whole[3:]
+        assert read_metrics(trained) == whole[:2] + whole[3:]
     with pytest.warns(UserWarning, match="line 3"):
-        pretrain(emblems, dataclasses.replace(TINY, resume=True), tmp_path)
-    assert read_metrics(tmp_path) == whole[:2] + whole[3:]
+        pretrain(emblems, dataclasses.replace(TINY, resume=True), trained)
+    assert read_metrics(trained) == whole[:2] + whole[3:]
 
 
-def test_a_last_line_that_a_kill_cut_off_is_left_out_without_a_word(emblems, tmp_path, recwarn):
-    pretrain(emblems, TINY, tmp_path)
-    path = tmp_path / "metrics.jsonl"
-    whole = read_metrics(tmp_path)
+def test_a_last_line_that_a_kill_cut_off_is_left_out_without_a_word(trained, recwarn):
+    path = trained / "metrics.jsonl"
+    whole = read_metrics(trained)
     path.write_bytes(path.read_bytes()[:-9])
-    assert read_metrics(tmp_path) == whole[:-1]
+    assert read_metrics(trained) == whole[:-1]
     assert not [warning for warning in recwarn if "damaged" in str(warning.message)]

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,19 @@ def stop_after(monkeypatch, saves: int) -> None:
     monkeypatch.setattr(run.Run, "save", save_then_crash)
 
 
+@pytest.fixture(scope="module")
+def uninterrupted(emblems, tmp_path_factory):
+    """A function that gives the folder of a whole run with these settings, which it makes only once."""
+
+    @cache
+    def run_of(config: TrainConfig) -> Path:
+        folder = tmp_path_factory.mktemp("uninterrupted") / "run"
+        pretrain(emblems, config, folder)
+        return folder
+
+    return run_of
+
+
 @pytest.mark.parametrize(
     ("optimizer", "saves", "precision"),
     [
@@ -105,22 +119,22 @@ def stop_after(monkeypatch, saves: int) -> None:
     ],
 )
 def test_a_resumed_run_is_bit_identical_to_an_uninterrupted_one(
-    emblems, tmp_path, monkeypatch, optimizer, saves, precision
+    emblems, uninterrupted, tmp_path, monkeypatch, optimizer, saves, precision
 ):
-    config = dataclasses.replace(SAVED_EVERY_STEP, optimizer=optimizer, precision=precision)
-    pretrain(emblems, config, tmp_path / "whole")
+    config = dataclasses.replace(SAVED_EVERY_STEP, epochs=2, optimizer=optimizer, precision=precision)
+    whole = uninterrupted(config)
     with monkeypatch.context() as patch:
         stop_after(patch, saves)
         with pytest.raises(RuntimeError, match="power cut"):
             pretrain(emblems, config, tmp_path / "cut")
     torch.rand(7)  # whatever else the process draws meanwhile makes no difference
     pretrain(emblems, dataclasses.replace(config, resume=True), tmp_path / "cut")
-    assert_same_run(tmp_path / "whole", tmp_path / "cut")
+    assert_same_run(whole, tmp_path / "cut")
 
 
 @pytest.mark.slow
 def test_supervised_training_resumes_too(emblems, tmp_path, monkeypatch):
-    config = dataclasses.replace(SAVED_EVERY_STEP, contrastive=False)
+    config = dataclasses.replace(SAVED_EVERY_STEP, epochs=2, contrastive=False)
     train_supervised(emblems, config, tmp_path / "whole")
     with monkeypatch.context() as patch:
         stop_after(patch, 5)
@@ -130,12 +144,12 @@ def test_supervised_training_resumes_too(emblems, tmp_path, monkeypatch):
     assert_same_run(tmp_path / "whole", tmp_path / "cut")
 
 
-LONG = dataclasses.replace(SAVED_EVERY_STEP, epochs=8, monitor_every=4)  # long enough to be killed in the middle
+LONG = dataclasses.replace(SAVED_EVERY_STEP, epochs=10, monitor_every=5)  # long enough to be stopped twice
 COMMAND = ["train", *tiny.options(LONG)]
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
+def whole(one_penalty, tmp_path_factory):
     """The folder of a run of `COMMAND` that nobody interrupted."""
     path = tmp_path_factory.mktemp("whole") / "run"
     assert main([*COMMAND, "--run-dir", str(path)]) == 0
@@ -143,20 +157,26 @@ def whole(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT])
-def test_kill_or_ctrl_c_and_resume_gives_the_same_run(whole, tmp_path, sent, wait_for_steps):
-    cut = tmp_path / "cut"
-    command = [sys.executable, "-m", "simclr_lib", *COMMAND, "--run-dir", str(cut)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    wait_for_steps(cut, process, 5)
-    process.send_signal(sent)
+def test_killed_and_resumed_and_stopped_by_ctrl_c_and_resumed_it_is_the_same_run(whole, tmp_path, wait_for_steps):
+    command, cut = [*COMMAND, "--run-dir", str(tmp_path / "cut")], tmp_path / "cut"
+
+    def stop(sent: signal.Signals, *options: str) -> subprocess.Popen:
+        done = len(read_metrics(cut))
+        arguments = [sys.executable, "-m", "simclr_lib", *command, *options]
+        process = subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True)
+        wait_for_steps(cut, process, done + 5)
+        process.send_signal(sent)
+        return process
+
+    stop(signal.SIGKILL).communicate(timeout=120)
+    killed = load_checkpoint(cut)["step"]
+    process = stop(signal.SIGINT, "--resume")
     _, stderr = process.communicate(timeout=120)
-    assert 0 < load_checkpoint(cut)["step"] < LONG.epochs * 6
-    if sent == signal.SIGINT:
-        assert process.returncode == 130
-        assert "Continue with the same command and --resume" in stderr
-        assert "Traceback" not in stderr
-    assert main([*COMMAND, "--run-dir", str(cut), "--resume"]) == 0
+    assert process.returncode == 130
+    assert "Continue with the same command and --resume" in stderr
+    assert "Traceback" not in stderr
+    assert 0 < killed < load_checkpoint(cut)["step"] < LONG.epochs * 6
+    assert main([*command, "--resume"]) == 0
     assert_same_run(whole, cut)
     same = [json.loads((path / "results.json").read_text())["results"] for path in (whole, cut)]
     assert same[0] == same[1]

@@ -6,6 +6,7 @@ import importlib.util
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, get_args
 
@@ -75,6 +76,7 @@ def project(
         _give_numba_a_folder()
         from umap import UMAP
 
+        _keep_what_umap_compiles()
         # A fixed seed forces n_jobs=1 anyway; without the argument UMAP warns of it. UMAP begins at the principal
         # components because they keep clusters near each other; its spectral start throws separate ones far apart.
         steps = None if start is None else STEPS_FROM_START
@@ -95,6 +97,21 @@ def _give_numba_a_folder() -> None:
     usual.append(Path(os.path.expanduser("~/.cache")) / "numba")
     if "NUMBA_CACHE_DIR" not in os.environ and not any(map(is_writable, usual)):
         os.environ["NUMBA_CACHE_DIR"] = str(cache_dir() / "numba")
+
+
+@cache
+def _keep_what_umap_compiles() -> None:
+    """Let numba keep the machine code of UMAP in its folder, where the next process finds it.
+
+    UMAP asks for that itself for a few functions only. Every process would compile the others again, which takes
+    longer than most pictures do.
+    """
+    from umap import layouts, umap_, utils
+
+    for module in (layouts, umap_, utils):
+        for function in vars(module).values():
+            if hasattr(function, "enable_caching") and not function.signatures:  # not compiled yet
+                function.enable_caching()
 
 
 def _start(points: Tensor | None) -> Any:
