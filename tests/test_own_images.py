@@ -159,6 +159,8 @@ def test_folders_are_classes_or_not_as_their_owner_says(tmp_path):
     assert find_images(root, "folders").classes == ["2019", "2020"]
     root = make(tmp_path / "set", *numbered("Rome", "Oslo", count=5))
     assert find_images(root).classes == ["Oslo", "Rome"]
+    assert "2 classes, named by their folders (labels none takes these for albums)" in str(find_images(root))
+    assert "albums" not in str(find_images(root, "folders"))
     assert find_images(root, "none").classes == []
 
 

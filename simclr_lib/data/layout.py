@@ -201,7 +201,8 @@ def find_images(root: Path, labels: Labels | None = None) -> Layout:
         parts[part] += [(path, label) for path in paths]
     dated = labels is None and not classes and len(holding) > 1
     found = "no labels, as the folders have dates for names" if dated else "no labels"
-    found = "named by their folders" if classes else found
+    albums = " (labels none takes these for albums)" if labels is None and "test" not in roots else ""
+    found = f"named by their folders{albums}" if classes else found
     return _with_test_part(Layout(root, classes, parts, left_out, found, beside))
 
 
