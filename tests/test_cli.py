@@ -423,6 +423,18 @@ def test_labels_of_the_run_are_not_those_of_another_folder(untrained, tmp_path, 
     assert "labels.csv" in fails(capsys, "embed", str(run))  # the run's own are looked for, and are not there
 
 
+def test_a_class_whose_name_is_not_valid_text_is_predicted_and_printed(untrained, tmp_path, capsys):
+    run, _ = untrained
+    (tmp_path / "drinks").mkdir()
+    write_photos(tmp_path / "drinks" / os.fsdecode(b"caf\xe9"), 3)
+    write_photos(tmp_path / "drinks" / "tea", 1)  # a copy of the first one, so each is predicted as the other
+    assert main(["predict", str(run), "--images", str(tmp_path / "drinks"), "--labels", "folders"]) == 0
+    predicted = {row["file"]: row["label"] for row in table(run / "predictions.csv")}
+    assert predicted["tea/0.png"] == "caf\ufffd"
+    assert predicted["caf\ufffd/0.png"] == "tea"
+    assert " caf\ufffd" in capsys.readouterr().out.splitlines()[-2]
+
+
 def test_a_folder_is_no_file_to_write_to(untrained, tmp_path, capsys):
     run, photos = untrained
     for command in ("predict", "report"):

@@ -12,6 +12,7 @@ import shutil
 import signal
 import socket
 import stat
+import threading
 import warnings
 import zipfile
 from pathlib import Path
@@ -230,6 +231,18 @@ def test_a_cache_larger_than_memory_opens_without_a_warning(tmp_path: Path) -> N
         mapped = cache._memory_map(path)
     assert mapped.shape == (n, 3, 64, 64)
     assert mapped[-1].max() == 0
+
+
+def test_it_is_said_when_the_caches_are_large(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = save(tmp_path / "a.png")
+    with caplog.at_level("INFO", "simclr_lib"):
+        decode([path], 8)
+        assert caplog.text == ""
+        monkeypatch.setattr(cache, "LARGE", 1_000)
+        decode([path], 32)  # an array of 3,072 bytes joins one of 192
+    assert f"images in {cache_dir()} take 0.0 GB; any folder there may be deleted at any time" in caplog.text
 
 
 def test_an_interrupted_decode_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -509,6 +522,19 @@ def test_only_the_cores_that_this_process_may_use_count(monkeypatch: pytest.Monk
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3, 5})
     monkeypatch.setattr(os, "cpu_count", lambda: 64)
     assert cores() == 2
+
+
+def test_files_are_decoded_on_all_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rows, "cores", lambda: 2)
+    together = threading.Barrier(2, timeout=10)  # with one thread, nobody else would ever come
+    read = decoding.read_square
+
+    def meeting(path: Path, reading: Reading) -> np.ndarray:
+        together.wait()
+        return read(path, reading)
+
+    monkeypatch.setattr(decoding, "read_square", meeting)
+    assert len(decode([save(tmp_path / f"{i}.png", (i, 0, 0)) for i in range(2 * rows.PIECE)], 8)[0]) == 2 * rows.PIECE
 
 
 def test_many_unreadable_images_are_an_error_that_names_them(tmp_path: Path) -> None:

@@ -60,6 +60,8 @@ def test_loose_photos_albums_and_days_have_no_labels_and_all_are_trained_on(tmp_
         ("TRAIN", "Validation"),
         ("train-images", "val"),
         ("trainset", "testset"),
+        ("train2017", "val_2017"),
+        ("Train", "Eval"),
     ],
 )
 def test_parts_are_known_by_their_usual_names(tmp_path, training, testing):
@@ -117,10 +119,32 @@ def test_an_image_keeps_its_part_when_its_folder_moves(tmp_path):
     "folder",
     ["@eaDir", "$RECYCLE.BIN", "__MACOSX", ".thumbnails", "Network Trash Folder", "@Recently-Snapshot", "Thumbs"],
 )
-def test_folders_that_systems_make_are_no_classes(tmp_path, folder):
-    layout = find_images(make(tmp_path, *numbered("cat", "dog", folder, f"cat/{folder}", f"{folder}/deep")))
+def test_folders_that_systems_make_are_no_classes(tmp_path, caplog, folder):
+    root = make(tmp_path, *numbered("cat", "dog", folder, f"cat/{folder}", f"{folder}/deep"))
+    with caplog.at_level(logging.INFO, "simclr_lib"):
+        layout = find_images(root)
     assert layout.classes == ["cat", "dog"]
     assert sum(sizes(layout).values()) == 6
+    said = f"left out 2 folders that systems make, such as {root / folder}"
+    assert (said in caplog.text) is not folder.startswith(".")  # hidden folders are not mentioned
+
+
+@pytest.mark.parametrize("target", [".", "..", "../.."])
+def test_a_link_that_leads_back_up_is_no_class_and_brings_no_images(tmp_path, target):
+    root = make(tmp_path / "album" / "set", *numbered("cat", "dog", ""))
+    make(tmp_path, "other.png", "album/other.png")
+    before = find_images(root)
+    (root / "a").symlink_to(target)
+    assert find_images(root).parts == before.parts
+    assert find_images(root).classes == ["cat", "dog"]
+
+
+def test_a_link_to_a_class_leaves_it_its_images(tmp_path):
+    root = make(tmp_path, *numbered("cat", "dog"))
+    before = find_images(root)
+    (root / "a").symlink_to("cat")
+    assert find_images(root).parts == before.parts
+    assert find_images(root).classes == ["cat", "dog"]
 
 
 def test_pictures_that_are_not_read_are_counted_by_extension(tmp_path):
@@ -135,6 +159,8 @@ def test_folders_are_classes_or_not_as_their_owner_says(tmp_path):
     assert find_images(root, "folders").classes == ["2019", "2020"]
     root = make(tmp_path / "set", *numbered("Rome", "Oslo", count=5))
     assert find_images(root).classes == ["Oslo", "Rome"]
+    assert "2 classes, named by their folders (labels none takes these for albums)" in str(find_images(root))
+    assert "albums" not in str(find_images(root, "folders"))
     assert find_images(root, "none").classes == []
 
 
@@ -219,7 +245,13 @@ def test_labels_that_do_not_fit_are_refused(tmp_path, content, message):
         find_images(root, file)
 
 
-@pytest.mark.parametrize("beside", ["docs/readme.txt", "labels/train/0.txt"])
+def test_the_table_may_name_folders_as_windows_does(tmp_path):
+    root = make(tmp_path / "photos", *numbered("one", "two"))
+    (tmp_path / "labels.csv").write_text("file,label\none\\0.png,cat\ntwo\\1.png,dog\n")
+    assert labels_of(find_images(root, tmp_path / "labels.csv")) == {"0.png": "cat", "1.png": "dog"}
+
+
+@pytest.mark.parametrize("beside", ["docs/readme.txt", "labels/train/0.txt", "docs/.thumbs/0.png", "docs/@eaDir/0.png"])
 def test_folders_without_images_do_not_make_parts_into_classes(tmp_path, beside):
     layout = find_images(make(tmp_path, *numbered("train", "test", count=5), beside))
     assert layout.classes == []

@@ -6,7 +6,7 @@ from collections import Counter
 
 from simclr_lib.commands.checkpoint import open_run
 from simclr_lib.commands.settings import PredictConfig
-from simclr_lib.errors import counted
+from simclr_lib.errors import counted, shown
 from simclr_lib.evaluation import extract_features, suitable_k, votes_of_labelled
 from simclr_lib.files import write_csv
 
@@ -22,7 +22,7 @@ def predict(config: PredictConfig) -> None:
         probabilities = votes_of_labelled(extract_features(run.model.encoder, images), images.labels, k)
         print(f"the {k} nearest of {counted(len(images.labelled), 'labelled image')} vote on each image")
     probability, label = probabilities.max(dim=1)
-    names = [classes[i] for i in label.tolist()]
+    names = [shown(classes[i]) for i in label.tolist()]
     rows = zip(images.names, names, (f"{value:.4f}" for value in probability.tolist()), strict=True)
     write_csv(run.out, ("file", "label", "probability"), rows)
     counts = ", ".join(f"{count:,} {name}" for name, count in Counter(names).most_common(10))

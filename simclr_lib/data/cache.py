@@ -26,11 +26,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from simclr_lib.device import cores
+from simclr_lib.errors import shown
 from simclr_lib.files import temporary_folder
 
 ARRAYS = ("keys.npy", "rows.npy", "kept.npy")
 CHECKSUMS = "checksums.json"
 CHECKED_AT_ONCE = 2**24  # bytes that share a checksum
+LARGE = 5e9  # bytes: how much all caches together may take without a word
 
 log = logging.getLogger(__name__)
 
@@ -215,10 +217,21 @@ def write_cache(
         # with an open file: there it is opened afterwards, and its keys tell whose it is.
         cached = None if os.name == "nt" else _open(unfinished)
         _put(unfinished, folder, temporary)
+    _tell_size(folder.parent)
     cached = cached or open_cache(folder)
     if cached is None or not np.array_equal(cached.keys, keys):
         raise OSError(errno.EBUSY, f"another process writes to {folder}")
     return cached
+
+
+def _tell_size(folder: Path) -> None:
+    """Say how much all caches take if it is much: those that are no longer needed stay until they are deleted."""
+    size = 0
+    for rows in folder.glob("*/rows.npy"):
+        with contextlib.suppress(OSError):  # another process may have replaced it meanwhile
+            size += rows.stat().st_size
+    if size > LARGE:
+        log.info(shown(f"images in {folder} take {size / 1e9:,.1f} GB; any folder there may be deleted at any time"))
 
 
 def _put(unfinished: Path, folder: Path, temporary: Path) -> None:

@@ -62,7 +62,7 @@ READABLE = (
 )
 TEST_SHARE = 0.2  # of the labelled images, where there is no test folder
 PARTS = {"train": "train", "training": "train"} | dict.fromkeys(
-    ("test", "testing", "val", "valid", "validation"), "test"
+    ("test", "testing", "val", "valid", "validation", "eval", "evaluation"), "test"
 )
 YEAR, BETWEEN, END = r"(19|20)\d\d", "[-_. ]", r"(?![^\W_])"  # after the end, there is neither letter nor digit
 DATE = re.compile(  # 2019, 2024-05-17, 20240517_trip, 2024-05 Norway; 17.05.2024
@@ -201,7 +201,8 @@ def find_images(root: Path, labels: Labels | None = None) -> Layout:
         parts[part] += [(path, label) for path in paths]
     dated = labels is None and not classes and len(holding) > 1
     found = "no labels, as the folders have dates for names" if dated else "no labels"
-    found = "named by their folders" if classes else found
+    albums = " (labels none takes these for albums)" if labels is None and "test" not in roots else ""
+    found = f"named by their folders{albums}" if classes else found
     return _with_test_part(Layout(root, classes, parts, left_out, found, beside))
 
 
@@ -250,19 +251,30 @@ def _beside(root: Path, parts: dict[str, Path]) -> tuple[str, ...]:
 def _holds_images(folder: Path) -> bool:
     """Return whether there is an image anywhere in a folder."""
     extensions = readable_extensions()
-    return any(os.path.splitext(name)[1].lower() in extensions for *_, names in os.walk(folder) for name in names)
+    for _, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not is_set_aside(name)]
+        if any(os.path.splitext(name)[1].lower() in extensions for name in files if not is_set_aside(name)):
+            return True
+    return False
 
 
 def _role(name: str) -> str | None:
-    """Return "train" or "test" for a folder called so: Train, training_set, test-images, val, …"""
-    words = [word for word in re.split(r"[\W_]+", name.casefold()) if word not in ("set", "data", "images", "split")]
+    """Return "train" or "test" for a folder called so: Train, training_set, test-images, val2017, …"""
+    words = re.split(r"[\W_]+", re.sub(rf"[\W_]*{YEAR}$", "", name.casefold()))
+    words = [word for word in words if word not in ("set", "data", "images", "split")]
     return PARTS.get(words[0].removesuffix("set")) if len(words) == 1 else None
 
 
 def _folders(folder: Path) -> list[Path]:
-    """Return the folders in a folder, sorted, without those that are set aside."""
+    """Return the folders in a folder, sorted, without those that are set aside and links that lead back up."""
+    here = Path(os.path.realpath(folder))
     return sorted(
-        path for path in folder.iterdir() if path.is_dir() and not is_set_aside(path.name) and not holds_a_run(path)
+        path
+        for path in folder.iterdir()
+        if path.is_dir()
+        and not is_set_aside(path.name)
+        and not holds_a_run(path)
+        and not here.is_relative_to(os.path.realpath(path))
     )
 
 
@@ -283,7 +295,8 @@ def _labels_of_csv(file: Path, root: Path, files: dict[str, list[Path]]) -> tupl
     unknown = []
     rows = _rows_of_csv(file)
     for name, label in rows:
-        candidates = [os.path.abspath(base / name) for base in (root, file.parent)]
+        spelled = (name, name.replace("\\", "/"))  # Windows writes album\0.jpg
+        candidates = [os.path.abspath(base / path) for base in (root, file.parent) for path in spelled]
         path = next((places[p] for p in (*candidates, *map(_composed, candidates)) if p in places), None)
         if path is None:
             unknown.append(name)

@@ -13,14 +13,22 @@ OF_SYSTEMS = {  # folders that systems make
     "@eadir",  # Synology and QNAP
     "@recycle",
     "@recently-snapshot",
+    "@snapshot",
+    "@tmp",
     "@__thumb",
     "#recycle",
     "#snapshot",
+    "~snapshot",  # NetApp
+    "trashbox",  # Buffalo
     "$recycle.bin",  # Windows
+    "recycler",
     "system volume information",
+    "found.000",
     "thumbs",
+    "thumbnails",
     "__macosx",  # macOS
     "network trash folder",
+    "temporary items",
     "lost+found",  # Linux
 }
 OF_RUNS = ("checkpoint.pt", "results.json")  # files that make a folder one of results, whose pictures are no photos
@@ -30,7 +38,12 @@ log = logging.getLogger(__name__)
 
 def is_set_aside(name: str) -> bool:
     """Return whether a file or folder is hidden, or made by the system and not by its owner."""
-    return name.startswith(".") or name.casefold() in OF_SYSTEMS
+    return is_hidden(name) or name.casefold() in OF_SYSTEMS
+
+
+def is_hidden(name: str) -> bool:
+    """Return whether a file or folder is hidden."""
+    return name.startswith(".")
 
 
 def holds_a_run(folder: Path) -> bool:
@@ -62,10 +75,13 @@ class _Listing:
         self.found: list[list[Path]] = [[] for _ in folders]
         self.links: list[tuple[int, Path]] = []  # (position in `folders`, link) that are still to be followed
         self.left_out: list[Path] = []
+        self.of_systems: list[Path] = []  # folders that systems make
         self.walked: set[str] = set()  # real paths of folders whose whole content counts, and of files
         self.holders: set[str] = set()  # real paths of all folders that hold one of those
 
-        own = {os.path.realpath(folder): position for position, folder in reversed(list(enumerate(folders)))}
+        # Where a folder and a link to it are both given, the files are those of the folder.
+        order = sorted(range(len(folders)), key=lambda position: folders[position].is_symlink())
+        own = {os.path.realpath(folders[position]): position for position in reversed(order)}
         for real in own:
             self._claim(real)
         for real, position in own.items():
@@ -83,6 +99,9 @@ class _Listing:
                     f"already, such as {self.left_out[0]}"
                 )
             )
+        if self.of_systems:
+            what = counted(len(self.of_systems), "folder")
+            log.info(shown(f"left out {what} that systems make, such as {min(self.of_systems)}"))
 
     def _claim(self, real: str) -> None:
         self.walked.add(real)
@@ -100,6 +119,8 @@ class _Listing:
                 continue
             for entry in entries:
                 if is_set_aside(entry.name):
+                    if not is_hidden(entry.name) and entry.is_dir():
+                        self.of_systems.append(folder / entry.name)
                     continue
                 if entry.is_symlink():
                     self.links.append((position, folder / entry.name))
