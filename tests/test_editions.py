@@ -23,6 +23,7 @@ from simclr_lib.teaching.workshop.editions import (
     slide_type,
     solved_cells,
     source_notebooks,
+    split_at_titles,
     student_cells,
 )
 from simclr_lib.teaching.workshop.marking import outcome_of
@@ -143,6 +144,7 @@ def test_every_question_has_an_answer(source):
 def test_an_answer_stands_below_its_question(source):
     found = cells(notebook_bytes(source, "instructor"))
     nbformat.validate(nbformat.reads(notebook_bytes(source, "instructor").decode(), as_version=4))
+    assert len({cell["id"] for cell in found}) == len(found)
     for i, cell in enumerate(found):
         if "**Predict" in cell["source"] or "**To discuss" in cell["source"]:
             assert "instructor" in found[i + 1]["metadata"]["tags"]
@@ -163,6 +165,14 @@ def test_the_usual_mistakes_stand_below_each_exercise(source):
         note = found[place + 1]["source"]
         assert "minutes" in note
         assert all(mistake.hint in note for mistake in exercise.misconceptions)
+
+
+def test_the_title_of_a_section_begins_a_slide():
+    cell = {"cell_type": "markdown", "id": "a", "metadata": {}, "source": "The end.\n\n## 1.2 Views\nText."}
+    first, second = split_at_titles([cell])
+    assert (first["source"], second["source"]) == ("The end.", "## 1.2 Views\nText.")
+    assert first["id"] != second["id"]
+    assert [slide_type(first), slide_type(second)] == ["subslide", "slide"]
 
 
 def test_slides_show_sections_and_pictures_and_give_notes_to_the_speaker():

@@ -34,8 +34,8 @@ def answered(name: str) -> NotebookNode:
     )
     answers = {found[1]: cell.source for cell in solved.cells if (found := CHECK.search(cell.source))}
     for cell in student.cells:
-        if is_stub(cell):
-            cell.source = answers[CHECK.search(cell.source)[1]]
+        if is_stub(cell) and (found := CHECK.search(cell.source)):
+            cell.source = answers[found[1]]
     return student
 
 

@@ -119,7 +119,8 @@ def minutes_of(parts: str, notes: dict[str, Notes]) -> dict[str, int]:
         number = int(name[:2])
         for part, minutes in chapter.minutes.items():
             known[part if "." in part else f"E{number}.{part.removeprefix('exercise ')}"] = minutes
-    found, names = {}, list(known)
+    found: dict[str, int] = {}
+    names = list(known)
     for group in parts.split(", "):
         first, _, last = group.partition("–")
         if first not in known or (last or first) not in known:
