@@ -1,6 +1,7 @@
 """Three editions come from one source, and the plans for teachers agree with the notebooks."""
 
 import json
+import math
 import re
 from itertools import accumulate
 from pathlib import Path
@@ -9,6 +10,7 @@ import nbformat
 import pytest
 
 from simclr_lib.authoring.execute import execute
+from simclr_lib.results import Result
 from simclr_lib.teaching.exercises import NOT_ATTEMPTED
 from simclr_lib.teaching.workshop.editions import (
     build,
@@ -21,10 +23,11 @@ from simclr_lib.teaching.workshop.editions import (
     slide_type,
     solved_cells,
     source_notebooks,
+    split_at_titles,
     student_cells,
 )
 from simclr_lib.teaching.workshop.marking import outcome_of
-from simclr_lib.teaching.workshop.notes import minutes_of, plans, read_notes, sayings
+from simclr_lib.teaching.workshop.notes import computing, minutes_of, plans, read_notes, sayings
 
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 SOURCES = source_notebooks()
@@ -141,6 +144,7 @@ def test_every_question_has_an_answer(source):
 def test_an_answer_stands_below_its_question(source):
     found = cells(notebook_bytes(source, "instructor"))
     nbformat.validate(nbformat.reads(notebook_bytes(source, "instructor").decode(), as_version=4))
+    assert len({cell["id"] for cell in found}) == len(found)
     for i, cell in enumerate(found):
         if "**Predict" in cell["source"] or "**To discuss" in cell["source"]:
             assert "instructor" in found[i + 1]["metadata"]["tags"]
@@ -161,6 +165,14 @@ def test_the_usual_mistakes_stand_below_each_exercise(source):
         note = found[place + 1]["source"]
         assert "minutes" in note
         assert all(mistake.hint in note for mistake in exercise.misconceptions)
+
+
+def test_the_title_of_a_section_begins_a_slide():
+    cell = {"cell_type": "markdown", "id": "a", "metadata": {}, "source": "The end.\n\n## 1.2 Views\nText."}
+    first, second = split_at_titles([cell])
+    assert (first["source"], second["source"]) == ("The end.", "## 1.2 Views\nText.")
+    assert first["id"] != second["id"]
+    assert [slide_type(first), slide_type(second)] == ["subslide", "slide"]
 
 
 def test_slides_show_sections_and_pictures_and_give_notes_to_the_speaker():
@@ -205,7 +217,34 @@ def test_a_plans_minutes_are_the_sum_of_their_parts(title, total):
     assert starts[-1] == total
     for _, given, _, parts in rows:
         if parts != "–":
-            assert minutes_of(parts, NOTES) == int(given), parts
+            assert sum(minutes_of(parts, NOTES).values()) == int(given), parts
+
+
+CLOCKED = re.compile(r"### (.*)\n(?:(?!###)(?:.*\n))*?\*\*Tried with a clock\.\*\* ((?:.+\n)+)")
+
+
+def test_what_a_plan_says_of_computing_was_clocked():
+    """The minutes in all, rounded up, and the longest wait. Each row has more minutes than it computes."""
+    clock = Result.read(NOTEBOOKS / "results" / "plans.json").results
+    said = dict(CLOCKED.findall((NOTEBOOKS / "TEACHING.md").read_text(encoding="utf-8")))
+    assert "90 minutes" in said
+    for title, words in said.items():
+        rows = [minutes_of(row[3], NOTES) if row[3] != "–" else {} for row in PLANS[title]]
+        run = computing(rows, clock)
+        one_line = " ".join(words.split())
+        assert f"computes for {math.ceil(sum(sum(row.values()) for row in run) / 60)} minutes in all" in one_line
+        longest = max((seconds, part) for row in run for part, seconds in row.items())
+        assert f"longest wait is {longest[0] / 60:.1f} minutes, in {longest[1]}" in one_line
+        for row, (_, minutes, what, _) in zip(run, PLANS[title], strict=True):
+            assert sum(row.values()) / 60 < int(minutes), what
+
+
+def test_a_row_computes_what_it_needs_and_only_once():
+    clock = {"03": {"start": 5.0, "3.1": 1.0, "3.5": 60.0, "3.6": 30.0, "E3.1": 2.0}}
+    rows = computing([{"3.1"}, (), {"3.6"}, {"3.5"}], clock)
+    assert rows == [{"start": 5.0, "3.1": 1.0}, {}, {"3.6": 30.0}, {"3.5": 60.0}]
+    skipped = computing([{"3.6"}, {"E3.1"}], clock)
+    assert skipped == [{"start": 5.0, "3.1": 1.0, "3.5": 60.0, "3.6": 30.0}, {"E3.1": 2.0}]
 
 
 def test_every_plan_is_tested():
@@ -213,7 +252,7 @@ def test_every_plan_is_tested():
 
 
 def test_minutes_of_a_range_of_parts():
-    assert minutes_of("2.1–2.3", NOTES) == 6 + 4 + 8
-    assert minutes_of("E2.1, 2.2", NOTES) == 4 + 4
+    assert minutes_of("2.1–2.3", NOTES) == {"2.1": 6, "2.2": 4, "2.3": 8}
+    assert minutes_of("E2.1, 2.2", NOTES) == {"E2.1": 4, "2.2": 4}
     with pytest.raises(ValueError, match=r"'2\.77' is no part of the course"):
         minutes_of("2.77", NOTES)

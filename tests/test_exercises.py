@@ -1,10 +1,14 @@
 """An exercise accepts its solution, names each known misconception, and never fails a run that skips it."""
 
+import math
+from fractions import Fraction
+
 import numpy as np
 import pytest
 import torch
 
 from simclr_lib import losses as library
+from simclr_lib.optim import LARS
 from simclr_lib.teaching.exercises import (
     NOT_ATTEMPTED,
     RIGHT,
@@ -68,7 +72,7 @@ def test_the_untouched_stub_is_not_attempted(exercise, capsys):
 def test_an_answer_that_is_wrong_in_an_unknown_way_is_told_what_to_look_at(exercise):
     solution = exercise.solution
     assert "Not yet" in exercise.verdict(lambda *arguments: torch.as_tensor(solution(*arguments)) * 1.01 + 1)
-    assert "tensor" in exercise.verdict(lambda *arguments: "a string")
+    assert "the answer should be" in exercise.verdict(lambda *arguments: "a string")
     assert "Not yet" in exercise.verdict(lambda *arguments: None)
     assert "ZeroDivisionError" in exercise.verdict(lambda *arguments: 1 / 0)
     assert "Not yet" in exercise.verdict(lambda *arguments: torch.full((3, 2, 1), torch.nan))
@@ -78,7 +82,7 @@ def test_what_pytorch_has_not_implemented_is_not_an_untouched_stub():
     def attempt(x):
         raise NotImplementedError("\"addmm\" not implemented for 'Bool'")
 
-    assert "addmm" in augmentations.crop_size.verdict(lambda *arguments: attempt(*arguments[:1]))
+    assert "addmm" in augmentations.largest_crop.verdict(lambda *arguments: attempt(*arguments[:1]))
 
 
 def test_the_entry_that_differs_is_named():
@@ -112,12 +116,12 @@ def test_an_answer_may_change_what_its_arguments_hold():
 
 
 def test_the_line_that_stopped_is_named():
-    def attempt(area, ratio, side):
-        width = side
+    def attempt(ratio):
+        width = ratio
         return width / 0
 
-    assert "stopped in line 3 with ZeroDivisionError" in augmentations.crop_size.verdict(attempt)
-    assert "forget `return`" in augmentations.crop_size.verdict(lambda area, ratio, side: None)
+    assert "stopped in line 3 with ZeroDivisionError" in augmentations.largest_crop.verdict(attempt)
+    assert "forget `return`" in augmentations.largest_crop.verdict(lambda ratio: None)
 
 
 def test_right_answers_in_other_styles_are_accepted():
@@ -132,7 +136,7 @@ def test_right_answers_in_other_styles_are_accepted():
         return [(factor * x + (1 - factor) * m).clamp(0, 1) for x, m in zip(images, mean, strict=True)]
 
     assert nt_xent.loss.verdict(with_a_matrix) == RIGHT
-    assert nt_xent.partners.verdict(lambda n: [*range(n, 2 * n), *range(n)]) == RIGHT
+    assert nt_xent.partners.verdict(lambda n: [row + 1 - 2 * (row % 2) for row in range(2 * n)]) == RIGHT
     assert augmentations.adjust_contrast.verdict(image_by_image) == RIGHT
     assert augmentations.blur_kernel_size.verdict(lambda side: max(3, side // 10 | 1)) == RIGHT
     assert (
@@ -144,7 +148,7 @@ def test_right_answers_in_other_styles_are_accepted():
 
 
 def test_right_values_are_not_enough_where_something_else_was_asked():
-    assert "should be integers" in nt_xent.partners.verdict(lambda n: torch.arange(2.0 * n).roll(n))
+    assert "should be integers" in nt_xent.partners.verdict(lambda n: (torch.arange(2 * n) ^ 1).float())
 
     def loss(z_a, z_b, temperature):
         return library.nt_xent(z_a, z_b, temperature)
@@ -218,14 +222,13 @@ def test_the_page_knows_which_of_its_gaps_are_open():
 # The exercises of notebook 10, in other styles than that of the solutions.
 
 
-def a_sum_without_two(logits):
-    partner = torch.arange(len(logits)).roll(len(logits) // 2)
-    return (logits.exp().sum(1) - logits.diagonal().exp() - logits.gather(1, partner[:, None])[:, 0].exp()).log()
+def number_by_number(losses):
+    return [math.log(math.exp(loss) - 1) for loss in losses.tolist()]
 
 
-def by_boolean_mask(logits):
-    eye = torch.eye(len(logits) // 2, dtype=torch.bool).repeat(2, 2)
-    return [torch.logsumexp(row[~leave_out], 0) for row, leave_out in zip(logits, eye, strict=True)]
+def from_the_softmax(losses):
+    positive = torch.exp(-losses)
+    return torch.logit(1 - positive)
 
 
 def by_corrcoef(a, b):
@@ -252,8 +255,8 @@ def symmetrised(predictor, z):
 @pytest.mark.parametrize(
     ("name", "answer"),
     [
-        ("log_negatives", a_sum_without_two),
-        ("log_negatives", by_boolean_mask),
+        ("dcl_from", number_by_number),
+        ("dcl_from", from_the_softmax),
         ("cross_correlation", by_corrcoef),
         ("cross_correlation", by_batch_norm),
         ("variance_term", by_clamp),
@@ -268,7 +271,21 @@ def test_a_loss_after_simclr_may_be_written_in_another_style(name, answer):
 
 
 def the_whole_matrix(z, tau, chunk):
-    return library.nt_xent(*z.chunk(2), tau)
+    z = torch.nn.functional.normalize(z, dim=1)
+    logits = (z @ z.T / tau).fill_diagonal_(-torch.inf)
+    return torch.nn.functional.cross_entropy(logits, torch.arange(len(z)).roll(len(z) // 2))
+
+
+def the_whole_matrix_in_numpy(z, tau, chunk):
+    z = z.numpy() / np.linalg.norm(z, axis=1, keepdims=True)
+    weights = np.exp(z @ z.T / tau)
+    np.fill_diagonal(weights, 0)
+    partners = np.roll(np.arange(len(z)), len(z) // 2)
+    return -np.log(weights[np.arange(len(z)), partners] / weights.sum(1)).mean()
+
+
+def by_the_library(z, tau, chunk):
+    return library.nt_xent(*z.chunk(2), tau, chunk_size=chunk)
 
 
 def the_whole_batch(x, w, tau, micro):
@@ -277,11 +294,20 @@ def the_whole_batch(x, w, tau, micro):
     return w.grad
 
 
+def the_whole_batch_by_einsum(x, w, tau, micro):
+    w = w.clone().requires_grad_()
+    library.nt_xent(*torch.einsum("np,pd->nd", x, w).chunk(2), tau).backward()
+    return w.grad
+
+
 @pytest.mark.parametrize(
     ("name", "answer", "hint"),
     [
         ("chunked_loss", the_whole_matrix, "nearly the whole matrix of similarities in memory"),
+        ("chunked_loss", the_whole_matrix_in_numpy, "nearly the whole matrix of similarities in memory"),
+        ("chunked_loss", by_the_library, "write the chunks yourself"),
         ("cached_gradient", the_whole_batch, "takes 12 rows through the network at one time"),
+        ("cached_gradient", the_whole_batch_by_einsum, "takes 12 rows through the network at one time"),
     ],
 )
 def test_an_answer_that_ignores_how_it_should_work_is_told_so(name, answer, hint):
@@ -338,8 +364,8 @@ def by_sorting(similarity, labels, k):
     return np.mean(right)
 
 
-def from_similarities(a, b):
-    return 2 - 2 * torch.nn.functional.cosine_similarity(a, b).float().mean()
+def with_the_law_of_cosines(similarities):
+    return np.mean([1 + 1 - 2 * s for s in similarities.tolist()])
 
 
 def by_deviations(gradients, batch):
@@ -360,7 +386,7 @@ def by_masking(z, tau, group):
         (linear_probe.choose_penalty, sorted_by_hand),
         (linear_probe.choose_penalty, emptying),
         (supervised_comparison.labels_for, by_interpolation),
-        (embeddings.alignment_of_pairs, from_similarities),
+        (embeddings.alignment_from, with_the_law_of_cosines),
         (embeddings.precision_at, by_sorting),
         (scaling_up.noise_of_an_image, by_deviations),
         (scaling_up.loss_in_groups, by_masking),
@@ -369,4 +395,148 @@ def by_masking(z, tau, group):
     ],
 )
 def test_an_exercise_may_be_solved_in_another_style(exercise, answer):
+    assert exercise.verdict(answer) == RIGHT
+
+
+# What a learner hears who is wrong in a way that the exercise does not know.
+
+
+def test_the_case_is_named_so_that_a_learner_can_repeat_it():
+    def last_feature_map(side, stem):
+        return side
+
+    def standardise(train, test):
+        return test + 1
+
+    assert "Look at the case last_feature_map(32, 'cifar')." in pretraining.last_feature_map.verdict(last_feature_map)
+    assert "*exercises.standardise.cases[0]" in linear_probe.standardise.verdict(standardise)
+
+
+def test_a_wrong_sign_or_factor_in_every_case_is_named():
+    solution = scaling_up.noise_of_an_image.solution
+    assert "the sign is wrong" in scaling_up.noise_of_an_image.verdict(lambda g, batch: -solution(g, batch))
+    assert "100 times what is expected" in linear_probe.chance_of_record.verdict(lambda n, p: 100 - 100 * (1 - p) ** n)
+
+
+def test_only_the_first_line_of_a_long_error_is_shown():
+    def attempt(train, test):
+        raise TypeError("wrong arguments\n * (Tensor input)\n * (int dim)")
+
+    assert "wrong arguments. Look" in linear_probe.standardise.verdict(attempt)
+
+
+def test_what_breaks_when_the_way_is_looked_at_is_no_traceback():
+    def chunked_loss(z, tau, chunk):
+        if len(z) > 100:
+            raise ValueError("too many")
+        return processes_and_memory.chunked_loss.solution(z, tau, chunk)
+
+    assert "ValueError: too many" in processes_and_memory.chunked_loss.verdict(chunked_loss)
+
+
+# Numbers of other kinds. Each is the right answer.
+
+
+def largest_with_numpy(validation):
+    strengths, accuracies = (np.array([*part]) for part in (validation.keys(), validation.values()))
+    return strengths[accuracies == accuracies.max()].max()
+
+
+def by_squeezing(step, total, warmup, last):
+    cosine = math.cos(math.pi * (step - warmup) / (total - warmup))
+    return (step + 1) / warmup if step < warmup else np.interp(cosine, [-1, 1], [last, 1])
+
+
+def step_by_optimizer(w, g, v, lr, momentum, weight_decay, trust):
+    layer = torch.nn.Parameter(w)
+    layer.grad = g
+    LARS([layer], lr=lr, weight_decay=weight_decay, trust_coefficient=trust).step()  # a first step, from rest
+    return layer - momentum * v
+
+
+def in_place(w, g, v, lr, momentum, weight_decay, trust):
+    g.add_(w, alpha=weight_decay)
+    v.mul_(momentum).add_(g, alpha=float(lr * trust * w.norm() / g.norm()))
+    return w.sub_(v)
+
+
+def with_a_counter(labels, predicted, num_classes):
+    pairs = list(zip(labels.tolist(), predicted.tolist(), strict=True))
+    wrong = [pair for pair in pairs if pair[0] != pair[1]]
+    return max(wrong, key=wrong.count)
+
+
+def halving(side, stem):
+    for _ in range({"cifar": 3, "fast": 4, "imagenet": 5}[stem]):
+        side = (side + 1) // 2
+    return np.int64(side)
+
+
+def one_by_one(variances, share):
+    held, count = 0.0, 0
+    for variance in sorted(variances.tolist(), reverse=True):
+        held, count = held + variance, count + 1
+        if held >= share * sum(variances.tolist()):
+            return count
+
+
+def by_pairs(similarity):
+    n = len(similarity)
+    return math.log(np.mean([math.exp(4 * float(similarity[i, k]) - 4) for i in range(n) for k in range(i)]))
+
+
+def as_bytes(image, low, high):
+    return np.rint(np.clip((image.numpy() - low) / (high - low), 0, 1) * 255).astype(np.uint8)
+
+
+def by_corrcoef_of_numpy(a, b):
+    return np.corrcoef(a.numpy().ravel(), b.numpy().ravel())[0, 1]
+
+
+def with_bincount(predicted, labels):
+    count, right = torch.bincount(labels), torch.bincount(labels, weights=(predicted == labels).double())
+    return (right[count > 0] / count[count > 0]).mean()
+
+
+def step_after_step(num_images, epochs, batch, lr, rule):
+    rate = {"linear": lr * batch / 64, "square root": lr * (batch / 64) ** 0.5}[rule]
+    return sum(rate for _ in range(epochs) for _ in range(0, num_images - batch + 1, batch))
+
+
+def row_by_row(x, w, tau, micro):
+    z = torch.stack([row @ w for row in x]).requires_grad_()
+    library.nt_xent(*z.chunk(2), tau).backward()
+    return sum(torch.outer(row, sent) for row, sent in zip(x, z.grad, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("exercise", "answer"),
+    [
+        (pretraining.learning_rate, by_squeezing),
+        (pretraining.lars_step, step_by_optimizer),
+        (pretraining.lars_step, in_place),
+        (pretraining.last_feature_map, halving),
+        (pretraining.scaled_learning_rate, lambda lr, b, n, rule: np.float32(lr * (n / b) ** (1, 0.5)[rule == "sqrt"])),
+        (linear_probe.standardise, lambda train, test: (test.float() - train.float().mean(0)) / train.std(0, False)),
+        (linear_probe.choose_penalty, largest_with_numpy),
+        (linear_probe.most_frequent_mistake, with_a_counter),
+        (linear_probe.chance_of_record, lambda tries, p: -math.expm1(tries * math.log1p(-p))),
+        (supervised_comparison.matched_epochs, lambda n, epochs, labelled: Fraction(2 * n * epochs, labelled)),
+        (supervised_comparison.paired_difference, lambda a, b: [float((a - b).mean()), (a - b).std()]),
+        (supervised_comparison.relative_mce, lambda a, c, b, d: np.mean((c - a.numpy()) / (d - b.numpy()))),
+        (embeddings.directions_for, one_by_one),
+        (embeddings.alignment_from, lambda s: (2 - 2 * s.half()).mean()),
+        (embeddings.uniformity_from, by_pairs),
+        (own_images.held_out, lambda scores, share: [score < share for score in scores]),
+        (own_images.to_8_bits, as_bytes),
+        (own_images.correlation, by_corrcoef_of_numpy),
+        (own_images.balanced, with_bincount),
+        (scaling_up.sum_of_rates, step_after_step),
+        (processes_and_memory.num_negatives, lambda b, p, shared: torch.tensor(2.0 * b / (1 if shared else p) - 2)),
+        (processes_and_memory.cached_gradient, row_by_row),
+        (processes_and_memory.speed_up, lambda c, mb, p, gb: p * c / (c + 2 * (p - 1) * mb / 1000 / gb)),
+        (after_simclr.cross_correlation, lambda a, b: np.corrcoef(a.T, b.T)[: a.shape[1], a.shape[1] :].tolist()),
+    ],
+)
+def test_other_kinds_of_numbers_and_loops_are_right_too(exercise, answer):
     assert exercise.verdict(answer) == RIGHT

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -9,82 +11,50 @@ from torch.nn import functional as F
 from simclr_lib.seeding import initial_weights
 from simclr_lib.teaching.exercises.exercise import Exercise, Misconception, collect, normal
 
-# 1. DCL's denominator
+# 1. From NT-Xent's losses to DCL's
 
+_LOSSES = torch.tensor([0.05, 0.4, 1.5, 4.0, 7.0], dtype=torch.float64)
 
-def _logits(pairs: int, dims: int, seed: int) -> Tensor:
-    """Similarities of 2N random embeddings divided by τ = 0.5, float64 [2N, 2N]."""
-    z = F.normalize(normal(2 * pairs, dims, seed=seed), dim=1)
-    return z @ z.T / 0.5
-
-
-def _partners(logits: Tensor) -> Tensor:
-    return torch.arange(len(logits)).roll(len(logits) // 2)
-
-
-def _positives(logits: Tensor) -> Tensor:
-    return logits[torch.arange(len(logits)), _partners(logits)]
-
-
-def _without(logits: Tensor, *columns: Tensor, value: float = -torch.inf) -> Tensor:
-    """The logits, with another value in the given column of each row."""
-    for column in columns:
-        logits = logits.scatter(1, column[:, None], value)
-    return logits
-
-
-def _log_negatives(logits: Tensor) -> Tensor:
-    return _without(logits, torch.arange(len(logits)), _partners(logits)).logsumexp(dim=1)
-
-
-log_negatives = Exercise(
-    solution=_log_negatives,
-    cases=[(_logits(3, 4, seed=0),), (_logits(5, 3, seed=1),)],
+dcl_from = Exercise(
+    solution=lambda losses: losses.expm1().log(),
+    cases=[(_LOSSES,), (_LOSSES.flip(0)[:3] + 0.3,)],
     misconceptions=[
         Misconception(
-            hint="The positive is still in the sum, as in NT-Xent. DCL leaves the partner out, too.",
-            answer=lambda logits: _without(logits, torch.arange(len(logits))).logsumexp(dim=1),
+            hint="The logarithm is missing: exp(ℓ) − 1 is exp(d).",
+            answer=lambda losses: losses.expm1(),
         ),
         Misconception(
-            hint="The similarity of each embedding with itself is still in the sum. Leave out the diagonal, too.",
-            answer=lambda logits: _without(logits, _partners(logits)).logsumexp(dim=1),
+            hint="That is the way back, from DCL to NT-Xent. NT-Xent is log(1 + exp d): solve it for d.",
+            answer=lambda losses: F.softplus(losses),
         ),
         Misconception(
-            hint="This sum runs over all 2N embeddings. Leave out the embedding itself and its partner.",
-            answer=lambda logits: logits.logsumexp(dim=1),
+            hint="The 1 is inside the logarithm. From ℓ = log(1 + exp d) take the exponential of both sides first.",
+            answer=lambda losses: losses - 1,
         ),
         Misconception(
-            hint="A logit of 0 does not leave the sum: exp(0) = 1. Only exp(−∞) is 0.",
-            answer=lambda logits: _without(logits, torch.arange(len(logits)), _partners(logits), value=0.0).logsumexp(
-                dim=1
-            ),
+            hint="You took 1 minus the exponential of −ℓ: that is the share of the negatives in the softmax. Its "
+            "logarithm still lacks ℓ.",
+            answer=lambda losses: (1 - (-losses).exp()).log(),
         ),
         Misconception(
-            hint="You left out the next row. First all first views come, then all second views: the partner is N rows "
-            "further.",
-            answer=lambda logits: _without(logits, torch.arange(len(logits)), torch.arange(len(logits)) ^ 1).logsumexp(
-                dim=1
-            ),
+            hint="You took log(ℓ − 1). Take the exponential of ℓ first.",
+            answer=lambda losses: (losses - 1).log(),
         ),
         Misconception(
-            hint="You subtracted the positive's logit from the logarithm. It has to leave the sum itself.",
-            answer=lambda logits: _without(logits, torch.arange(len(logits))).logsumexp(dim=1) - _positives(logits),
+            hint="That is the plain logarithm of the loss. From ℓ = log(1 + exp d) take the exponential of both sides.",
+            answer=lambda losses: losses.log(),
         ),
         Misconception(
-            hint="This is already DCL's loss of each anchor. Return the logarithm of the sum alone.",
-            answer=lambda logits: _log_negatives(logits) - _positives(logits),
-        ),
-        Misconception(
-            hint="This is the sum itself; return its logarithm.",
-            answer=lambda logits: _log_negatives(logits).exp(),
-        ),
-        Misconception(
-            hint="This is the logarithm of the mean. The denominator is a sum over the 2N − 2 negatives.",
-            answer=lambda logits: (_log_negatives(logits).exp() / (len(logits) - 2)).log(),
+            hint="These are NT-Xent's losses still. In DCL the positive is not in the denominator.",
+            answer=lambda losses: losses,
         ),
         Misconception(
             hint="This is already the mean over the anchors. Return one number for each of them, [2N].",
-            answer=lambda logits: _log_negatives(logits).mean(),
+            answer=lambda losses: losses.expm1().log().mean(),
+        ),
+        Misconception(
+            hint="You subtracted the logarithm of 2. The 1 in log(1 + exp d) is not as large as exp d.",
+            answer=lambda losses: losses - math.log(2),
         ),
     ],
 )
@@ -162,6 +132,40 @@ cross_correlation = Exercise(
             "pull the two views together.",
             answer=lambda a, b: _cross_correlation(a, a),
         ),
+        Misconception(
+            hint="This is the diagonal. Every dimension of a is compared with every dimension of b, [D, D].",
+            answer=lambda a, b: _cross_correlation(a, b).diagonal(),
+        ),
+        Misconception(
+            hint="This is already the loss or a part of it. Return the matrix itself.",
+            answer=lambda a, b: (_cross_correlation(a, b) - torch.eye(a.shape[1])).square().sum(),
+        ),
+        Misconception(
+            hint="You divided by D. It is a mean over the batch: divide by N.",
+            answer=lambda a, b: _cross_correlation(a, b) * len(a) / a.shape[1],
+        ),
+        Misconception(
+            hint="The standard deviation has N, so divide by N as well, not by N − 1.",
+            answer=lambda a, b: _cross_correlation(a, b) * len(a) / (len(a) - 1),
+        ),
+        Misconception(
+            hint="You divided by the variance: the standard deviation is its root.",
+            answer=lambda a, b: _cross_correlation(a, b) / a.std(0, correction=0)[:, None] / b.std(0, correction=0),
+        ),
+        Misconception(
+            hint="You squared the entries. That comes later, in the loss.",
+            answer=lambda a, b: _cross_correlation(a, b).square(),
+        ),
+        Misconception(
+            hint="The mean is not subtracted: a correlation subtracts each dimension's mean over the batch first.",
+            answer=lambda a, b: (a / a.std(0, correction=0)).T @ (b / b.std(0, correction=0)) / len(a),
+        ),
+        Misconception(
+            hint="You took one mean and one deviation for the whole matrix. Each dimension has its own: dim=0.",
+            answer=lambda a, b: (
+                ((a - a.mean()) / a.std(correction=0)).T @ ((b - b.mean()) / b.std(correction=0)) / len(a)
+            ),
+        ),
     ],
 )
 
@@ -237,6 +241,22 @@ variance_term = Exercise(
         Misconception(
             hint="This is still one number for each dimension. Return their mean.",
             answer=lambda z: F.relu(1 - (z.var(dim=0) + EPSILON).sqrt()),
+        ),
+        Misconception(
+            hint="You squared what is missing to 1. VICReg takes it as it is.",
+            answer=lambda z: F.relu(1 - (z.var(dim=0) + EPSILON).sqrt()).square().mean(),
+        ),
+        Misconception(
+            hint="The largest term alone: VICReg takes the mean over the dimensions.",
+            answer=lambda z: F.relu(1 - (z.var(dim=0) + EPSILON).sqrt()).max(),
+        ),
+        Misconception(
+            hint="VICReg does not normalise the embeddings: take z as it is.",
+            answer=lambda z: F.relu(1 - (F.normalize(z, dim=1).var(dim=0) + EPSILON).sqrt()).mean(),
+        ),
+        Misconception(
+            hint="You did not subtract the mean: that is the second moment, and not the variance.",
+            answer=lambda z: F.relu(1 - (z.square().mean(dim=0) + EPSILON).sqrt()).mean(),
         ),
     ],
 )
@@ -322,6 +342,29 @@ sim_siam_gradient = Exercise(
         Misconception(
             hint="This is the loss. Return its gradient: torch.autograd.grad(loss, z)[0].",
             answer=lambda predictor, z: _negative_cosine(predictor(z), _other_view(z.detach())),
+        ),
+        Misconception(
+            hint="Only the second views predict in your loss. The first views predict the second ones, too.",
+            answer=lambda predictor, z: _gradient(
+                _negative_cosine(predictor(z).chunk(2)[1], z.detach().chunk(2)[0]), z
+            ),
+        ),
+        Misconception(
+            hint="You took the cosine along the batch. Each prediction is compared with its target: dim=1.",
+            answer=lambda predictor, z: _gradient(
+                -F.cosine_similarity(predictor(z), _other_view(z.detach()), dim=0).mean(), z
+            ),
+        ),
+        Misconception(
+            hint="Your targets are the reversed rows. The other view is N rows further: roll.",
+            answer=lambda predictor, z: _gradient(_negative_cosine(predictor(z), z.detach().flip(0)), z),
+        ),
+        Misconception(
+            hint="Your neighbours in the batch are not the two views: first all first views come. The other view is N "
+            "rows further.",
+            answer=lambda predictor, z: _gradient(
+                _negative_cosine(predictor(z), z.detach()[torch.arange(len(z)) ^ 1]), z
+            ),
         ),
     ],
 )

@@ -15,41 +15,38 @@ def _images(n: int, side: int, seed: int = 0) -> Tensor:
     return torch.rand(n, 3, side, side, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-# 1. From (share of the area, aspect ratio) to a box
+# 1. The largest crop of an aspect ratio
 
-crop_size = Exercise(
-    solution=lambda area, ratio, side: (side * math.sqrt(area * ratio), side * math.sqrt(area / ratio)),
-    cases=[(0.25, 1.0, 32), (0.5, 4 / 3, 32), (0.08, 3 / 4, 96), (1.0, 4 / 3, 32)],
+largest_crop = Exercise(
+    solution=lambda ratio: min(ratio, 1 / ratio),
+    cases=[(1.0,), (4 / 3,), (3 / 4,), (2.0,), (0.25,)],
     misconceptions=[
         Misconception(
-            hint="Your box is cut off where it sticks out of the image. Then its area is no longer the one that was "
-            "asked for. Such a box is drawn again, but that is not the task of this function.",
-            answer=lambda area, ratio, side: (
-                min(side, side * math.sqrt(area * ratio)),
-                min(side, side * math.sqrt(area / ratio)),
-            ),
+            hint="Only a square crop can cover a square image. The longer side of any other crop is as long as the "
+            "image, and its shorter side is not.",
+            answer=lambda ratio: 1.0,
         ),
         Misconception(
-            hint="That is the wrong area: width times height should be area · side². Take the root.",
-            answer=lambda area, ratio, side: (side * area * ratio, side * area / ratio),
+            hint="A crop that is wider than high would cover more than the whole image. There the width is the longer "
+            "side: the height is the width divided by `ratio`.",
+            answer=lambda ratio: ratio,
         ),
         Misconception(
-            hint="A share of the area is not a share of the side: half the side is a quarter of the area. Take the "
-            "root.",
-            answer=lambda area, ratio, side: (side * area * math.sqrt(ratio), side * area / math.sqrt(ratio)),
+            hint="A crop that is higher than wide would cover more than the whole image. There the height is the "
+            "longer side: the width is the height times `ratio`.",
+            answer=lambda ratio: 1 / ratio,
         ),
         Misconception(
-            hint="Width and height are swapped: the ratio is width / height, and the answer is (width, height).",
-            answer=lambda area, ratio, side: (side * math.sqrt(area / ratio), side * math.sqrt(area * ratio)),
+            hint="Your crop is larger than the image in one direction, as the ratio is above or below 1.",
+            answer=lambda ratio: max(ratio, 1 / ratio),
         ),
         Misconception(
-            hint="Your crop's width / height is the ratio squared: both sides change, each by its root.",
-            answer=lambda area, ratio, side: (side * math.sqrt(area) * ratio, side * math.sqrt(area) / ratio),
+            hint="The longer side is that of the image, 1. Then the shorter side is the area already: no root.",
+            answer=lambda ratio: math.sqrt(min(ratio, 1 / ratio)),
         ),
         Misconception(
-            hint="Only the width changes with the ratio in your answer, so the area is no longer the one that was "
-            "asked for.",
-            answer=lambda area, ratio, side: (side * math.sqrt(area) * ratio, side * math.sqrt(area)),
+            hint="You shortened both sides. The longer one may be as long as the image.",
+            answer=lambda ratio: min(ratio, 1 / ratio) ** 2,
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""Exercises of notebook 06: effective rank, alignment, uniformity, and retrieval precision."""
+"""Exercises of notebook 06: directions for a share of the variance, alignment, uniformity, and retrieval precision."""
 
 from __future__ import annotations
 
@@ -8,122 +8,195 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from simclr_lib.evaluation import alignment, uniformity
 from simclr_lib.teaching.exercises.exercise import Exercise, Misconception, collect, normal
 
-# 1. Effective rank, from the variances along the principal components
+
+def _unit_similarity(n: int, seed: int) -> Tensor:
+    z = F.normalize(normal(n, 3, seed=seed), dim=1)
+    return z @ z.T
 
 
-def _entropy(variances: Tensor) -> Tensor:
-    p = variances / variances.sum()
-    return -torch.xlogy(p, p).sum()
+def _unit_cosines(n: int, seed: int) -> Tensor:
+    """Cosine similarities of n pairs of random vectors, float64."""
+    return F.cosine_similarity(normal(n, 4, seed=seed), normal(n, 4, seed=seed + 100), dim=1)
 
 
-rank_from_variances = Exercise(
-    solution=lambda variances: _entropy(variances).exp(),
-    cases=[(torch.tensor([4.0, 2.0, 1.0, 1.0]),), (torch.ones(7),), (torch.tensor([1.0, 0.0, 0.0]),)],
+# 1. How many directions hold a share of the variance
+
+
+def _shares(variances: Tensor) -> Tensor:
+    """The variances as shares of their sum, the largest first."""
+    return (variances / variances.sum()).sort(descending=True).values
+
+
+def _needed(shares: Tensor, share: float) -> Tensor:
+    return (shares.cumsum(0) < share).sum() + 1
+
+
+directions_for = Exercise(
+    solution=lambda variances, share: _needed(_shares(variances), share),
+    cases=[
+        (torch.tensor([1.0, 4.0, 2.0, 1.0]), 0.6),
+        (torch.ones(7), 0.5),
+        (torch.tensor([0.5, 2.0, 0.5, 5.0, 1.0]), 0.9),
+        (torch.tensor([1.0, 4.0, 2.0, 1.0]), 0.75),  # two hold exactly that
+        (torch.tensor([0.0, 3.0, 0.0]), 0.99),
+    ],
     misconceptions=[
         Misconception(
-            hint="That is the entropy; the effective rank is its exponential, a number of dimensions.",
-            answer=_entropy,
+            hint="The variances come in any order. Take the largest first: sort them.",
+            answer=lambda variances, share: _needed(variances / variances.sum(), share),
         ),
         Misconception(
-            hint="The sum of p log p is negative: the minus sign is missing.",
-            answer=lambda variances: (-_entropy(variances)).exp(),
+            hint="You started with the smallest. The fewest directions are needed if the largest come first.",
+            answer=lambda variances, share: _needed(_shares(variances).flip(0), share),
         ),
         Misconception(
-            hint="Divide the variances by their sum first: p must add up to 1.",
-            answer=lambda variances: (-torch.xlogy(variances, variances).sum()).exp(),
+            hint="That is one too few: these directions together do not reach the share yet.",
+            answer=lambda variances, share: _needed(_shares(variances), share) - 1,
         ),
         Misconception(
-            hint="That is the plain rank: it counts a direction of tiny variance like a large one.",
-            answer=lambda variances: (variances > 0).sum(),
+            hint="At least that share is asked. If some directions hold exactly the share, they are enough.",
+            answer=lambda variances, share: (_shares(variances).cumsum(0) <= share + 1e-6).sum() + 1,
         ),
         Misconception(
-            hint="That is the participation ratio, which also counts directions. The effective rank here is the "
-            "exponential of the entropy.",
-            answer=lambda variances: variances.sum() ** 2 / variances.square().sum(),
+            hint="You count the directions with that share each. Add them up, the largest first.",
+            answer=lambda variances, share: (_shares(variances) >= share).sum(),
         ),
         Misconception(
-            hint="You took roots: p are shares of the variances, not of the standard deviations.",
-            answer=lambda variances: _entropy(variances.sqrt()).exp(),
+            hint="You compared with the largest variance. Compare the sum of the largest ones with the sum of all.",
+            answer=lambda variances, share: (variances >= share * variances.max()).sum(),
         ),
         Misconception(
-            hint="0 · log 0 is 0 in an entropy, but nan in floating point: use torch.xlogy.",
-            answer=lambda variances: (-(variances / variances.sum() * (variances / variances.sum()).log()).sum()).exp(),
+            hint="You took roots: the share is one of the variance, not of the standard deviations.",
+            answer=lambda variances, share: _needed(_shares(variances.sqrt()), share),
+        ),
+        Misconception(
+            hint="Divide by the sum of all variances first, so that they are shares.",
+            answer=lambda variances, share: _needed(variances.sort(descending=True).values, share),
+        ),
+        Misconception(
+            hint="That is a share of the number of directions. Ask how much of the variance they hold.",
+            answer=lambda variances, share: math.ceil(share * len(variances)),
         ),
     ],
+    tolerance=0,
 )
 
-# 2. Alignment
+# 2. Alignment, from similarities
 
-alignment_of_pairs = Exercise(
-    solution=alignment,
-    cases=[(normal(6, 4, seed=0), normal(6, 4, seed=1)), (3 * normal(9, 3, seed=2), normal(9, 3, seed=3))],
+alignment_from = Exercise(
+    solution=lambda similarities: (2 - 2 * similarities).mean(),
+    cases=[(_unit_cosines(6, 0),), (_unit_cosines(9, 1),)],
     misconceptions=[
         Misconception(
-            hint="The embeddings are not normalised: long ones would count more.",
-            answer=lambda a, b: (a - b).square().sum(dim=1).mean(),
-        ),
-        Misconception(
             hint="That is the mean similarity. Alignment is a squared distance: small is good.",
-            answer=lambda a, b: F.cosine_similarity(a, b).mean(),
+            answer=lambda similarities: similarities.mean(),
         ),
         Misconception(
             hint="You took the distance; its square is meant.",
-            answer=lambda a, b: (F.normalize(a, dim=1) - F.normalize(b, dim=1)).norm(dim=1).mean(),
+            answer=lambda similarities: (2 - 2 * similarities).sqrt().mean(),
         ),
         Misconception(
-            hint="That is 1 minus the mean cosine similarity: half of the squared distance.",
-            answer=lambda a, b: 1 - F.cosine_similarity(a, b).mean(),
+            hint="That is half of it. Write out ‖a − b‖² with ‖a‖ = ‖b‖ = 1: three terms.",
+            answer=lambda similarities: 1 - similarities.mean(),
+        ),
+        Misconception(
+            hint="The mixed term of ‖a − b‖² counts twice: 2 − 2 s.",
+            answer=lambda similarities: 2 - similarities.mean(),
+        ),
+        Misconception(
+            hint="The mixed term of ‖a − b‖² is negative: partners that are alike are near each other.",
+            answer=lambda similarities: 2 + 2 * similarities.mean(),
+        ),
+        Misconception(
+            hint="2 − 2 s is squared already.",
+            answer=lambda similarities: (2 - 2 * similarities).square().mean(),
+        ),
+        Misconception(
+            hint="You subtracted the similarity from 1 and squared. Write out ‖a − b‖² with ‖a‖ = ‖b‖ = 1 instead.",
+            answer=lambda similarities: (1 - similarities).square().mean(),
+        ),
+        Misconception(
+            hint="That is the length of the arc between the two, squared. The straight line through the sphere is "
+            "meant.",
+            answer=lambda similarities: similarities.arccos().square().mean(),
         ),
         Misconception(
             hint="You added up all pairs: alignment is their mean.",
-            answer=lambda a, b: alignment(a, b) * len(a),
+            answer=lambda similarities: (2 - 2 * similarities).sum(),
         ),
         Misconception(
-            hint="You took the mean over the coordinates too: sum the squares of each pair.",
-            answer=lambda a, b: (F.normalize(a, dim=1) - F.normalize(b, dim=1)).square().mean(),
+            hint="That is one number for each pair. Return their mean.",
+            answer=lambda similarities: 2 - 2 * similarities,
         ),
     ],
 )
 
-# 3. Uniformity
+# 3. Uniformity, from similarities
 
 
-def _pairs(z: Tensor) -> Tensor:
-    z = F.normalize(z, dim=1)
-    return torch.cdist(z, z).square()
+def _others(similarity: Tensor) -> Tensor:
+    """The similarities of different points, [N (N − 1)]."""
+    return similarity[~torch.eye(len(similarity), dtype=torch.bool)]
 
 
-uniformity_of = Exercise(
-    solution=uniformity,
-    cases=[(normal(8, 3, seed=4),), (2 * normal(12, 5, seed=5),)],
+def _uniformity(similarity: Tensor, factor: float = 2.0) -> Tensor:
+    return (-factor * (2 - 2 * similarity)).exp().mean().log()
+
+
+uniformity_from = Exercise(
+    solution=lambda similarity: _uniformity(_others(similarity)),
+    cases=[(_unit_similarity(8, 4),), (_unit_similarity(12, 5),)],
     misconceptions=[
         Misconception(
             hint="Each point is paired with itself in your mean, at distance 0: leave the diagonal out.",
-            answer=lambda z: (-2 * _pairs(z)).exp().mean().log(),
+            answer=_uniformity,
         ),
         Misconception(
-            hint="You took the mean of the logarithms, which is −2 times the mean squared distance. The logarithm "
-            "comes last.",
-            answer=lambda z: -2 * _pairs(z).sum() / (len(z) * (len(z) - 1)),
+            hint="You set the diagonal to 0 and still count it: such a pair would be at a right angle. Leave it out.",
+            answer=lambda similarity: _uniformity(similarity.clone().fill_diagonal_(0)),
         ),
         Misconception(
-            hint="The distance in the exponent is squared: exp(−2 d²).",
-            answer=lambda z: F.pdist(F.normalize(z, dim=1)).mul(-2).exp().mean().log(),
+            hint="You left the diagonal out of the sum but not out of the number of pairs: that is N (N − 1), not N².",
+            answer=lambda similarity: _uniformity(_others(similarity)) + math.log(1 - 1 / len(similarity)),
+        ),
+        Misconception(
+            hint="You added up each pair once and divided by N (N − 1), which counts it twice.",
+            answer=lambda similarity: _uniformity(_others(similarity)) - math.log(2),
+        ),
+        Misconception(
+            hint="You took the mean of the exponents, which is −2 times the mean squared distance. The logarithm comes "
+            "last.",
+            answer=lambda similarity: (4 * _others(similarity) - 4).mean(),
+        ),
+        Misconception(
+            hint="The distance in the exponent is squared: d² = 2 − 2 s.",
+            answer=lambda similarity: (-2 * (2 - 2 * _others(similarity)).sqrt()).exp().mean().log(),
+        ),
+        Misconception(
+            hint="The squared distance is 2 − 2 s. You took 1 − s.",
+            answer=lambda similarity: _uniformity(_others(similarity), factor=1.0),
+        ),
+        Misconception(
+            hint="That is the similarity in the exponent. The squared distance is 2 − 2 s.",
+            answer=lambda similarity: (-2 * _others(similarity)).exp().mean().log(),
+        ),
+        Misconception(
+            hint="The exponent is negative: far pairs must count for little, exp(−2 d²).",
+            answer=lambda similarity: _uniformity(_others(similarity), factor=-2.0),
+        ),
+        Misconception(
+            hint="2 − 2 s is squared already.",
+            answer=lambda similarity: (-2 * (2 - 2 * _others(similarity)).square()).exp().mean().log(),
         ),
         Misconception(
             hint="The logarithm is missing.",
-            answer=lambda z: math.exp(uniformity(z)),
+            answer=lambda similarity: _uniformity(_others(similarity)).exp(),
         ),
         Misconception(
-            hint="The embeddings are not normalised.",
-            answer=lambda z: F.pdist(z).square().mul(-2).exp().mean().log(),
-        ),
-        Misconception(
-            hint="The factor 2 in the exponent is missing: exp(−2 d²).",
-            answer=lambda z: F.pdist(F.normalize(z, dim=1)).square().neg().exp().mean().log(),
+            hint="That is the logarithm of the sum: take the mean over the pairs.",
+            answer=lambda similarity: (4 * _others(similarity) - 4).logsumexp(0),
         ),
     ],
 )
@@ -144,9 +217,9 @@ def _neighbors(similarity: Tensor, labels: Tensor, k: int) -> Tensor:
     return labels[similarity.clone().fill_diagonal_(-torch.inf).topk(k, dim=1).indices]
 
 
-def _unit_similarity(n: int, seed: int) -> Tensor:
-    z = F.normalize(normal(n, 3, seed=seed), dim=1)
-    return z @ z.T
+def _recall(similarity: Tensor, labels: Tensor, k: int) -> Tensor:
+    found = (_neighbors(similarity, labels, k) == labels[:, None]).sum(dim=1)
+    return (found / ((labels[:, None] == labels).sum(dim=1) - 1)).mean()
 
 
 precision_at = Exercise(
@@ -176,7 +249,7 @@ precision_at = Exercise(
             answer=lambda similarity, labels, k: k * _precision(similarity, labels, k),
         ),
         Misconception(
-            hint="A similarity may be negative: with 0 on the diagonal an image can still find itself. Use −inf.",
+            hint="A similarity may be negative: with 0 or −1 on the diagonal an image can still find itself. Use −inf.",
             answer=lambda similarity, labels, k: _precision(
                 similarity.clone().fill_diagonal_(0), labels, k, itself=True
             ),
@@ -195,6 +268,34 @@ precision_at = Exercise(
                 .double()
                 .mean()
             ),
+        ),
+        Misconception(
+            hint="You drop the first of k + 1 neighbours, as if it were always the image itself. In the last case it "
+            "is not: set the diagonal to −inf.",
+            answer=lambda similarity, labels, k: (
+                (labels[similarity.topk(k + 1, dim=1).indices[:, 1:]] == labels[:, None]).double().mean()
+            ),
+        ),
+        Misconception(
+            hint="You divided by the number of images of the class: that is recall. Divide by k.", answer=_recall
+        ),
+        Misconception(
+            hint="You compare the places of the neighbours with a class. Look up their classes first: labels[nearest].",
+            answer=lambda similarity, labels, k: (
+                (similarity.clone().fill_diagonal_(-torch.inf).topk(k, dim=1).indices == labels[:, None])
+                .double()
+                .mean()
+            ),
+        ),
+        Misconception(
+            hint="You compare the neighbours with the nearest of them. Compare them with the image itself.",
+            answer=lambda similarity, labels, k: (
+                (_neighbors(similarity, labels, k) == _neighbors(similarity, labels, k)[:, :1]).double().mean()
+            ),
+        ),
+        Misconception(
+            hint="You took the sizes of the similarities. A negative one is no neighbour: leave the sign.",
+            answer=lambda similarity, labels, k: _precision(similarity.abs(), labels, k),
         ),
     ],
 )

@@ -7,13 +7,16 @@ is ever guessed from the text of the code.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from numbers import Number
 from traceback import walk_tb
 from types import CodeType
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,6 +24,7 @@ Answer = Callable[..., Any]
 
 RIGHT = "✓ Right."
 NOT_ATTEMPTED = "○ Not attempted yet: replace the line that raises NotImplementedError."
+UNREADABLE = (TypeError, ValueError, RuntimeError)  # what PyTorch raises for what is no number
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,8 @@ class Exercise:
         solution: a right answer.
         cases: the arguments of each call that is tried. Each call gets copies, which it may change.
         misconceptions: known mistakes; the first one that explains an answer gives the hint.
-        tolerance: largest difference, relative and absolute, that still counts as equal.
+        tolerance: largest difference, relative and absolute, that still counts as equal. An answer in half precision
+            may differ by its rounding.
         constraint: looks at *how* a function works that returns the right values, such as at the memory that it
             needs. Gives a hint, or None if the function keeps to what was asked.
     """
@@ -62,19 +67,21 @@ class Exercise:
     def verdict(self, attempt: Answer) -> str:
         """Return `RIGHT`, `NOT_ATTEMPTED`, or "✗ " and a hint. No error of the attempt is raised."""
         code = getattr(attempt, "__code__", None)
-        for case in self.cases:
+        for number, case in enumerate(self.cases):
             try:
                 given = attempt(*deepcopy(case))
-            except NotImplementedError as error:
-                if not str(error):  # PyTorch raises it too, with a message
-                    return NOT_ATTEMPTED
-                return f"✗ {_stopped(error, code)}"
             except Exception as error:
-                return f"✗ {_stopped(error, code)}"
+                if isinstance(error, NotImplementedError) and not str(error):  # PyTorch raises it with a message
+                    return NOT_ATTEMPTED
+                return f"✗ {_stopped(error, code)} {_again(attempt, case, number)}"
             expected = self.solution(*deepcopy(case))
             if not self._equal(given, expected):
-                return f"✗ {self._hint(attempt) or _difference(given, expected)}"
-        broken = self.constraint(attempt) if self.constraint else None
+                hint = self._hint(attempt) or self._pattern(attempt)
+                return f"✗ {hint or _difference(given, expected) + ' ' + _again(attempt, case, number)}"
+        try:
+            broken = self.constraint(attempt) if self.constraint else None
+        except Exception as error:
+            broken = _stopped(error, code)
         return f"✗ {broken}" if broken else RIGHT
 
     def _hint(self, attempt: Answer) -> str | None:
@@ -84,13 +91,30 @@ class Exercise:
                 return mistake.hint
         return None
 
+    def _pattern(self, attempt: Answer) -> str | None:
+        """What is wrong in every case in the same simple way: the sign, or a factor."""
+        pairs = [(_call(attempt, case), _tensor(_call(self.solution, case))) for case in self.cases]
+        try:
+            ratios = torch.cat([_tensor(given).flatten() / expected.flatten() for given, expected in pairs])
+        except UNREADABLE:
+            return None
+        factor = ratios.nanmedian().item()
+        if not math.isfinite(factor) or factor == 0:
+            return None
+        if not all(self._equal(given, factor * expected) for given, expected in pairs):
+            return None
+        if math.isclose(factor, -1, rel_tol=1e-3):
+            return "Not yet: the size is right, but the sign is wrong in every case."
+        return f"Not yet: in every case you return {factor:.4g} times what is expected."
+
     def _equal(self, given: Any, expected: Any) -> bool:
         try:
+            tolerance = max(self.tolerance, _rounding(given))
             given, expected = _tensor(given), _tensor(expected)
-        except (TypeError, ValueError, RuntimeError):
+        except UNREADABLE:
             return False
         return given.shape == expected.shape and torch.allclose(
-            given, expected, rtol=self.tolerance, atol=self.tolerance, equal_nan=True
+            given, expected, rtol=tolerance, atol=tolerance, equal_nan=True
         )
 
 
@@ -104,6 +128,11 @@ def normal(*shape: int, seed: int) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
+def names(attempt: Answer, name: str) -> bool:
+    """Return whether the code of a function names something, such as a function of the library."""
+    return name in getattr(getattr(attempt, "__code__", None), "co_names", ())
+
+
 def _call(answer: Answer, case: tuple[Any, ...]) -> Any:
     try:
         return answer(*deepcopy(case))
@@ -115,13 +144,33 @@ def _stopped(error: Exception, code: CodeType | None) -> str:
     """Say which error the answer raised, and in which of its lines, counted from its first one."""
     frames = [line for frame, line in walk_tb(error.__traceback__) if frame.f_code is code]
     place = f" in line {frames[-1] - code.co_firstlineno + 1}" if code and frames else ""
-    return f"Your function stopped{place} with {type(error).__name__}: {error}"
+    message = next(iter(str(error).splitlines()), "no message").rstrip(".")  # PyTorch goes on with all its overloads
+    return f"Your function stopped{place} with {type(error).__name__}: {message}."
+
+
+def _again(attempt: Answer, case: tuple[Any, ...], number: int) -> str:
+    """Say how a learner can repeat the call of a case. The function has the name of its exercise."""
+    name = getattr(attempt, "__name__", "")
+    plain = all(isinstance(argument, str | Number | dict) for argument in case)
+    arguments = ", ".join(map(repr, case)) if plain else f"*exercises.{name}.cases[{number}]"
+    return f"Look at the case {name}({arguments})."
 
 
 def _tensor(value: Any) -> Tensor:
-    if isinstance(value, list | tuple) and any(isinstance(part, Tensor) for part in value):
+    """What an answer returned, as float64: a tensor, an array, a number, or lists of these."""
+    if isinstance(value, list | tuple):
         return torch.stack([_tensor(part) for part in value])
+    if isinstance(value, Number):  # also a fraction
+        return torch.tensor(float(value), dtype=torch.float64)  # type: ignore[arg-type]
     return torch.as_tensor(value).detach().double()
+
+
+def _rounding(value: Any) -> float:
+    """The relative error that a few operations in the precision of an answer may cause: 0 for whole numbers."""
+    if isinstance(value, list | tuple):
+        return max(map(_rounding, value), default=0.0)
+    dtype = torch.as_tensor(value).dtype if isinstance(value, Tensor | np.ndarray | np.generic) else torch.float64
+    return 4 * torch.finfo(dtype).eps if dtype.is_floating_point else 0.0
 
 
 def _difference(given: Any, expected: Any) -> str:
@@ -132,14 +181,18 @@ def _difference(given: Any, expected: Any) -> str:
     try:
         given = _tensor(given)
     except (TypeError, ValueError, RuntimeError):
-        return f"Not yet: the answer should be a number or a tensor of shape {list(expected.shape)}, not {given!r:.40}."
+        return f"Not yet: the answer should be {_form(expected)}, not {' '.join(repr(given).split()):.40}."
     if given.shape != expected.shape:
-        return f"Not yet: the answer should have shape {list(expected.shape)}, yours has {list(given.shape)}."
+        return f"Not yet: the answer should be {_form(expected)}; yours is {_form(given)}."
     if expected.ndim == 0:
-        return f"Not yet: expected {expected.item():.4g}, you have {given.item():.4g}."
+        return f"Not yet: expected {expected.item():.6g}, you have {given.item():.6g}."
     worst = (given - expected).abs().nan_to_num(torch.inf).argmax()
     index = [int(i) for i in torch.unravel_index(worst, expected.shape)]
     return (
         f"Not yet: the shape is right, but the entry at {index} should be {expected.flatten()[worst].item():.4g}, "
         f"not {given.flatten()[worst].item():.4g}."
     )
+
+
+def _form(value: Tensor) -> str:
+    return f"a tensor of shape {list(value.shape)}" if value.ndim else "one number"

@@ -1,4 +1,4 @@
-"""Exercises of notebook 04: standardising, choosing the penalty, the confusion matrix, balanced few labels."""
+"""Exercises of notebook 04: standardising, choosing the penalty, the most frequent mistake, records by chance."""
 
 from __future__ import annotations
 
@@ -51,6 +51,33 @@ standardise = Exercise(
             hint="You divided by the variance: the deviation is its root.",
             answer=lambda train, test: (test - train.mean(dim=0)) / train.var(dim=0, correction=0),
         ),
+        Misconception(
+            hint="You took the statistics of each image over its features. Each feature (column) has its own over the "
+            "images: dim=0.",
+            answer=lambda train, test: (test - test.mean(1, keepdim=True)) / test.std(1, keepdim=True, correction=0),
+        ),
+        Misconception(
+            hint="The deviation is that of the training set, but the mean is the test set's: take both from the "
+            "training set.",
+            answer=lambda train, test: (test - test.mean(dim=0)) / train.std(dim=0, correction=0),
+        ),
+        Misconception(
+            hint="Division comes before subtraction: put test − mean in brackets.",
+            answer=lambda train, test: test - train.mean(dim=0) / train.std(dim=0, correction=0),
+        ),
+        Misconception(
+            hint="You only divided by the deviation: subtract the mean first.",
+            answer=lambda train, test: test / train.std(dim=0, correction=0),
+        ),
+        Misconception(
+            hint="You multiplied by the deviation: divide by it.",
+            answer=lambda train, test: (test - train.mean(dim=0)) * train.std(dim=0, correction=0),
+        ),
+        Misconception(
+            hint="These are the training features. Return the test features, standardised with the statistics of the "
+            "training set.",
+            answer=lambda train, test: _with_statistics_of(train, train),
+        ),
     ],
 )
 
@@ -87,39 +114,86 @@ choose_penalty = Exercise(
             hint="You count a penalty that is nearly as good as equally good. The best one wins, however close.",
             answer=lambda validation: max(l2 for l2, a in validation.items() if a >= max(validation.values()) - 0.01),
         ),
+        Misconception(hint="That is the weakest penalty, whatever it reached.", answer=min),
+        Misconception(
+            hint="Of equally good ones you take the last in the list. The strengths may be listed in any order.",
+            answer=lambda validation: sorted(validation, key=lambda l2: validation[l2])[-1],
+        ),
+        Misconception(
+            hint="That is a place in the list. Return the strength itself.",
+            answer=lambda validation: list(validation.values()).index(max(validation.values())),
+        ),
     ],
     tolerance=1e-9,
 )
 
-# 3. The confusion matrix
+# 3. The most frequent mistake
 
 
-def _confusion(labels: Tensor, predicted: Tensor, num_classes: int) -> Tensor:
+def _counts(labels: Tensor, predicted: Tensor, num_classes: int) -> Tensor:
+    """How often each class (row) was taken for each class (column)."""
     return torch.bincount(labels * num_classes + predicted, minlength=num_classes**2).reshape(num_classes, num_classes)
 
 
-_LABELS, _PREDICTED = torch.tensor([0, 0, 0, 1, 1, 2, 2, 2, 2]), torch.tensor([0, 1, 1, 1, 2, 2, 2, 2, 0])
+def _largest(counts: Tensor) -> tuple[int, int]:
+    return divmod(int(counts.argmax()), counts.shape[1])
 
-confusion_matrix = Exercise(
-    solution=_confusion,
-    cases=[(_LABELS, _PREDICTED, 3), (_LABELS, _PREDICTED, 4)],
+
+def _mistakes(labels: Tensor, predicted: Tensor, num_classes: int) -> Tensor:
+    return _counts(labels, predicted, num_classes).fill_diagonal_(0)
+
+
+def _pairs_of(*counted: tuple[int, int, int]) -> tuple[Tensor, Tensor]:
+    """Labels and predicted classes, each pair (true, predicted) that many times."""
+    pairs = torch.tensor([(true, guess) for true, guess, times in counted for _ in range(times)])
+    return pairs[:, 0], pairs[:, 1]
+
+
+most_frequent_mistake = Exercise(
+    solution=lambda labels, predicted, num_classes: _largest(_mistakes(labels, predicted, num_classes)),
+    cases=[
+        (*_pairs_of((0, 0, 9), (0, 2, 3), (1, 1, 1), (1, 0, 2), (2, 2, 4), (2, 0, 2), (2, 1, 2)), 3),
+        (*_pairs_of((0, 0, 5), (0, 3, 2), (1, 2, 2), (1, 1, 0), (2, 1, 4), (2, 2, 8), (3, 0, 3), (3, 3, 2)), 5),
+    ],
     misconceptions=[
         Misconception(
-            hint="Rows and columns are swapped: a row is a true class, a column a predicted one.",
-            answer=lambda labels, predicted, c: _confusion(predicted, labels, c),
+            hint="That is the most frequent pair, and it was right. Leave the diagonal out.",
+            answer=lambda labels, predicted, c: _largest(_counts(labels, predicted, c)),
         ),
         Misconception(
-            hint="These are shares: the question is how many images.",
-            answer=lambda labels, predicted, c: _confusion(labels, predicted, c) / len(labels),
+            hint="The two are swapped: first the true class, then the predicted one.",
+            answer=lambda labels, predicted, c: _largest(_mistakes(labels, predicted, c))[::-1],
         ),
         Misconception(
-            hint="A pair that occurs several times counts once in your matrix: `m[labels, predicted] += 1` does not "
+            hint="You compared shares of each true class. The question is which mistake was made most often.",
+            answer=lambda labels, predicted, c: _largest(
+                _mistakes(labels, predicted, c) / _counts(labels, predicted, c).sum(dim=1, keepdim=True).clamp(min=1)
+            ),
+        ),
+        Misconception(
+            hint="That is how often it happened. Return the two classes.",
+            answer=lambda labels, predicted, c: _mistakes(labels, predicted, c).max(),
+        ),
+        Misconception(
+            hint="That is the place in the flattened matrix. The row is the true class, the column the predicted one: "
+            "divmod.",
+            answer=lambda labels, predicted, c: _mistakes(labels, predicted, c).argmax(),
+        ),
+        Misconception(
+            hint="You added up both directions. That a was taken for b and b for a are two mistakes.",
+            answer=lambda labels, predicted, c: _largest(
+                (_mistakes(labels, predicted, c) + _mistakes(labels, predicted, c).T).triu()
+            ),
+        ),
+        Misconception(
+            hint="You looked for the class with the most mistakes, and for the class that was wrongly predicted most. "
+            "They need not belong together: count the pairs.",
+            answer=lambda labels, predicted, c: [_mistakes(labels, predicted, c).sum(dim).argmax() for dim in (1, 0)],
+        ),
+        Misconception(
+            hint="A pair that occurs several times counts once in your answer: `m[labels, predicted] += 1` does not "
             "add up repeated indices.",
-            answer=lambda labels, predicted, c: (_confusion(labels, predicted, c) > 0).long(),
-        ),
-        Misconception(
-            hint="You counted the mistakes only: the diagonal holds what was right.",
-            answer=lambda labels, predicted, c: _confusion(labels, predicted, c).fill_diagonal_(0),
+            answer=lambda labels, predicted, c: _largest((_mistakes(labels, predicted, c) > 0).long()),
         ),
     ],
     tolerance=0,
@@ -129,7 +203,7 @@ confusion_matrix = Exercise(
 
 chance_of_record = Exercise(
     solution=lambda tries, p: 1 - (1 - p) ** tries,
-    cases=[(20, 0.05), (100, 0.01), (1, 0.3)],
+    cases=[(20, 0.05), (100, 0.01), (1, 0.3), (40, 0.05)],
     misconceptions=[
         Misconception(
             hint="Chances of several tries do not add up: that can exceed 1.",
@@ -150,6 +224,18 @@ chance_of_record = Exercise(
         Misconception(
             hint="That is the chance of exactly one record: two or more count, too.",
             answer=lambda tries, p: tries * p * (1 - p) ** (tries - 1),
+        ),
+        Misconception(
+            hint="The chances that nothing happens are multiplied and not added up: (1 − p) to the power of `tries`.",
+            answer=lambda tries, p: 1 - (1 - p) * tries,
+        ),
+        Misconception(
+            hint="That is the chance that the first record comes with the last try. An earlier one counts, too.",
+            answer=lambda tries, p: p * (1 - p) ** (tries - 1),
+        ),
+        Misconception(
+            hint="That is the expected number of records, cut at 1. Some of the trials with records have several.",
+            answer=lambda tries, p: min(1.0, tries * p),
         ),
     ],
 )

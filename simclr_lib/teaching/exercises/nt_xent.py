@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from simclr_lib.teaching.exercises.exercise import Answer, Exercise, Misconception, collect, normal
+from simclr_lib.teaching.exercises.exercise import Answer, Exercise, Misconception, collect, names, normal
 
 # 1. Cosine similarities
 
@@ -61,7 +61,7 @@ def _not_integers(attempt: Answer) -> str | None:
 
 
 partners = Exercise(
-    solution=_partners,
+    solution=lambda n: torch.arange(2 * n) ^ 1,
     cases=[(2,), (5,)],
     misconceptions=[
         Misconception(
@@ -69,26 +69,30 @@ partners = Exercise(
             answer=lambda n: torch.arange(2 * n),
         ),
         Misconception(
-            hint="That would be right if the views alternated: a₀, b₀, a₁, b₁ … Here all first views come before all "
-            "second views.",
-            answer=lambda n: torch.arange(2 * n) ^ 1,
+            hint="That would be right if all first views came before all second views, as in 2.2. Here the two views "
+            "of an image stand side by side.",
+            answer=_partners,
         ),
         Misconception(
             hint="You have the partners of the first views only. Second views are anchors too: 2N entries.",
-            answer=lambda n: torch.arange(n) + n,
+            answer=lambda n: 2 * torch.arange(n) + 1,
         ),
         Misconception(
-            hint="That is the next row: another image, and so a negative.",
+            hint="The partner of a second view stands before it: subtract 1 there, do not add it.",
+            answer=lambda n: torch.arange(2 * n) + 1,
+        ),
+        Misconception(
+            hint="That is the next row. It is the partner of a first view, and for a second view it is another image.",
             answer=lambda n: torch.arange(2 * n).roll(-1),
         ),
         Misconception(
-            hint="The second views' partners lie in the first half: subtract N there, do not add it.",
-            answer=lambda n: torch.arange(2 * n) + n,
+            hint="That is the row before. It is the partner of a second view, and for a first view it is another "
+            "image.",
+            answer=lambda n: torch.arange(2 * n).roll(1),
         ),
         Misconception(
-            hint="That is the number of each view's image, so the first views are their own partners. The partner of "
-            "view 0 is view N.",
-            answer=lambda n: torch.arange(n).repeat(2),
+            hint="That is the number of each view's image. Return the row in which the other view stands.",
+            answer=lambda n: torch.arange(2 * n) // 2,
         ),
     ],
     tolerance=0,
@@ -131,7 +135,7 @@ def _logits(z_a: Tensor, z_b: Tensor, temperature: float) -> Tensor:
 
 
 def _calls_the_library(attempt: Answer) -> str | None:
-    if "nt_xent" in getattr(getattr(attempt, "__code__", None), "co_names", ()):
+    if names(attempt, "nt_xent"):
         return "Your function calls the library's nt_xent, which is the whole answer: write it yourself."
     return None
 
@@ -247,35 +251,39 @@ loss_without_information = Exercise(
     ],
 )
 
-# 5. The weight of each negative
+# 5. The temperature for a given contrast between two negatives
 
-negative_weights = Exercise(
-    solution=lambda similarities, temperature: torch.softmax(similarities / temperature, dim=0),
-    cases=[(normal(8, seed=0).tanh(), 0.5), (normal(20, seed=1).tanh(), 0.1)],
+temperature_for = Exercise(
+    solution=lambda first, second, ratio: (first - second) / math.log(ratio),
+    cases=[(0.9, 0.8, 2.0), (0.6, 0.1, 10.0), (0.3, -0.2, 1.5)],
     misconceptions=[
         Misconception(
-            hint="τ is missing: divide the similarities by it before the softmax.",
-            answer=lambda s, t: torch.softmax(s, dim=0),
+            hint="That is 1 / τ: the ratio of the two weights is exp((first − second) / τ).",
+            answer=lambda first, second, ratio: math.log(ratio) / (first - second),
         ),
         Misconception(
-            hint="You multiplied by τ: then a small τ would treat all negatives alike. It is the other way round.",
-            answer=lambda s, t: torch.softmax(s * t, dim=0),
+            hint="The weights are exponentials of the similarities: take the logarithm of the ratio.",
+            answer=lambda first, second, ratio: (first - second) / ratio,
         ),
         Misconception(
-            hint="These weights do not sum to 1: divide by their sum, to see each negative's share.",
-            answer=lambda s, t: torch.exp(s / t),
+            hint="Weights go with exp(s / τ), so the logarithm has base e.",
+            answer=lambda first, second, ratio: (first - second) / math.log2(ratio),
         ),
         Misconception(
-            hint="τ belongs inside the exponential: shares that are divided by it afterwards do not sum to 1.",
-            answer=lambda s, t: torch.softmax(s, dim=0) / t,
+            hint="Weights go with exp(s / τ), so the logarithm has base e.",
+            answer=lambda first, second, ratio: (first - second) / math.log10(ratio),
         ),
         Misconception(
-            hint="You gave the least similar negative the largest share: the sign is wrong.",
-            answer=lambda s, t: torch.softmax(-s / t, dim=0),
+            hint="That makes the less similar negative push harder: the sign is wrong.",
+            answer=lambda first, second, ratio: (second - first) / math.log(ratio),
         ),
         Misconception(
-            hint="These are the logarithms of the shares: take a softmax, not a log-softmax.",
-            answer=lambda s, t: torch.log_softmax(s / t, dim=0),
+            hint="You divided the similarities. In the ratio of two exponentials their difference is left.",
+            answer=lambda first, second, ratio: first / second / math.log(ratio),
+        ),
+        Misconception(
+            hint="You took the logarithm of the similarities, too. They are exponents already.",
+            answer=lambda first, second, ratio: (math.exp(first) - math.exp(second)) / math.log(ratio),
         ),
     ],
 )

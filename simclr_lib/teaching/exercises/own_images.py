@@ -42,6 +42,22 @@ held_out = Exercise(
             hint="A new random draw has nothing to do with the photo's name: the next call would choose others.",
             answer=lambda scores, share: torch.rand(len(scores), generator=torch.Generator().manual_seed(0)) < share,
         ),
+        Misconception(
+            hint="These are the photos with high scores. Here the low ones are held out: scores < share.",
+            answer=lambda scores, share: scores > 1 - share,
+        ),
+        Misconception(
+            hint="These are the places of the photos that are held out. Return True or False for each photo, [N].",
+            answer=lambda scores, share: (scores < share).nonzero()[:, 0],
+        ),
+        Misconception(
+            hint="Half of the photos have a score below the median, whatever `share` says.",
+            answer=lambda scores, share: scores < scores.median(),
+        ),
+        Misconception(
+            hint="Dividing by the largest score makes each photo depend on the others. Compare the score itself.",
+            answer=lambda scores, share: scores / scores.max() < share,
+        ),
     ],
 )
 
@@ -81,6 +97,36 @@ to_8_bits = Exercise(
             hint="You cut the decimals off, which makes everything half a level darker: round.",
             answer=lambda image, low, high: _scaled(image, low, high).floor(),
         ),
+        Misconception(
+            hint="That is between 0 and 1. Multiply by 255, and round last.",
+            answer=lambda image, low, high: _scaled(image, low, high) / 255,
+        ),
+        Misconception(hint="Round to whole levels.", answer=_scaled),
+        Misconception(
+            hint="The whole set spans high − low levels: divide by that, not by high.",
+            answer=lambda image, low, high: (255 * (image - low) / high).clamp(0, 255).round(),
+        ),
+        Misconception(
+            hint="Black and white are swapped: `low` becomes 0.",
+            answer=lambda image, low, high: 255 - _scaled(image, low, high).round(),
+        ),
+        Misconception(
+            hint="Levels outside low … high wrap around in 8 bits: a white pixel becomes dark. Clamp before you "
+            "convert.",
+            answer=lambda image, low, high: (255 * (image - low) / (high - low)).round().remainder(256),
+        ),
+        Misconception(
+            hint="You cut off what is above 255, but a level below `low` is still negative: clamp both ends.",
+            answer=lambda image, low, high: (255 * (image - low) / (high - low)).clamp(max=255).round(),
+        ),
+        Misconception(
+            hint="You cut off what is below 0, but a level above `high` is still beyond 255: clamp both ends.",
+            answer=lambda image, low, high: (255 * (image - low) / (high - low)).clamp(min=0).round(),
+        ),
+        Misconception(
+            hint="You rounded before you multiplied by 255: only black and white are left.",
+            answer=lambda image, low, high: 255 * ((image - low) / (high - low)).clamp(0, 1).round(),
+        ),
     ],
 )
 
@@ -91,11 +137,16 @@ def _cosine(a: Tensor, b: Tensor) -> Tensor:
     return F.cosine_similarity(a.flatten(), b.flatten(), dim=0)
 
 
+def _pearson(a: Tensor, b: Tensor) -> Tensor:
+    return _cosine(a - a.mean(), b - b.mean())
+
+
 correlation = Exercise(
-    solution=lambda a, b: _cosine(a - a.mean(), b - b.mean()),
+    solution=_pearson,
     cases=[
         (normal(4, 4, seed=0) + 3, normal(4, 4, seed=1) + 5),
         (normal(5, 5, seed=2) + 1, 0.5 * normal(5, 5, seed=2) + 2),
+        (normal(4, 4, seed=3), 1 - normal(4, 4, seed=3)),  # a negative
     ],
     misconceptions=[
         Misconception(
@@ -113,6 +164,39 @@ correlation = Exercise(
         Misconception(
             hint="You subtracted a mean from each row: the image has one mean.",
             answer=lambda a, b: _cosine(a - a.mean(dim=1, keepdim=True), b - b.mean(dim=1, keepdim=True)),
+        ),
+        Misconception(
+            hint="That is the square of the correlation, which cannot tell a copy from a negative.",
+            answer=lambda a, b: _pearson(a, b).square(),
+        ),
+        Misconception(
+            hint="You took the size of the correlation: a negative of the picture would count as a copy.",
+            answer=lambda a, b: _pearson(a, b).abs(),
+        ),
+        Misconception(
+            hint="That is 1 minus the correlation: a distance. Return the correlation, 1 for a copy.",
+            answer=lambda a, b: 1 - _pearson(a, b),
+        ),
+        Misconception(
+            hint="That sum grows with the contrast. Divide by both lengths.",
+            answer=lambda a, b: ((a - a.mean()) * (b - b.mean())).sum(),
+        ),
+        Misconception(
+            hint="Your deviations divide by N − 1 and your mean by N, so a copy gets less than 1. Use N in both: "
+            "correction=0.",
+            answer=lambda a, b: ((a - a.mean()) * (b - b.mean())).mean() / (a.std() * b.std()),
+        ),
+        Misconception(
+            hint="You divided by the variances: divide by the deviations, their roots.",
+            answer=lambda a, b: ((a - a.mean()) * (b - b.mean())).mean() / (a.var(correction=0) * b.var(correction=0)),
+        ),
+        Misconception(
+            hint="You subtracted a mean from each column: the image has one mean.",
+            answer=lambda a, b: _cosine(a - a.mean(dim=0), b - b.mean(dim=0)),
+        ),
+        Misconception(
+            hint="These are the correlations of the columns. Flatten both images first.",
+            answer=lambda a, b: F.cosine_similarity(a - a.mean(), b - b.mean()),
         ),
     ],
 )
@@ -152,6 +236,24 @@ balanced = Exercise(
             hint="A class without any image has no accuracy: leave it out of the mean.",
             answer=lambda predicted, labels: sum(_recalls(predicted, labels)) / (int(labels.max()) + 1),
         ),
+        Misconception(
+            hint="A class number without any image gives 0 / 0, nan: go through the classes that occur, "
+            "labels.unique().",
+            answer=lambda predicted, labels: torch.stack(
+                [(predicted[labels == c] == c).double().mean() for c in range(int(labels.max()) + 1)]
+            ).mean(),
+        ),
+        Misconception(
+            hint="You go through the classes that were predicted. One that was never predicted counts too, with 0.",
+            answer=lambda predicted, labels: torch.stack(
+                [(predicted[labels == c] == c).double().mean() for c in predicted.unique()]
+            ).mean(),
+        ),
+        Misconception(
+            hint="You divided by the number of all images. Divide by the number of images of the class.",
+            answer=lambda predicted, labels: (predicted == labels).double().mean() / len(labels.unique()),
+        ),
+        Misconception(hint="That is one number for each class. Return their mean.", answer=_recalls),
     ],
 )
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import tracemalloc
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from simclr_lib.losses import nt_xent
-from simclr_lib.teaching.exercises.exercise import Answer, Exercise, Misconception, collect, normal
+from simclr_lib.teaching.exercises.exercise import Answer, Exercise, Misconception, collect, names, normal
 from simclr_lib.teaching.memory import peak_bytes
 
 # 1. The number of negatives
@@ -41,6 +41,21 @@ num_negatives = Exercise(
             hint="The batch is what all processes take together, not what each of them takes.",
             answer=lambda batch, processes, shared: 2 * batch * (processes if shared else 1) - 2,
         ),
+        Misconception(
+            hint="You took off both views of the anchor's own image, but counted one view of all others. Both views of "
+            "each are negatives.",
+            answer=lambda batch, processes, shared: (batch if shared else batch // processes) - 2,
+        ),
+        Misconception(
+            hint="You added up the negatives of all processes. The question is how many one anchor has.",
+            answer=lambda batch, processes, shared: (
+                2 * batch - 2 if shared else processes * (2 * (batch // processes) - 2)
+            ),
+        ),
+        Misconception(
+            hint="It is the other way round: those that share see the whole batch.",
+            answer=lambda batch, processes, shared: 2 * (batch // processes if shared else batch) - 2,
+        ),
     ],
 )
 
@@ -61,6 +76,8 @@ def _chunked(
     mean_of_means: bool = False,
     partner_of_row: bool = False,
     normalize: bool = True,
+    value: float = -torch.inf,
+    next_row: bool = False,
 ) -> Tensor:
     z = F.normalize(z, dim=1) if normalize else z
     total = z.new_zeros(())
@@ -69,20 +86,42 @@ def _chunked(
         rows = torch.arange(start, min(start + chunk, len(z)))
         logits = z[rows] @ z.T / tau
         if mask:
-            logits[torch.arange(len(rows)), rows if shift else rows - start] = -torch.inf
+            logits[torch.arange(len(rows)), rows if shift else rows - start] = value
         anchors = rows - start if partner_of_row else rows
-        losses = F.cross_entropy(logits, (anchors + len(z) // 2) % len(z), reduction="none")
+        partners = anchors ^ 1 if next_row else (anchors + len(z) // 2) % len(z)
+        losses = F.cross_entropy(logits, partners, reduction="none")
         total += losses.sum()
         means.append(losses.mean())
     return torch.stack(means).mean() if mean_of_means else total / len(z)
 
 
+def _within_chunks(z: Tensor, tau: float, chunk: int) -> Tensor:
+    """The mean over the chunks, each taken as a batch of its own."""
+    parts = [part for part in z.split(chunk) if len(part) % 2 == 0]
+    return torch.stack([_whole(part, tau) for part in parts]).mean()
+
+
+def _of_anchors(z: Tensor, tau: float, count: int) -> Tensor:
+    """The losses of the first anchors."""
+    z = F.normalize(z, dim=1)
+    logits = (z @ z.T / tau).fill_diagonal_(-torch.inf)
+    return F.cross_entropy(logits, torch.arange(len(z)).roll(len(z) // 2), reduction="none")[:count]
+
+
 def _takes_chunks(attempt: Answer) -> str | None:
-    """A hint if a function keeps about as many numbers as the whole matrix of similarities has."""
-    z = normal(1024, 2, seed=9)
-    if peak_bytes(lambda: attempt(z, 0.5, 16)) > z.element_size() * len(z) ** 2 / 2:
+    """A hint if a function leaves the work to the library, or keeps about as many numbers as the whole matrix has."""
+    if names(attempt, "nt_xent"):
+        return "The value is right, but the library's nt_xent is the whole answer: write the chunks yourself."
+    z = normal(256, 2, seed=9)
+    tracemalloc.start()  # NumPy tells it about every array
+    try:
+        in_tensors = peak_bytes(lambda: attempt(z, 0.5, 8))
+        elsewhere = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    if max(in_tensors, elsewhere) > z.element_size() * len(z) ** 2 / 2:
         return (
-            "The value is right, but for 1,024 embeddings and chunks of 16 your function keeps nearly the whole "
+            "The value is right, but for 256 embeddings and chunks of 8 your function keeps nearly the whole "
             "matrix of similarities in memory. Compute the rows of one chunk at a time."
         )
     return None
@@ -113,6 +152,30 @@ chunked_loss = Exercise(
             hint="The embeddings are not normalised: cosine similarities are meant.",
             answer=lambda z, tau, chunk: _chunked(z, tau, chunk, normalize=False),
         ),
+        Misconception(
+            hint="A masked logit of 0 still counts, as exp(0) = 1. Use −inf.",
+            answer=lambda z, tau, chunk: _chunked(z, tau, chunk, value=0.0),
+        ),
+        Misconception(
+            hint="That is the sum over the anchors: divide by 2N.",
+            answer=lambda z, tau, chunk: len(z) * _chunked(z, tau, chunk),
+        ),
+        Misconception(
+            hint="The partner is not the next row: first all first views come, so the partner is N rows further.",
+            answer=lambda z, tau, chunk: _chunked(z, tau, chunk, next_row=True),
+        ),
+        Misconception(
+            hint="Your anchors see the embeddings of their own chunk only. Each meets all 2N: z[rows] @ z.T.",
+            answer=_within_chunks,
+        ),
+        Misconception(
+            hint="The last chunk is missing: it may be smaller than the others.",
+            answer=lambda z, tau, chunk: _of_anchors(z, tau, len(z) // chunk * chunk).sum() / len(z),
+        ),
+        Misconception(
+            hint="Only the first views are anchors in your mean. All 2N are.",
+            answer=lambda z, tau, chunk: _of_anchors(z, tau, len(z) // 2).mean(),
+        ),
     ],
     constraint=_takes_chunks,
 )
@@ -120,9 +183,14 @@ chunked_loss = Exercise(
 # 3. Gradient caching: from the gradient of z to that of the weights
 
 
+def _gradient_of(z: Tensor, tau: float) -> Tensor:
+    """The gradient of the loss with respect to the embeddings."""
+    z = z.detach().requires_grad_()
+    return torch.autograd.grad(_whole(z, tau), z)[0]
+
+
 def _cached(x: Tensor, w: Tensor, tau: float, micro: int, gradient_of: str = "all") -> Tensor:
-    z = (x @ w).requires_grad_()
-    (z_gradient,) = torch.autograd.grad(_whole(z, tau), z)
+    z_gradient = _gradient_of(x @ w, tau)
     if gradient_of == "mean":
         return x.T @ z_gradient / math.ceil(len(x) / micro)
     if gradient_of == "last":
@@ -132,9 +200,7 @@ def _cached(x: Tensor, w: Tensor, tau: float, micro: int, gradient_of: str = "al
 
 
 def _by_parts(x: Tensor, w: Tensor, tau: float, micro: int) -> Tensor:
-    z = torch.cat([part @ w for part in x.split(micro)]).requires_grad_()
-    (z_gradient,) = torch.autograd.grad(_whole(z, tau), z)
-    return x.T @ z_gradient
+    return x.T @ _gradient_of(torch.cat([part @ w for part in x.split(micro)]), tau)
 
 
 def _accumulated(x: Tensor, w: Tensor, tau: float, micro: int) -> Tensor:
@@ -149,19 +215,17 @@ def _accumulated(x: Tensor, w: Tensor, tau: float, micro: int) -> Tensor:
     return total
 
 
-class _RowsThroughWeights(TorchFunctionMode):
-    """Notes the largest number of rows that are multiplied by weights of a shape at one time."""
+class _RowsThroughWeights(TorchDispatchMode):
+    """Notes the largest number of rows that are multiplied by weights of a shape at one time, however it is written."""
 
     def __init__(self, shape: torch.Size) -> None:
         super().__init__()
         self.shape, self.rows = shape, 0
 
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
-        """Look at the arguments of a product, and compute it."""
-        if getattr(func, "__name__", "") in ("matmul", "__matmul__", "mm") and args[1].shape == self.shape:
-            self.rows = max(self.rows, len(args[0]))
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
+        """Look at the operands of a product, and compute it."""
+        if func in (torch.ops.aten.mm.default, torch.ops.aten.bmm.default) and args[1].shape[-2:] == self.shape:
+            self.rows = max(self.rows, args[0].shape[-2])
         return func(*args, **(kwargs or {}))
 
 
@@ -197,6 +261,19 @@ cached_gradient = Exercise(
         Misconception(
             hint="You kept only the last micro-batch's gradient. They add up.",
             answer=lambda x, w, tau, micro: _cached(x, w, tau, micro, "last"),
+        ),
+        Misconception(
+            hint="You took the gradient of the normalised embeddings. nt_xent normalises by itself, and the gradient "
+            "with respect to z = x @ w is needed.",
+            answer=lambda x, w, tau, micro: x.T @ _gradient_of(F.normalize(x @ w, dim=1), tau),
+        ),
+        Misconception(
+            hint="You divided by the number of rows. nt_xent is a mean already.",
+            answer=lambda x, w, tau, micro: _cached(x, w, tau, micro) / len(x),
+        ),
+        Misconception(
+            hint="Each part of the gradient belongs to the same rows of x: keep the order of the parts.",
+            answer=lambda x, w, tau, micro: x.T @ torch.cat(_gradient_of(x @ w, tau).split(micro)[::-1]),
         ),
     ],
     constraint=_takes_parts,
@@ -273,6 +350,37 @@ speed_up = Exercise(
             hint="You divided by the number of processes: that is the efficiency.",
             answer=lambda compute, megabytes, processes, bandwidth: (
                 _speed_up(compute, megabytes, processes, bandwidth) / processes
+            ),
+        ),
+        Misconception(
+            hint="All links work at the same time, but each passes on (W − 1) / W of the data twice: do not divide the "
+            "exchange by W once more.",
+            answer=lambda compute, megabytes, processes, bandwidth: _speed_up(
+                compute, megabytes / (processes - 1 or 1), processes, bandwidth
+            ),
+        ),
+        Misconception(
+            hint="You took the larger of the two. Here they first compute and then exchange: add the times up.",
+            answer=lambda compute, megabytes, processes, bandwidth: (
+                compute / max(compute / processes, 2 * (processes - 1) / processes * megabytes / 1e3 / bandwidth)
+            ),
+        ),
+        Misconception(
+            hint="You multiplied by the bandwidth: a faster link takes less time.",
+            answer=lambda compute, megabytes, processes, bandwidth: _speed_up(
+                compute, megabytes, processes, 1 / bandwidth
+            ),
+        ),
+        Misconception(
+            hint="Megabytes and gigabytes are a factor of 1,000 apart here, not 1,024.",
+            answer=lambda compute, megabytes, processes, bandwidth: _speed_up(
+                compute, megabytes / 1.024, processes, bandwidth
+            ),
+        ),
+        Misconception(
+            hint="The ratio is upside down: one process's seconds divided by theirs.",
+            answer=lambda compute, megabytes, processes, bandwidth: (
+                1 / _speed_up(compute, megabytes, processes, bandwidth)
             ),
         ),
     ],

@@ -6,6 +6,7 @@ import math
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from simclr_lib.losses import nt_xent
 from simclr_lib.teaching.exercises.exercise import Exercise, Misconception, collect, normal
@@ -56,6 +57,53 @@ sum_of_rates = Exercise(
             answer=lambda n, epochs, batch, lr, rule: (
                 (epochs * (n // batch) * lr) ** 2 / _rates(n, epochs, batch, lr, rule)
             ),
+        ),
+        Misconception(
+            hint="You left out the rest once, at the end of training. It is left out in every epoch: epochs · "
+            "(num_images // batch).",
+            answer=lambda n, epochs, batch, lr, rule: (
+                _rates(n, epochs, batch, lr, rule) / (epochs * (n // batch)) * (n * epochs // batch)
+            ),
+        ),
+        Misconception(
+            hint="You count a last step that is not full: images that do not fill a batch are left out.",
+            answer=lambda n, epochs, batch, lr, rule: (
+                _rates(n, epochs, batch, lr, rule) / (n // batch) * math.ceil(n / batch)
+            ),
+        ),
+        Misconception(
+            hint="You used the linear rule for both.",
+            answer=lambda n, epochs, batch, lr, rule: _rates(n, epochs, batch, lr, "linear"),
+        ),
+        Misconception(
+            hint='You used the square root for both. (The names of the rules are "linear" and "square root".)',
+            answer=lambda n, epochs, batch, lr, rule: _rates(n, epochs, batch, lr, "square root"),
+        ),
+        Misconception(
+            hint="`lr` is the rate for a batch of 64 images, not of 256.",
+            answer=lambda n, epochs, batch, lr, rule: _rates(
+                n, epochs, batch, lr / (4 if rule == "linear" else 2), rule
+            ),
+        ),
+        Misconception(
+            hint="`lr` is the rate for 64 images: the rules take the ratio batch / 64.",
+            answer=lambda n, epochs, batch, lr, rule: _rates(
+                n, epochs, batch, lr * (64 if rule == "linear" else 8), rule
+            ),
+        ),
+        Misconception(
+            hint="You divided without a remainder: batch // 64 is 0 for a batch of 16.",
+            answer=lambda n, epochs, batch, lr, rule: (
+                _rates(n, epochs, batch, lr, rule) * ((batch // 64) / (batch / 64)) ** (1 if rule == "linear" else 0.5)
+            ),
+        ),
+        Misconception(
+            hint="That is the number of steps. Multiply it by the rate.",
+            answer=lambda n, epochs, batch, lr, rule: epochs * (n // batch),
+        ),
+        Misconception(
+            hint="That is the sum over one epoch.",
+            answer=lambda n, epochs, batch, lr, rule: _rates(n, 1, batch, lr, rule),
         ),
     ],
     tolerance=1e-6,
@@ -108,6 +156,22 @@ noise_of_an_image = Exercise(
             hint="That is the length of the gradients, without subtracting their mean.",
             answer=lambda gradients, batch: math.sqrt(batch) * gradients.square().mean(dim=0).sum().sqrt(),
         ),
+        Misconception(
+            hint="K is the number of gradients that you measured. What makes a batch less noisy is its size, `batch`.",
+            answer=lambda gradients, batch: math.sqrt(len(gradients)) * _noise(gradients),
+        ),
+        Misconception(
+            hint="You took the variance over the directions. Take it over the K gradients: dim=0.",
+            answer=lambda gradients, batch: math.sqrt(batch) * gradients.var(dim=1).sum().sqrt(),
+        ),
+        Misconception(
+            hint="This is one number for each direction. Add up the variances, then take the root.",
+            answer=lambda gradients, batch: math.sqrt(batch) * gradients.std(dim=0),
+        ),
+        Misconception(
+            hint="That is how much the lengths of the gradients differ. Gradients of equal length may point anywhere.",
+            answer=lambda gradients, batch: math.sqrt(batch) * gradients.norm(dim=1).std(),
+        ),
     ],
 )
 
@@ -124,6 +188,20 @@ def _of_rows(z: Tensor, tau: float, group: int) -> Tensor:
     """Split the rows of z as they stand, so that the partner of an anchor is in another group."""
     pairs = (part.chunk(2) for part in z.split(2 * group))
     return torch.stack([nt_xent(a, b, tau) for a, b in pairs]).mean()
+
+
+def _interleaved(z: Tensor, tau: float, group: int) -> Tensor:
+    first, second = z.chunk(2)
+    count = len(first) // group
+    return torch.stack([nt_xent(first[i::count], second[i::count], tau) for i in range(count)]).mean()
+
+
+def _masked(z: Tensor, tau: float, group: int, itself: bool = False, value: float = -torch.inf) -> Tensor:
+    """The loss from one matrix of logits, in which the other groups are masked."""
+    rows = torch.arange(len(z))
+    groups = rows % (len(z) // 2) // group
+    logits = (z @ z.T / tau).masked_fill(groups[:, None] != groups, value)
+    return F.cross_entropy(logits if itself else logits.fill_diagonal_(-torch.inf), rows.roll(len(z) // 2))
 
 
 loss_in_groups = Exercise(
@@ -147,6 +225,32 @@ loss_in_groups = Exercise(
             hint="You used one group only.",
             answer=lambda z, tau, group: nt_xent(z[:group], z.chunk(2)[1][:group], tau),
         ),
+        Misconception(
+            hint="`group` is the number of images in a group, not the number of groups: use split, not chunk.",
+            answer=lambda z, tau, group: _in_groups(z, tau, math.ceil(len(z) / 2 / group)),
+        ),
+        Misconception(
+            hint="Your groups are interleaved. They follow the order of the images: the first `group` images are the "
+            "first group.",
+            answer=_interleaved,
+        ),
+        Misconception(
+            hint="You divided by the size of a group. The mean is over the groups: divide by their number.",
+            answer=lambda z, tau, group: _in_groups(z, tau, group, add=True) / group,
+        ),
+        Misconception(
+            hint="The embeddings are not normalised: cosine similarities are meant.",
+            answer=lambda z, tau, group: _masked(z, tau, group),
+        ),
+        Misconception(
+            hint="Each anchor is still among its own candidates: its similarity to itself must be masked.",
+            answer=lambda z, tau, group: _masked(F.normalize(z, dim=1), tau, group, itself=True),
+        ),
+        Misconception(
+            hint="Masked similarities are 0 in your answer, and exp(0) = 1 still counts. Use −inf.",
+            answer=lambda z, tau, group: _masked(F.normalize(z, dim=1), tau, group, value=0.0),
+        ),
+        Misconception(hint="You forgot the temperature.", answer=lambda z, tau, group: _in_groups(z, 0.5, group)),
     ],
 )
 

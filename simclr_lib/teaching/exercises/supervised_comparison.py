@@ -1,4 +1,4 @@
-"""Exercises of notebook 05: equal compute, paired seeds, labels for a target, mean corruption error."""
+"""Exercises of notebook 05: equal compute, paired seeds, labels for a target, the cost of a damage."""
 
 from __future__ import annotations
 
@@ -50,6 +50,14 @@ matched_epochs = Exercise(
             "longer.",
             answer=lambda n, epochs, labelled: n * epochs / labelled / 2,
         ),
+        Misconception(
+            hint="That is the number of views. In epochs, divide by the views of one epoch: `num_labelled`.",
+            answer=lambda n, epochs, labelled: 2 * n * epochs,
+        ),
+        Misconception(
+            hint="You left out how long SimCLR was trained: multiply by `epochs`.",
+            answer=lambda n, epochs, labelled: 2 * n / labelled,
+        ),
     ],
 )
 
@@ -93,6 +101,26 @@ paired_difference = Exercise(
             hint="You took the differences' size without their sign: a loss would count as a win.",
             answer=lambda ours, theirs: torch.stack([(ours - theirs).abs().mean(), (ours - theirs).abs().std()]),
         ),
+        Misconception(
+            hint="The two are in the wrong order: first the mean, then the deviation.",
+            answer=lambda ours, theirs: _paired(ours, theirs).flip(0),
+        ),
+        Misconception(
+            hint="That is the variance: the deviation is its root.",
+            answer=lambda ours, theirs: torch.stack([(ours - theirs).mean(), (ours - theirs).var()]),
+        ),
+        Misconception(
+            hint="That is the sum of the differences: divide by their number for the mean.",
+            answer=lambda ours, theirs: torch.stack([(ours - theirs).sum(), (ours - theirs).std()]),
+        ),
+        Misconception(
+            hint="You divided by the accuracy of the other one. The plain difference is asked.",
+            answer=lambda ours, theirs: _paired(ours / theirs, torch.ones_like(theirs)),
+        ),
+        Misconception(
+            hint="These are the numbers of one side. Subtract first: ours − theirs.",
+            answer=lambda ours, theirs: _paired(ours, torch.zeros_like(theirs)),
+        ),
     ],
     tolerance=1e-6,
 )
@@ -118,6 +146,14 @@ def _from_the_wrong_end(budgets: Tensor, accuracies: Tensor, target: float) -> f
 
 
 _BUDGETS = _reals(10, 20, 50, 100)
+
+
+def _by_regression(budgets: Tensor, accuracies: Tensor, target: float) -> float:
+    """Where the least-squares line over the logarithm of all budgets reaches the target."""
+    x = budgets.log() - budgets.log().mean()
+    slope = (x * accuracies).sum() / x.square().sum()
+    return float(torch.exp(budgets.log().mean() + (target - accuracies.mean()) / slope))
+
 
 labels_for = Exercise(
     solution=lambda budgets, accuracies, target: labels_needed(
@@ -150,45 +186,104 @@ labels_for = Exercise(
             hint="You interpolated from the wrong end: near the left accuracy the left budget must count for more.",
             answer=_from_the_wrong_end,
         ),
+        Misconception(
+            hint="You drew one line from the first budget to the last. Take the two budgets on either side of the "
+            "target.",
+            answer=lambda budgets, accuracies, target: math.exp(
+                _linearly(budgets[[0, -1]].log(), accuracies[[0, -1]], target)
+            ),
+        ),
+        Misconception(
+            hint="That lies halfway between two budgets. Where between them depends on how near each accuracy is to "
+            "the target.",
+            answer=lambda budgets, accuracies, target: (
+                budgets[_crossing(budgets, accuracies, target)[0] - 1 :][:2].log().mean().exp()
+            ),
+        ),
+        Misconception(
+            hint="You took a logarithm to base 10 and undid it with exp. Use the same base for both.",
+            answer=lambda budgets, accuracies, target: math.exp(_linearly(budgets.log10(), accuracies, target)),
+        ),
+        Misconception(
+            hint="You took the logarithm of the accuracies, too. Only the labels are on a logarithmic axis.",
+            answer=lambda budgets, accuracies, target: math.exp(
+                _linearly(budgets.log(), accuracies.log(), math.log(target))
+            ),
+        ),
+        Misconception(
+            hint="You rounded. Return the number as it is.",
+            answer=lambda budgets, accuracies, target: math.ceil(
+                math.exp(_linearly(budgets.log(), accuracies, target))
+            ),
+        ),
+        Misconception(
+            hint="You fitted one line to all budgets. Only the two on either side of the target matter.",
+            answer=_by_regression,
+        ),
     ],
 )
 
-# 4. Mean corruption error
+# 4. What a damage costs, relative to a baseline
 
 _ACCURACY, _BASELINE = _reals(0.9, 0.6, 0.8, 0.2), _reals(0.8, 0.7, 0.5, 0.1)
+_OTHER = _reals(0.4, 0.85, 0.6, 0.3)
 
-mean_corruption_error = Exercise(
-    solution=lambda accuracy, baseline: ((1 - accuracy) / (1 - baseline)).mean(),
-    cases=[(_ACCURACY, _BASELINE), (_BASELINE, _reals(0.4, 0.9, 0.6, 0.3))],
+relative_mce = Exercise(
+    solution=lambda accuracy, clean, baseline, baseline_clean: (
+        (clean - accuracy) / (baseline_clean - baseline)
+    ).mean(),
+    cases=[(_ACCURACY, 0.95, _BASELINE, 0.85), (_BASELINE, 0.9, _OTHER, 0.92)],
     misconceptions=[
         Misconception(
-            hint="Those are ratios of accuracies: take the errors, 1 − accuracy.",
-            answer=lambda a, b: (a / b).mean(),
+            hint="That is the plain mCE, of the errors themselves. Here only what is lost counts: clean − accuracy.",
+            answer=lambda a, clean, b, baseline_clean: ((1 - a) / (1 - b)).mean(),
         ),
         Misconception(
-            hint="You summed before you divided: then the hardest damage decides alone. Divide for each kind, then "
+            hint="You took what this network loses, but all errors of the baseline: subtract its own clean accuracy, "
+            "too.",
+            answer=lambda a, clean, b, baseline_clean: ((clean - a) / (1 - b)).mean(),
+        ),
+        Misconception(
+            hint="You took one clean accuracy for both networks. Each loses against its own.",
+            answer=lambda a, clean, b, baseline_clean: ((clean - a) / (clean - b)).mean(),
+        ),
+        Misconception(
+            hint="You averaged before you divided: then the hardest damage decides alone. Divide for each kind, then "
             "average.",
-            answer=lambda a, b: (1 - a).mean() / (1 - b).mean(),
+            answer=lambda a, clean, b, baseline_clean: (clean - a).mean() / (baseline_clean - b).mean(),
         ),
         Misconception(
-            hint="That is the error alone: divide by the baseline's error on the same damage.",
-            answer=lambda a, b: (1 - a).mean(),
+            hint="The ratio is upside down: a network that loses less than the baseline should get less than 1.",
+            answer=lambda a, clean, b, baseline_clean: ((baseline_clean - b) / (clean - a)).mean(),
         ),
         Misconception(
-            hint="The ratio is upside down: a network that errs less than the baseline should get less than 1.",
-            answer=lambda a, b: ((1 - b) / (1 - a)).mean(),
+            hint="That is what the network loses on average: divide by what the baseline loses on the same damage.",
+            answer=lambda a, clean, b, baseline_clean: (clean - a).mean(),
+        ),
+        Misconception(
+            hint="You subtracted what the two lose: divide, so that 1 is as robust as the baseline.",
+            answer=lambda a, clean, b, baseline_clean: ((clean - a) - (baseline_clean - b)).mean(),
         ),
         Misconception(
             hint="You added up the ratios: divide by the number of kinds.",
-            answer=lambda a, b: ((1 - a) / (1 - b)).sum(),
+            answer=lambda a, clean, b, baseline_clean: ((clean - a) / (baseline_clean - b)).sum(),
         ),
         Misconception(
-            hint="That is in per cent: return the plain ratio, where 1 is as good as the baseline.",
-            answer=lambda a, b: 100 * ((1 - a) / (1 - b)).mean(),
+            hint="You divided by the clean accuracy: subtract. What is lost is clean − accuracy.",
+            answer=lambda a, clean, b, baseline_clean: ((a / clean) / (b / baseline_clean)).mean(),
         ),
         Misconception(
-            hint="You subtracted: divide, so that 1 is as good as the baseline.",
-            answer=lambda a, b: (b - a).mean(),
+            hint="You subtracted the result from 1. Below 1 is already better than the baseline: return the ratio "
+            "itself.",
+            answer=lambda a, clean, b, baseline_clean: 1 - ((clean - a) / (baseline_clean - b)).mean(),
+        ),
+        Misconception(
+            hint="Division comes before subtraction: put both differences in brackets.",
+            answer=lambda a, clean, b, baseline_clean: (clean - a / baseline_clean - b).mean(),
+        ),
+        Misconception(
+            hint="That is one number for each kind of damage. Return their mean.",
+            answer=lambda a, clean, b, baseline_clean: (clean - a) / (baseline_clean - b),
         ),
     ],
 )

@@ -65,7 +65,7 @@ def notebook_bytes(source: Path, edition: Edition) -> bytes:
     else:
         cells = solved_cells(cells)
     if edition == "instructor":
-        cells = instructor_cells(cells, source.stem)
+        cells = instructor_cells(split_at_titles(cells), source.stem)
         add_slides(cells)
     title, *rest = cells
     heading, text = title["source"].split("\n", 1)
@@ -149,6 +149,16 @@ def instructor_cells(cells: list[Cell], name: str) -> list[Cell]:
     said = sayings(NOTEBOOKS / "TEACHING.md").get(str(int(name[:2])), [])
     if said:
         result.append(note_cell(f"{name[:2]}-said", sayings_text(said)))
+    return result
+
+
+def split_at_titles(cells: Iterable[Cell]) -> list[Cell]:
+    """The cells, with the title of each section at the beginning of a cell, so that it begins a slide."""
+    result = []
+    for cell in cells:
+        first, *rest = re.split(r"\n+(?=## )", cell["source"]) if cell["cell_type"] == "markdown" else [cell["source"]]
+        result.append({**cell, "source": first})
+        result += [{**cell, "id": f"{cell['id']}-part-{i}", "source": text} for i, text in enumerate(rest, start=2)]
     return result
 
 

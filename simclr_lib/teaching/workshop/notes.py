@@ -12,6 +12,7 @@ their order; further ones belong to the section as a whole.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -107,8 +108,8 @@ def plans(path: Path) -> dict[str, list[list[str]]]:
     return {title: table_rows(text) for title, text in zip(parts[::2], parts[1::2], strict=True)}
 
 
-def minutes_of(parts: str, notes: dict[str, Notes]) -> int:
-    """Minutes of parts of the course, such as "1.1–1.3, E2.1", by the tables of ``instructor.md``.
+def minutes_of(parts: str, notes: dict[str, Notes]) -> dict[str, int]:
+    """Minutes of each part of the course in a list such as "1.1–1.3, E2.1", by the tables of ``instructor.md``.
 
     Raises:
         SimCLRError: a part is not in a table.
@@ -118,13 +119,36 @@ def minutes_of(parts: str, notes: dict[str, Notes]) -> int:
         number = int(name[:2])
         for part, minutes in chapter.minutes.items():
             known[part if "." in part else f"E{number}.{part.removeprefix('exercise ')}"] = minutes
-    total, names = 0, list(known)
+    found: dict[str, int] = {}
+    names = list(known)
     for group in parts.split(", "):
         first, _, last = group.partition("–")
         if first not in known or (last or first) not in known:
             raise SimCLRError(f"{group!r} is no part of the course: see the tables of minutes in instructor.md.")
-        total += sum(known[name] for name in names[names.index(first) : names.index(last or first) + 1])
-    return total
+        found |= {name: known[name] for name in names[names.index(first) : names.index(last or first) + 1]}
+    return found
+
+
+def computing(rows: Sequence[Collection[str]], clock: Mapping[str, Mapping[str, float]]) -> list[dict[str, float]]:
+    """Seconds of computing in each row of a plan, by part.
+
+    Later cells need earlier ones. So the first row that reaches a part of a notebook also runs the parts above it that
+    are in no row of the plan.
+
+    Args:
+        rows: the parts of each row.
+        clock: notebook → part → seconds, in the order of the notebook, as ``notebooks/results/plans.json`` has them.
+    """
+    planned, waiting = {part for row in rows for part in row}, {name: dict(parts) for name, parts in clock.items()}
+    result = []
+    for row in rows:
+        run: dict[str, float] = {}
+        for parts in waiting.values():
+            reached = max((i for i, part in enumerate(parts) if part in row), default=-1)
+            for part in [part for part in list(parts)[: reached + 1] if part in row or part not in planned]:
+                run[part] = run.get(part, 0.0) + parts.pop(part)  # each notebook has a "start"
+        result.append(run)
+    return result
 
 
 def _text(path: Path) -> str:
