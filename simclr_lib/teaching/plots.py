@@ -141,7 +141,7 @@ def plot_idea(images: Tensor, views: Tensor) -> Figure:
 def _thumbnail(axes: Axes, image: Tensor, center: tuple[float, float], side: float, frame: str | None = None) -> None:
     """Draw a square image of that side around a point of the axes, with a frame if its colour is given.
 
-    Many of them in the same axes are drawn ten times as fast as axes for each of them.
+    Axes of their own for each of many images would take far longer to draw.
     """
     left, bottom = center[0] - side / 2, center[1] - side / 2
     axes.imshow(image.permute(1, 2, 0).cpu().numpy(), extent=(left, left + side, bottom, bottom + side), zorder=2)
