@@ -12,7 +12,7 @@ from typing import Any, TypedDict
 import torch
 
 from simclr_lib.device import environment
-from simclr_lib.errors import SimCLRError
+from simclr_lib.errors import SimCLRError, shown
 from simclr_lib.files import write_atomically
 
 
@@ -83,7 +83,7 @@ class Result:
         where = environment(device)
         complete = replace(self, environment={**where, "command": command or where["command"]})
         content = json.dumps(rounded(complete.to_dict()), indent=1, ensure_ascii=False)
-        write_atomically(path, (content + "\n").encode())
+        write_atomically(path, (shown(content) + "\n").encode())  # a folder's name may be no valid text
 
     @classmethod
     def read(cls, path: Path) -> Result:

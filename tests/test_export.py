@@ -1,6 +1,7 @@
 """What is exported loads in the other library, by the lines that are written beside it, and gives the same features."""
 
 import json
+import os
 import sys
 import zipfile
 from dataclasses import replace
@@ -38,14 +39,14 @@ class Own(nn.Sequential):
         super().__init__(nn.Conv2d(3, 6, 3), nn.Tanh(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
 
 
-def run_of(config, folder, own=None):
+def run_of(config, folder, own=None, classes=("cat", "猫")):
     """A folder with the checkpoint of a run, whose batch norms have seen some images."""
     torch.manual_seed(0)
     config = config.with_own_encoder(own)
     model = config.simclr(SIZE, own)
     with torch.no_grad():
         model.encoder(torch.rand(8, 3, SIZE, SIZE))
-    facts = {"task": "pretrain", "image_size": SIZE, "classes": ["cat", "猫"]}
+    facts = {"task": "pretrain", "image_size": SIZE, "classes": list(classes)}
     state = {"config": config.resolved(SIZE, CPU).to_dict(), "facts": facts, "step": 0, "model": model.state_dict()}
     save_checkpoint(folder / "checkpoint.pt", state)
     return folder
@@ -155,6 +156,15 @@ def test_the_facts_say_how_files_become_pixels(tmp_path):
         "store_size": 64, "fit": "pad", "bands": [3, 2, 1], "levels": [0.0, 4095.0], "max_pixels": 178956970,
         "transparent": "over white",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("to", ["safetensors", "torch", "onnx"])
+def test_a_class_whose_name_is_not_valid_text_is_written_as_it_is_shown(tmp_path, to):
+    run = run_of(NETWORKS["narrow"], tmp_path, classes=["cat", os.fsdecode(b"caf\xe9")])
+    file, about = export_encoder(run, to)
+    facts = json.loads(about.read_text(encoding="utf-8"))
+    assert facts["classes"] == ["cat", "caf\ufffd"]
+    assert metadata_of(file, to) == facts
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """A results file is written and read in one way, and its accuracies have one name each."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,12 @@ def test_what_is_written_is_read_again(tmp_path):
     assert again.results["SimCLR"]["knn"] == {"mean": 0.625, "std": 0.1768, "values": [0.5, 0.75]}
     assert (again.config, again.seeds, again.num_train, again.num_test) == ({"seed": 3}, [1, 2], 10, 5)
     assert again.seconds == {"work": 1.0, "total": 2.0}
+
+
+def test_a_folder_whose_name_is_not_valid_text_does_not_lose_the_results(tmp_path):
+    name = os.fsdecode(b"caf\xe9")
+    Result(f"simclr on {name}", config={"data_dir": name}).write(tmp_path / "results.json", CPU)
+    assert Result.read(tmp_path / "results.json").config == {"data_dir": "caf\ufffd"}
 
 
 def test_what_was_not_measured_is_not_written(tmp_path):

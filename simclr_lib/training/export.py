@@ -19,7 +19,7 @@ from torch import Tensor, nn
 import simclr_lib
 from simclr_lib.choices import OWN, TIMM, ExportFormat
 from simclr_lib.config import TrainConfig
-from simclr_lib.errors import SimCLRError, type_name, unknown_name
+from simclr_lib.errors import SimCLRError, shown, type_name, unknown_name
 from simclr_lib.files import write_atomically
 from simclr_lib.models import feature_dim, timm_call
 from simclr_lib.training.pretrained import StoredRun, read_run
@@ -117,7 +117,7 @@ def _about(stored: StoredRun, dim: int, to: ExportFormat, name: str) -> dict[str
         },
         "reading": {**dataclasses.asdict(config.reading()), "transparent": "over white"},
         "feature_dim": dim,
-        "classes": list(stored.facts.get("classes", [])),
+        "classes": [shown(name) for name in stored.facts.get("classes", [])],
         "package": f"simclr-lib {simclr_lib.__version__}",
         "how_to_load": _how_to_load(config, stored.image_size, to, name),
     }
