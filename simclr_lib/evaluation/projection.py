@@ -73,18 +73,23 @@ def project(
 
         picture = TSNE(2, perplexity=neighbors, random_state=seed, init=_start(start)).fit_transform(points)
     else:
-        _give_numba_a_folder()
-        from umap import UMAP
-
-        _keep_what_umap_compiles()
-        # A fixed seed forces n_jobs=1 anyway; without the argument UMAP warns of it. UMAP begins at the principal
-        # components because they keep clusters near each other; its spectral start throws separate ones far apart.
-        steps = None if start is None else STEPS_FROM_START
-        umap = UMAP(n_neighbors=neighbors, init=_start(start), n_epochs=steps, random_state=seed, n_jobs=1)
-        threads = torch.get_num_threads()
-        picture = umap.fit_transform(points)
-        torch.set_num_threads(threads)  # numba and PyTorch share OpenMP, and UMAP leaves it with one thread per core
+        picture = _umap(points, neighbors, seed, start)
     return torch.from_numpy(picture).float()
+
+
+def _umap(points: np.ndarray, neighbors: int, seed: int, start: Tensor | None) -> np.ndarray:
+    _give_numba_a_folder()
+    from umap import UMAP
+
+    _keep_what_umap_compiles()
+    # A fixed seed forces n_jobs=1 anyway; without the argument UMAP warns of it. UMAP begins at the principal
+    # components because they keep clusters near each other; its spectral start throws separate ones far apart.
+    steps = None if start is None else STEPS_FROM_START
+    umap = UMAP(n_neighbors=neighbors, init=_start(start), n_epochs=steps, random_state=seed, n_jobs=1)
+    threads = torch.get_num_threads()
+    picture = umap.fit_transform(points)
+    torch.set_num_threads(threads)  # numba and PyTorch share OpenMP, and UMAP leaves it with one thread per core
+    return picture
 
 
 def _give_numba_a_folder() -> None:

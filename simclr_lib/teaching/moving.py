@@ -32,14 +32,25 @@ def moving_picture(film: Film, labels: Tensor, classes: Sequence[str], format: s
     pictures, milliseconds = zip(*_drawn(film, labels, classes), strict=True)
     options = {"quality": 50, "method": 6} if format == "WEBP" else {"optimize": True}
     if format == "GIF":
-        # One palette for all, so that no colour flickers. This method keeps colours of few pixels, as of a small class.
-        palette = pictures[-1].quantize(128, Image.Quantize.MAXCOVERAGE)
+        palette = _palette(pictures[-1])  # one for all, so that no colour flickers
         pictures = tuple(picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures)
     buffer = io.BytesIO()
     pictures[0].save(
         buffer, format, save_all=True, append_images=pictures[1:], duration=list(milliseconds), loop=PLAYS, **options
     )
     return buffer.getvalue()
+
+
+def _palette(picture: Image.Image) -> Image.Image:
+    """An image with at most 128 colours of a picture as its palette.
+
+    The method keeps colours of few pixels too, such as those of a small class. White becomes 252, so it is put back.
+    """
+    image = picture.quantize(128, Image.Quantize.MAXCOVERAGE)
+    colors = np.array(image.getpalette()).reshape(-1, 3)
+    colors[(colors >= 248).all(axis=1)] = 255
+    image.putpalette(colors.flatten().tolist())
+    return image
 
 
 def in_motion(film: Film) -> Iterator[tuple[str, Tensor, int]]:
