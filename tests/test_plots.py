@@ -210,6 +210,8 @@ def test_lines_of_a_click_lead_to_the_neighbours_in_feature_space():
     assert ends == list(range(10, 20))  # the most similar first
     assert len(figure.axes[0].lines) == 10 + 1  # lines, and a ring
     assert "10 of its class" in figure.axes[1].get_title()
+    without_labels = plot_true_neighbors(points, features, images, torch.full((20,), -1), [], chosen=0)
+    assert without_labels.axes[1].get_title() == "the image, and its ten neighbours"
 
 
 def test_a_dotted_line_is_the_untrained_network():

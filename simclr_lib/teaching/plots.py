@@ -613,7 +613,7 @@ def plot_true_neighbors(
         points: positions in the picture, float [N, 2].
         features: float [N, D], which decide who the neighbours are.
         images: uint8 [N, 3, H, W].
-        labels: int64 [N].
+        labels: int64 [N]; −1 where an image has no label.
         classes: class names.
         chosen: row of the image.
     """
@@ -627,8 +627,12 @@ def plot_true_neighbors(
         left.plot(points[[chosen, row], 0], points[[chosen, row], 1], color=INK, lw=1)
     left.plot(*points[chosen], marker="o", ms=12, mfc="none", mec=INK, mew=2)
     tile(right, images[nearest], columns=4)
-    same = int((labels[nearest[1:]] == labels[chosen]).sum())
-    right.set_title(f"{drawn(classes[int(labels[chosen])])},\nand its ten neighbours: {same} of its class", fontsize=9)
+    label = int(labels[chosen])
+    title = "the image, and its ten neighbours"
+    if label >= 0:
+        same = int((labels[nearest[1:]] == label).sum())
+        title = f"{drawn(classes[label])},\nand its ten neighbours: {same} of its class"
+    right.set_title(title, fontsize=9)
     return figure
 
 
