@@ -74,6 +74,8 @@ def note_time(name: str, seconds: float) -> None:
 if __name__ == "__main__":
     if len(sys.argv) < 2:
         raise SimCLRError("usage: python -m simclr_lib.authoring.execute notebooks/*.ipynb")
+    if (runs := Path("notebooks/runs")).exists():
+        raise SimCLRError(f"remove {runs} first: what was trained there would not be trained again, nor timed.")
     for argument in sys.argv[1:]:
         path = Path(argument)
         print(f"{path.stem}: ", end="", flush=True)
