@@ -144,7 +144,9 @@ def _thumbnail(axes: Axes, image: Tensor, center: tuple[float, float], side: flo
     Axes of their own for each of many images would take far longer to draw.
     """
     left, bottom = center[0] - side / 2, center[1] - side / 2
-    axes.imshow(image.permute(1, 2, 0).cpu().numpy(), extent=(left, left + side, bottom, bottom + side), zorder=2)
+    extent = (left, left + side, bottom, bottom + side)
+    smoothing = "nearest" if image.shape[-1] <= 64 else None  # the pixels of small images can be seen
+    axes.imshow(image.permute(1, 2, 0).cpu().numpy(), extent=extent, interpolation=smoothing, zorder=2)
     if frame:
         axes.add_patch(Rectangle((left, bottom), side, side, fill=False, color=frame, lw=2, zorder=3))
 
