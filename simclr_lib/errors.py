@@ -35,6 +35,11 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
+def percentage(share: float) -> str:
+    """A share from 0 to 1 as it stands in a sentence: "96 %"."""
+    return f"{100 * share:.0f} %"
+
+
 def is_number(text: str) -> bool:
     """Return whether a text is a number, as `float` reads it."""
     try:

@@ -20,6 +20,7 @@ import torch
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 
+from simclr_lib.authoring.execute import with_row
 from simclr_lib.errors import SimCLRError
 from simclr_lib.results import Result
 from simclr_lib.teaching.course import NOTEBOOKS, RESULTS
@@ -65,10 +66,9 @@ def seconds_of_parts(name: str) -> dict[str, float]:
 def note(name: str, seconds: dict[str, float]) -> None:
     """Put a notebook's seconds into the results file."""
     file = RESULTS / "plans.json"
-    earlier = dict(Result.read(file).results) if file.exists() else {}
     Result(
         "seconds that each part of the student edition computes, with right answers in the exercises",
-        dict(sorted({**earlier, name: seconds}.items())),
+        with_row(file, name, seconds),
     ).write(file, torch.device("cpu"), "python -m simclr_lib.authoring.clock 00_start_here …")
 
 

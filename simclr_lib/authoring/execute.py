@@ -60,11 +60,16 @@ def is_transient(output: Any) -> bool:
     return output.get("name") == "stderr" or WIDGET in output.get("data", {})
 
 
+def with_row(file: Path, name: str, row: dict[str, float]) -> dict[str, Any]:
+    """The rows of a results file, if it exists, with that of one notebook put in or replaced, in order."""
+    earlier = Result.read(file).results if file.exists() else {}
+    return dict(sorted({**earlier, name: row}.items()))
+
+
 def note_time(name: str, seconds: float) -> None:
     """Put a notebook's time into the results file."""
     file = RESULTS / "notebooks.json"
-    earlier = dict(Result.read(file).results) if file.exists() else {}
-    times = dict(sorted({**earlier, name: {"seconds": round(seconds, 1)}}.items()))
+    times = with_row(file, name, {"seconds": round(seconds, 1)})
     command = "python -m simclr_lib.authoring.execute notebooks/*.ipynb"
     step = {"step_seconds": step_seconds()}
     result = Result("seconds to run each notebook from top to bottom, quick profile", times, extra=step)

@@ -22,7 +22,7 @@ from simclr_lib.choices import ProjectionMethod
 from simclr_lib.config import TrainConfig
 from simclr_lib.data import ImageDataset
 from simclr_lib.device import place
-from simclr_lib.errors import SimCLRError, counted, shown
+from simclr_lib.errors import SimCLRError, counted, percentage, shown
 from simclr_lib.evaluation import (
     Film,
     extract_features,
@@ -340,7 +340,7 @@ def conclusion_of(scene: Scene) -> str:
         return f"For {right:.0f} % of these images, most of the {k} by {view['name']} show the same class."
     if view["trustworthiness"] is None:
         return ""
-    return f"Of an image's {k} by {view['name']}, {100 * view['overlap']:.0f} % are nearest in this picture too."
+    return f"Of an image's {k} by {view['name']}, {percentage(view['overlap'])} are nearest in this picture too."
 
 
 def _as_text(value: Any) -> Any:

@@ -14,10 +14,21 @@ from torch import Tensor
 from simclr_lib.augment import SimCLRAugment
 from simclr_lib.data import ImageDataset
 from simclr_lib.data.emblems import CLASSES
+from simclr_lib.errors import percentage
 from simclr_lib.evaluation import labels_needed
 from simclr_lib.seeding import seeded
 from simclr_lib.teaching.notebook import Panel
-from simclr_lib.teaching.plots import INK, NO_CLASS, SOURCE_STYLE, in_per_cent, in_plain_numbers, new_figure, tidy, tile
+from simclr_lib.teaching.plots import (
+    INK,
+    NO_CLASS,
+    SOURCE_STYLE,
+    dots_and_means,
+    in_per_cent,
+    in_plain_numbers,
+    new_figure,
+    tidy,
+    tile,
+)
 from simclr_lib.teaching.style import OKABE_ITO, drawn
 
 VIEWS, VIEWS_PER_ROW = 24, 8
@@ -64,7 +75,7 @@ def augmentation_panel(dataset: ImageDataset) -> Panel:
         figure = _draw_views(original, dataset.classes[label] if label >= 0 else NO_CLASS, views)
         area = (params.box[:, 2] * params.box[:, 3]).float().mean() / dataset.images[0, 0].numel()
         text = (
-            f"mean crop: {100 * area:.0f} % of the image; {int(params.flip.sum())} of {VIEWS} flipped, "
+            f"mean crop: {percentage(float(area))} of the image; {int(params.flip.sum())} of {VIEWS} flipped, "
             f"{int(params.gray.sum())} grey, {int((params.sigma > 0).sum())} blurred"
         )
         return figure, text
@@ -136,7 +147,7 @@ def temperature_panel(embeddings: Tensor, sweep: Mapping[str, Any]) -> Panel:
         figure = _draw_temperature(negatives, positive, weights, measured, temperature)
         text = (
             f"τ = {temperature:.3g}: the effective number of negatives is {effective:.1f} of {len(weights)}; the "
-            f"hardest one does {100 * weights[0]:.0f} % of the pushing."
+            f"hardest one does {percentage(float(weights[0]))} of the pushing."
         )
         return figure, text
 
@@ -175,10 +186,7 @@ def _draw_temperature(
     middle.set(xlabel="number of most similar negatives", ylabel="their share of the push")
     in_plain_numbers(middle.xaxis)
     in_per_cent(middle.yaxis)
-    for tau, accuracy in measured.items():
-        right.plot([tau] * len(accuracy["values"]), accuracy["values"], "o", color=OKABE_ITO["blue"], alpha=0.5)
-    means = [accuracy["mean"] for accuracy in measured.values()]
-    right.plot(list(measured), means, color=OKABE_ITO["blue"], lw=2)
+    dots_and_means(right, measured, OKABE_ITO["blue"], "o")
     right.axvline(temperature, color=OKABE_ITO["orange"], ls="--", lw=2)
     right.set(xscale="log", xlabel="τ", ylabel="accuracy of a linear head", ylim=(0, 1.02))
     in_per_cent(right.yaxis)
@@ -234,7 +242,7 @@ def labels_panel(sweep: Mapping[str, Any]) -> Panel:
         tidy(axes)
         axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
         listed = "; ".join(f"{source}: {labels}" for source, labels in needed.items())
-        return figure, f"Labels per class for {100 * target:.0f} %: {listed}."
+        return figure, f"Labels per class for {percentage(target)}: {listed}."
 
     return Panel(
         draw,
@@ -262,7 +270,7 @@ def scaling_panel(step: Callable[[int, int, float, float, float], Mapping[str, f
         best = max(range(len(numbers)), key=speed.__getitem__)
         text = (
             f"{batch_size:,} images per step: {in_seconds(seconds[0])} on one process; {in_seconds(seconds[-1])} "
-            f"on {numbers[-1]}, of which {100 * parts[-1]['exchange'] / seconds[-1]:.0f} % is exchange. The best "
+            f"on {numbers[-1]}, of which {percentage(parts[-1]['exchange'] / seconds[-1])} is exchange. The best "
             f"number of processes is {numbers[best]}: it is {speed[best] / speed[0]:.3g} times as fast as one."
         )
         return figure, text

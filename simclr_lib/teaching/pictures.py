@@ -10,17 +10,12 @@ from torch import Tensor
 
 from simclr_lib.augment import SimCLRAugment
 from simclr_lib.data import ImageDataset
-from simclr_lib.errors import counted
+from simclr_lib.errors import counted, percentage
 from simclr_lib.evaluation import nearest_neighbors
 from simclr_lib.seeding import seeded
 from simclr_lib.teaching.explorer import Scene, conclusion_of, html_fragment
 from simclr_lib.teaching.plots import plot_confusion, plot_embeddings, plot_neighbors, plot_training, plot_views
 from simclr_lib.teaching.report import Picture, Section
-
-
-def percentage(share: float) -> str:
-    """A share from 0 to 1 as it stands in a sentence: "96 %"."""
-    return f"{100 * share:.0f} %"
 
 
 def section_of_explorer(scene: Scene, images: str, moves: bool) -> Section:

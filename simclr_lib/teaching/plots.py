@@ -23,6 +23,7 @@ from torch import Tensor
 from torchvision.utils import make_grid
 
 from simclr_lib.augment import to_unit_range
+from simclr_lib.errors import percentage
 from simclr_lib.evaluation import nearest_neighbors
 from simclr_lib.teaching.style import MARKERS, OKABE_ITO, class_look, drawn
 
@@ -394,7 +395,7 @@ def plot_page(losses: Sequence[float], accuracies: Sequence[float], num_views: i
 
 def _mark_untrained(axes: Axes, accuracy: float, legend: bool = True) -> None:
     """Draw the accuracy of an untrained network as a dotted line."""
-    axes.axhline(accuracy, color=OKABE_ITO["black"], ls=":", label=f"untrained: {100 * accuracy:.0f} %")
+    axes.axhline(accuracy, color=OKABE_ITO["black"], ls=":", label=f"untrained: {percentage(accuracy)}")
     if legend:
         axes.legend(frameon=False, fontsize=8)
 
@@ -450,10 +451,7 @@ def plot_learning_rates(rates: Mapping[str, Mapping[float, Mapping]]) -> Figure:
     """
     figure, (axes,) = new_figure(7, 3.4)
     for (name, runs), color, marker in zip(rates.items(), ("vermillion", "blue"), "os", strict=True):
-        for rate, accuracy in runs.items():
-            axes.plot([rate] * len(accuracy["values"]), accuracy["values"], marker, color=OKABE_ITO[color], alpha=0.5)
-        means = [accuracy["mean"] for accuracy in runs.values()]
-        axes.plot(list(runs), means, color=OKABE_ITO[color], marker=marker, lw=2, label=name)
+        dots_and_means(axes, runs, OKABE_ITO[color], marker, marker=marker, label=name)
     ticks = sorted({rate for runs in rates.values() for rate in runs})
     axes.set(xscale="log", xlabel="learning rate η", ylabel="test accuracy", ylim=(0, 1.02))
     axes.set_xticks(ticks, [f"{rate:g}" for rate in ticks])
@@ -462,6 +460,21 @@ def plot_learning_rates(rates: Mapping[str, Mapping[float, Mapping]]) -> Figure:
     tidy(axes)
     axes.legend(frameon=False)
     return figure
+
+
+def dots_and_means(axes: Axes, runs: Mapping[float, Mapping], color: str, dot: str, **line: Any) -> None:
+    """Draw a dot for each seed, and a line through the means.
+
+    Args:
+        axes: where to draw.
+        runs: setting, such as a learning rate → {"mean", "values"}, accuracies from 0 to 1.
+        color: colour of both.
+        dot: marker of a seed.
+        line: further properties of the line.
+    """
+    for setting, accuracy in runs.items():
+        axes.plot([setting] * len(accuracy["values"]), accuracy["values"], dot, color=color, alpha=0.5)
+    axes.plot(list(runs), [accuracy["mean"] for accuracy in runs.values()], color=color, lw=2, **line)
 
 
 def plot_schedule(shares: Sequence[float], warmup: int) -> Figure:

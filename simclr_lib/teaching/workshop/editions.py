@@ -30,9 +30,8 @@ ABOUT = {
 MODULE = re.compile(r"^from simclr_lib\.teaching\.exercises import (\w+) as exercises$", re.MULTILINE)
 CHECK = re.compile(r"^exercises\.(\w+)\.check\(.*$", re.MULTILINE)
 SOLUTION = re.compile(r"<details><summary>Solution</summary>\s*```python\n(.*?)```(.*?)</details>\s*", re.DOTALL)
-FOLDED = re.compile(
-    r"\s+Each\s+solution\s+is\s+folded\s+below\s+its\s+exercise\."
-)  # which holds for the executed notebooks only
+# This sentence holds for the executed notebooks only.
+FOLDED = re.compile(r"\s+Each\s+solution\s+is\s+folded\s+below\s+its\s+exercise\.")
 SECTION = re.compile(r"^## (\d+\.\d+)", re.MULTILINE)
 QUESTION = re.compile(r"\*\*(Predict|To discuss)")
 
