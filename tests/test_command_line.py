@@ -406,6 +406,17 @@ def test_a_description_holds_every_setting_in_twelve_lines():
         assert (option.flag[2:] in words) == (getattr(config, option.name) is not None)
 
 
+def test_a_description_leaves_out_what_the_run_does_not_use():
+    words = describe(TrainConfig())
+    for unused, shown in (
+        (["validation"], describe(TrainConfig(), watched=False)),
+        (["temperature", "projection-dim", "global-negatives", "validation"], describe(TrainConfig(contrastive=False))),
+        (["width"], describe(TrainConfig(base_model="timm:convnext_tiny"))),
+    ):
+        assert all(name in words and name not in shown for name in unused)
+        assert all(name in shown for name in ("batch-size", "crop-min", "seed"))
+
+
 @pytest.mark.parametrize(
     ("seconds", "shown"),
     [

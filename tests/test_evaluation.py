@@ -488,6 +488,13 @@ def test_features_are_those_of_evaluation_mode_and_without_augmentation(encoder)
     torch.testing.assert_close(features, expected, rtol=1e-5, atol=1e-5)
 
 
+def test_features_in_bf16_differ_by_its_rounding(encoder):
+    features, rounded = (extract_features(encoder, image_set(), precision=precision) for precision in ("fp32", "bf16"))
+    assert rounded.dtype == torch.float32
+    error = (rounded - features).norm() / features.norm()
+    assert 1e-4 < error < 2**-5  # twenty layers round to 2⁻⁹ each
+
+
 def test_training_mode_would_give_other_features_that_depend_on_the_batch(encoder):
     """The trap: batch norm in training mode mixes the images of a batch."""
     images = image_set().images / 255

@@ -4,6 +4,7 @@ import json
 
 import ipywidgets as widgets
 import matplotlib.pyplot as plt
+import numpy as np
 import pytest
 import torch
 
@@ -14,7 +15,7 @@ from simclr_lib.seeding import seeded
 from simclr_lib.teaching.digits import write_digits
 from simclr_lib.teaching.local_norm import LocalBatchNorm, set_norms
 from simclr_lib.teaching.memory import peak_bytes
-from simclr_lib.teaching.notebook import LivePicture, Panel, load_results, run_folder, show
+from simclr_lib.teaching.notebook import DARK_THEME, DRAWING, LivePicture, Panel, load_results, run_folder, show
 from simclr_lib.teaching.plots import new_figure
 
 
@@ -74,6 +75,30 @@ def test_a_shown_picture_has_its_description_in_its_metadata_and_below_it(monkey
     assert metadata["image/png"]["alt"] == "A line."
     assert metadata["image/png"]["width"] == 288
     assert "image/png" in data
+
+
+@pytest.mark.parametrize(
+    ("pixels", "turns_dark"), [(None, True), (np.zeros((4, 4)), True), (np.zeros((4, 4, 3)), False)]
+)
+def test_drawings_turn_dark_in_jupyterlab_but_photographs_keep_their_colours(monkeypatch, pixels, turns_dark):
+    def draw_pixels():
+        figure, _ = draw(1)
+        if pixels is not None:
+            figure.axes[0].imshow(pixels)
+        return figure
+
+    shown = []
+    monkeypatch.setattr("simclr_lib.teaching.notebook.display", shown.append)
+    show(draw_pixels(), "A line.")
+    live, moved = LivePicture(draw_pixels, "A line."), panel(lambda level: (draw_pixels(), "a line"))
+    live()
+    moved.show()
+    for picture in shown[0], shown[2]:
+        assert ("needs_background" in picture._repr_mimebundle_()[1]["image/png"]) == turns_dark
+    for picture in live.picture, moved.picture:
+        assert (DRAWING in picture._dom_classes) == turns_dark
+    for text in shown[1].data, shown[3].data, live.children[1].value, moved.caption.value:
+        assert DARK_THEME in text
 
 
 def test_results_are_found_wherever_the_notebook_runs(monkeypatch, request, tmp_path):

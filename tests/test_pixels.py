@@ -8,6 +8,7 @@ import struct
 import tracemalloc
 import warnings
 import zlib
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -119,6 +120,24 @@ def test_images_keep_their_brightness_beside_each_other_in_both_parts(tmp_path: 
     assert parts["train"].images[:, 0, 0, 0].tolist() == [0, 64]
     assert parts["test"].images[:, 0, 0, 0].tolist() == [191, 255]
     assert {part.reading.levels for part in parts.values() if part.reading} == {(0.0, 4000.0)}
+
+
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_a_broken_file_is_named_once_wherever_the_deep_image_is(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, decoded: list[str], part: str
+) -> None:
+    shallow = {f"{i:02}__png": Image.new("RGB", (8, 8), (i, 0, 0)) for i in range(20)}
+    for name in ("train", "test"):
+        root = folder(tmp_path / "set" / name, **shallow)
+        (root / "broken.png").write_bytes((root / "00.png").read_bytes()[:40])
+    folder(tmp_path / "set" / part, deep__png=np.eye(8, dtype=np.uint16) * 3000)
+    parts = load_parts("imagefolder", tmp_path / "set")
+    assert [len(parts[name]) for name in ("train", "test")] == ([21, 20] if part == "train" else [20, 21])
+    assert {images.reading.levels for images in parts.values() if images.reading} == {(0.0, 3000.0)}
+    warnings = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert ["/train/broken.png" in line for line in warnings] == [True, False]
+    assert ["/test/broken.png" in line for line in warnings] == [False, True]
+    assert Counter(decoded) == Counter({f"{i:02}.png": 2 for i in range(20)} | {"deep.png": 2, "broken.png": 3})
 
 
 def test_levels_can_be_chosen(tmp_path: Path) -> None:

@@ -412,15 +412,20 @@ def test_a_run_that_was_killed_before_its_first_step_can_be_resumed(emblems, tmp
     assert len([m for m in read_metrics(tmp_path) if "loss" in m]) == 18
 
 
-def test_a_checkpoint_of_an_older_version_resumes_with_defaults_for_newer_settings(emblems, finished):
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_checkpoint_of_an_older_version_resumes_with_defaults_for_newer_settings(
+    emblems, finished, precision, monkeypatch
+):
+    monkeypatch.setattr("simclr_lib.device.fastest_precision", lambda device: precision)
+    config = dataclasses.replace(TINY, resume=True, precision=precision)
     state = load_checkpoint(finished)
     for name in ("micro_batch", "loss_chunk", "global_negatives"):
         del state["config"][name]
     state["config"] |= {"optimizer": None, "lr": None, "view_size": None, "precision": "auto"}  # were not resolved
     save_checkpoint(finished / "checkpoint.pt", state)
-    pretrain(emblems, dataclasses.replace(TINY, resume=True), finished)
+    pretrain(emblems, config, finished)
     with pytest.raises(SimCLRError, match="micro_batch was None, is 4"):
-        pretrain(emblems, dataclasses.replace(TINY, resume=True, micro_batch=4), finished)
+        pretrain(emblems, dataclasses.replace(config, micro_batch=4), finished)
 
 
 def test_resuming_on_other_classes_is_refused(emblems, finished):

@@ -31,6 +31,7 @@ from simclr_lib.training import (
     training_rows,
 )
 from simclr_lib.training.pretrained import OUTPUT_HEAD
+from simclr_lib.training.pretraining import has_classes
 
 Data = dict[str, ImageDataset]
 """Part of the data set → images: "train", "test", and perhaps "unlabeled"."""
@@ -63,7 +64,7 @@ def train(config: TrainConfig) -> None:
             team = f"{processes.size} processes, " if processes.size > 1 else ""
             images = f"{len(_trained_on(data)):,} images of {data['train'].name}"
             print(f"{_method(config)} on {images}, {team}{device}, run folder {config.run_dir}")
-            print(describe(config))
+            print(describe(config, watched=has_classes(data["train"].labelled)))
             if processes.size == 1:
                 print(f"estimated time: {format_minutes(_estimated_seconds(config, data, device))}", flush=True)
         if config.contrastive:

@@ -6,6 +6,7 @@ import contextlib
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -64,31 +65,35 @@ def image_parts(
     sample = _sample(train, reading or Reading())
     size, reading = _sizes(sample, image_size, reading or Reading())  # both parts get the training images' size
     log.info(shown(f"{root}: {_choices(sample, size, reading)}"))
-    paths = [path for path, _ in files]
+    find_levels = partial(set_levels, [path for path, _ in files], reading, root)
     if reading.levels is None:
-        reading = replace(reading, levels=set_levels(paths, reading, root, scan=False))
-    try:
-        return _load(layout, limits, size, reading)
-    except NeedsLevelsError:
-        return _load(layout, limits, size, replace(reading, levels=set_levels(paths, reading, root, scan=True)))
+        reading = replace(reading, levels=find_levels(scan=False))
+    parts = {}
+    for part, pairs in layout.parts.items():
+        if not pairs or part not in limits:
+            continue
+        load = partial(_load_part, layout, part, limit=limits[part], shown_size=size)
+        try:
+            parts[part] = load(reading=reading)
+        except NeedsLevelsError:  # the first deep image: the parts before it have none, and need no levels
+            reading = replace(reading, levels=find_levels(scan=True))
+            parts[part] = load(reading=reading)
+    return {part: replace(images, reading=reading) for part, images in parts.items()}
 
 
-def _load(layout: Layout, limits: Mapping[str, int | None], size: int, reading: Reading) -> dict[str, ImageDataset]:
-    return {
-        part: load_files(
-            [path for path, _ in files],
-            torch.tensor([label for _, label in files], dtype=torch.int64),
-            layout.classes,
-            reading,
-            limits[part],
-            name=layout.root.resolve().name,
-            root=layout.root,
-            part=part,
-            shown_size=size,
-        )
-        for part, files in layout.parts.items()
-        if files and part in limits
-    }
+def _load_part(layout: Layout, part: str, reading: Reading, limit: int | None, shown_size: int) -> ImageDataset:
+    paths, labels = zip(*layout.parts[part], strict=True)
+    return load_files(
+        paths,
+        torch.tensor(labels, dtype=torch.int64),
+        layout.classes,
+        reading,
+        limit,
+        name=layout.root.resolve().name,
+        root=layout.root,
+        part=part,
+        shown_size=shown_size,
+    )
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from typing import Any
 import ipywidgets as widgets
 from IPython.display import HTML, Image, display
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage, BboxImage
 
 from simclr_lib.errors import SimCLRError, shown
 from simclr_lib.results import Result
@@ -20,29 +21,42 @@ from simclr_lib.teaching.report import png_bytes
 
 WIDTH = 860  # largest width of a picture on the page, in pixels
 
+# In JupyterLab's dark theme, drawings are light on a dark ground: black and white change places, and colours stay.
+# JupyterLab gives this class to pictures whose metadata say that they need a light background.
+DRAWING = "jp-needs-light-background"
+DARK_THEME = f"<style>[data-jp-theme-light=false] .{DRAWING} {{filter: invert(0.93) hue-rotate(180deg)}}</style>"
+
 
 def show(figure: Figure, alt: str) -> None:
     """Display a figure as PNG, and its description below it.
 
-    The description is text of its own because JupyterLab and nbconvert drop the one that a picture carries.
+    The description is text of its own because JupyterLab and nbconvert drop the one that a picture carries. A figure
+    without photographs is dark in JupyterLab's dark theme.
 
     Raises:
         SimCLRError: if the description ``alt`` is empty.
     """
     if not alt.strip():
         raise SimCLRError("every picture needs an alternative text: describe what it shows.")
-    _display(png_bytes(figure), _width(figure), alt)
+    _display(png_bytes(figure), _width(figure), alt, _is_drawing(figure))
 
 
-def _display(png: bytes, width: int, alt: str) -> None:
+def _display(png: bytes, width: int, alt: str, drawing: bool) -> None:
     """Display a PNG, so many pixels wide, above its description."""
-    display(Image(png, width=width, alt=shown(alt)))
+    metadata = {"needs_background": "light"} if drawing else None
+    display(Image(png, width=width, alt=shown(alt), metadata=metadata))
     display(HTML(caption(alt)))
 
 
 def caption(text: str) -> str:
-    """HTML of the description of a picture, in smaller letters."""
-    return f'<p style="max-width: {WIDTH}px"><small>{escape(shown(text))}</small></p>'
+    """HTML of the description of a picture, in smaller letters, and of what makes drawings dark."""
+    return f'{DARK_THEME}<p style="max-width: {WIDTH}px"><small>{escape(shown(text))}</small></p>'
+
+
+def _is_drawing(figure: Figure) -> bool:
+    """Return whether a figure has no photographs, whose colours must stay."""
+    images = [artist.get_array() for artist in figure.findobj() if isinstance(artist, AxesImage | BboxImage)]
+    return all(pixels is None or pixels.ndim < 3 for pixels in images)
 
 
 def _width(figure: Figure) -> int:
@@ -77,6 +91,14 @@ def run_folder(name: str) -> Path:
         return temporary
 
 
+def _put(picture: widgets.Image, figure: Figure) -> None:
+    """Let a widget show a figure."""
+    picture.value = png_bytes(figure)
+    picture.width = str(_width(figure))
+    mark = picture.add_class if _is_drawing(figure) else picture.remove_class
+    mark(DRAWING)
+
+
 class LivePicture(widgets.VBox):
     """A picture that every call draws again in the same place, such as a training curve.
 
@@ -93,8 +115,7 @@ class LivePicture(widgets.VBox):
 
     def __call__(self, *arguments: Any) -> None:
         figure = self.draw(*arguments)
-        self.picture.value = png_bytes(figure)
-        self.picture.width = str(_width(figure))
+        _put(self.picture, figure)
         self.children = self.described  # before the first call there is nothing to see
 
 
@@ -127,14 +148,13 @@ class Panel(widgets.VBox):
         before = {name: self.controls[name].value for name in values}
         for name, value in values.items():
             self.controls[name].value = value
-        _display(bytes(self.picture.value), int(self.picture.width), self.alt)
+        _display(bytes(self.picture.value), int(self.picture.width), self.alt, self.drawing)
         print(self.text)
         for name, value in before.items():
             self.controls[name].value = value
 
     def _redraw(self, change: object = None) -> None:
         figure, text = self.draw(**{name: control.value for name, control in self.controls.items()})
-        self.picture.value = png_bytes(figure)
-        self.picture.width = str(_width(figure))
-        self.text = text
+        _put(self.picture, figure)
+        self.drawing, self.text = _is_drawing(figure), text
         self.caption.value = f'<span aria-live="polite">{escape(shown(text))}</span>{caption(self.alt)}'

@@ -107,7 +107,7 @@ def untrained_knn(dataset: ImageDataset, config: TrainConfig) -> float:
 def training_rows(dataset: ImageDataset, config: TrainConfig, labelled: ImageDataset | None = None) -> Tensor:
     """Return the rows of ``dataset`` that `pretrain` trains on, int64 [n]. The arguments are those of `pretrain`."""
     held_out = torch.tensor([], dtype=torch.int64)
-    if labelled is None and config.validation and _has_classes(dataset.labelled):
+    if labelled is None and config.validation and has_classes(dataset.labelled):
         _, queries = split_indices(dataset.labelled.labels, config.validation, config.seed)
         held_out = (dataset.labels >= 0).nonzero().flatten().cpu()[queries]
     rows = torch.arange(len(dataset))
@@ -116,7 +116,7 @@ def training_rows(dataset: ImageDataset, config: TrainConfig, labelled: ImageDat
 
 def _monitor(model: SimCLR, watched: ImageDataset, config: TrainConfig) -> Callable[[], dict[str, float]] | None:
     """Return what measures the kNN accuracy on the share of the watched images that is not trained on."""
-    if not config.validation or not _has_classes(watched):
+    if not config.validation or not has_classes(watched):
         return None
     bank_rows, query_rows = split_indices(watched.labels, config.validation, config.seed)
     if not len(query_rows):
@@ -134,7 +134,8 @@ def _monitor(model: SimCLR, watched: ImageDataset, config: TrainConfig) -> Calla
     return lambda: {"validation_knn": knn_accuracy(features(bank), bank.labels, features(queries), queries.labels)}
 
 
-def _has_classes(dataset: ImageDataset) -> bool:
+def has_classes(dataset: ImageDataset) -> bool:
+    """Return whether all images have labels, and of at least two classes, so that accuracies can be measured."""
     return len(dataset) > 0 and len(dataset.labels.unique()) > 1 and bool(dataset.labels.min() >= 0)
 
 
