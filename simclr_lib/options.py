@@ -45,7 +45,26 @@ GROUPS = {
     "machine": ("device", "precision", "compile", "timeout"),
 }
 GROUP_OF = {name: group for group, names in GROUPS.items() for name in names}
+ONLY_WITHOUT_LABELS = frozenset(  # settings that training with labels does not use
+    {"temperature", "micro_batch", "loss_chunk", "global_negatives", "validation", "monitor_every"}
+    | {"projection_hidden", "projection_dim", "projection_layers"}
+)
 NAMES = {"dataset": DATASETS}  # fields of text that choose among names
+
+
+def unused_settings(config: TrainConfig, watched: bool) -> set[str]:
+    """Names of settings that a run does not use.
+
+    Args:
+        config: the run's settings.
+        watched: whether there are labels to measure the kNN accuracy with while the run pretrains.
+    """
+    unused = set() if config.contrastive else set(ONLY_WITHOUT_LABELS)
+    if not watched:
+        unused.add("validation")
+    if not isinstance(config.base_model, int):
+        unused.add("width")  # of ResNets
+    return unused
 
 
 @dataclass(frozen=True)

@@ -60,8 +60,8 @@ pytestmark = pytest.mark.usefixtures("one_penalty")
 def narrow_networks(monkeypatch):
     """Demo and sweeps take a quarter of the width: these tests are about what they write, not about what is learned."""
     for name, recipes in {
-        "simclr_lib.commands.demo": ("EMBLEMS", "EMBLEMS_SUPERVISED"),
-        "simclr_lib.teaching.demo_report": ("EMBLEMS",),
+        "simclr_lib.commands.demo": ("DEMO", "DEMO_SUPERVISED"),
+        "simclr_lib.teaching.demo_report": ("DEMO",),
         "simclr_lib.commands.sweep": ("SHORT",),
         "simclr_lib.experiments.sweeps": ("EMBLEMS_SUPERVISED",),
     }.items():

@@ -17,7 +17,7 @@ from simclr_lib.commands.describe import describe, format_minutes
 from simclr_lib.config import TrainConfig
 from simclr_lib.errors import SimCLRError
 from simclr_lib.options import GROUPS, options_of
-from simclr_lib.recipes import EMBLEMS, PRESETS
+from simclr_lib.recipes import DEMO, PRESETS
 from simclr_lib.teaching.course import NOTEBOOKS
 
 PLACES = {"evaluate": ["runs/a"], "embed": ["runs/a"], "sweep": ["temperature"]}  # words that a command needs
@@ -195,7 +195,7 @@ def test_a_preset_is_a_recipe(settings, preset):
 
 def test_options_override_a_preset(settings, capsys):
     assert main(["train", "--epochs", "3", "--preset=demo", "--no-download"]) == 0
-    assert settings == [dataclasses.replace(EMBLEMS, epochs=3, download=False)]
+    assert settings == [dataclasses.replace(DEMO, epochs=3, download=False)]
     assert fails(capsys, "train", "--preset", "cifar").startswith("unknown value of --preset 'cifar': did you mean")
 
 

@@ -15,7 +15,7 @@ from simclr_lib.config import TrainConfig
 from simclr_lib.errors import SimCLRError
 from simclr_lib.experiments import sweeps
 from simclr_lib.experiments.sweeps import pretrained_rows
-from simclr_lib.recipes import DIGITS, EMBLEMS, PRESETS, SHORT
+from simclr_lib.recipes import DEMO, DIGITS, PRESETS, SHORT
 from simclr_lib.results import Result, rounded, summary
 
 ROOT = Path(__file__).parent.parent
@@ -196,15 +196,15 @@ def test_demo_results_are_what_the_project_stands_for():
     demo = measured("demo")
     assert len(demo.seeds) >= 3
     mean = {source: {column: a["mean"] for column, a in row.items()} for source, row in demo.results.items()}
-    assert seconds_of_one_seed(demo) <= 360
+    assert seconds_of_one_seed(demo) <= 300
     assert mean["SimCLR"]["labels_all"] >= 0.95
     assert mean["SimCLR"]["labels_10"] >= 0.80
-    assert mean["SimCLR"]["labels_10"] - mean["supervised"]["labels_10"] >= 0.15
+    assert mean["SimCLR"]["labels_10"] - mean["supervised"]["labels_10"] >= 0.05
     assert max(a for source in ("random encoder", "pixels") for a in mean[source].values()) <= 0.50
 
 
 def test_the_numbers_are_those_of_todays_recipes():
-    for name, recipe in {"demo": EMBLEMS, **{name: base_of(name) for name in SWEEPS}}.items():
+    for name, recipe in {"demo": DEMO, **{name: base_of(name) for name in SWEEPS}}.items():
         # Settings that are newer than the file were not there to be changed: they are as they are by default.
         used = TrainConfig.from_dict(measured(name).config)
         left_open = {key: getattr(used, key) for key, value in vars(recipe).items() if value in (None, "auto")}

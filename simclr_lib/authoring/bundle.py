@@ -1,6 +1,6 @@
-"""Make the weights that come with the package, from the first seed of ``simclr demo`` and a run on CIFAR-10:
+"""Make the weights that come with the package, from a run of ``simclr train --preset emblems`` and one on CIFAR-10:
 
-``python -m simclr_lib.authoring.bundle runs/demo/seed-0 simclr_lib/training/weights/emblems-resnet18.pt``
+``python -m simclr_lib.authoring.bundle runs/emblems simclr_lib/training/weights/emblems-resnet18.pt``
 ``python -m simclr_lib.authoring.bundle runs/cifar10-500 simclr_lib/training/weights/cifar10-resnet18.pt --bits 8``
 """
 

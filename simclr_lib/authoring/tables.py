@@ -107,7 +107,8 @@ def why(bench: Result, folders: Result) -> str:
     faster = {"Pillow": read["ratio_to_pillow"], "torchvision": read["ratio_to_torchvision"]}
     speed = f"{read['images_per_second_per_core']:,.0f} images/s"
     rows.append([f"Reading {name}, one core", speed, times(faster), program(folders)])
-    where = f"Measured on {bench.environment['device']}; reading on {folders.environment['device']}."
+    bf16 = " with fast bf16" if bench.environment["fast_bfloat16"] else ""
+    where = f"Measured on {bench.environment['device']}{bf16}; reading on {folders.environment['device']}."
     return "\n\n".join([markdown(["what", "simclr_lib", "faster than", "command"], rows), where])
 
 

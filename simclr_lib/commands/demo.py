@@ -25,7 +25,7 @@ from simclr_lib.experiments.comparison import (
 from simclr_lib.experiments.scaling import stepper
 from simclr_lib.experiments.throughput import median_seconds
 from simclr_lib.models import SimCLR
-from simclr_lib.recipes import EMBLEMS, EMBLEMS_SUPERVISED
+from simclr_lib.recipes import DEMO, DEMO_SUPERVISED
 from simclr_lib.results import Result, Table, columns, in_words, text_table
 from simclr_lib.training import Interrupted, new_folder, pretrain
 
@@ -50,7 +50,7 @@ class DemoBudget:
 
     labels: tuple[int, ...] = (10, 100)
     steps: int = 300
-    supervised_epochs: int = 5
+    supervised_epochs: int = 8
     filmed: int = FILMED
 
 
@@ -96,13 +96,13 @@ def _run_demo(config: DemoConfig, budget: DemoBudget, out: Path) -> None:
         return Result(
             "SimCLR on emblems; test accuracy after the last epoch",
             merge_seeds(tables),
-            config=replace(EMBLEMS, epochs=config.epochs).resolved(train.image_size, device).to_dict(),
+            config=replace(DEMO, epochs=config.epochs).resolved(train.image_size, device).to_dict(),
             seeds=config.seeds[: len(tables)],
             num_train=len(train),
             num_test=len(test),
             seconds=clock.laps(),
             extra={
-                "supervised": EMBLEMS_SUPERVISED.resolved(train.image_size, device).to_dict(),
+                "supervised": DEMO_SUPERVISED.resolved(train.image_size, device).to_dict(),
                 "resumed": resumed,
                 **extra,
             },
@@ -123,7 +123,7 @@ def _run_demo(config: DemoConfig, budget: DemoBudget, out: Path) -> None:
             clock.lap("report")
             print(f"A first report is ready: open {out / 'report.html'} in a browser, and reload it at the end.")
         steps.begin()
-        settings = replace(EMBLEMS_SUPERVISED, seed=seed, device=config.device)
+        settings = replace(DEMO_SUPERVISED, seed=seed, device=config.device)
         row = trained_from_scratch(train, test, settings, min(budget.labels), budget.steps, budget.supervised_epochs)
         tables.append({**table, "supervised": row})
         clock.lap("supervised")
@@ -144,10 +144,10 @@ def _run_demo(config: DemoConfig, budget: DemoBudget, out: Path) -> None:
 def _plan(config: DemoConfig, budget: DemoBudget, images: Images, device: torch.device) -> Steps:
     """Say what the demo will do, and how long it takes here: a few steps of pretraining are timed for that."""
     train, size = images.train, images.train.image_size
-    step = median_seconds(stepper(EMBLEMS, size, device, EMBLEMS.batch_size)[0], device)
-    pretraining = config.epochs * (1 - EMBLEMS.validation) * len(train) / EMBLEMS.batch_size
+    step = median_seconds(stepper(DEMO, size, device, DEMO.batch_size)[0], device)
+    pretraining = config.epochs * (1 - DEMO.validation) * len(train) / DEMO.batch_size
     evaluation = (len(train) + len(images.test)) / IMAGES_A_STEP
-    with_labels = budget.steps + budget.supervised_epochs * len(train) / EMBLEMS_SUPERVISED.batch_size
+    with_labels = budget.steps + budget.supervised_epochs * len(train) / DEMO_SUPERVISED.batch_size
     each_seed = [
         (f"pretraining on {len(train):,} emblems for {config.epochs} epochs, without labels", step * pretraining),
         ("what the features are worth, beside a random encoder and pixels", step * evaluation),
@@ -174,7 +174,7 @@ def _pretrain_and_evaluate(
     """Return the pretrained model, its features of the training images [N, D], and the table without training."""
     train, test, run_dir = images.train, images.test, out / f"seed-{seed}"
     settings = replace(
-        EMBLEMS,
+        DEMO,
         seed=seed,
         epochs=config.epochs,
         device=config.device,

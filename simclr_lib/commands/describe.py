@@ -5,35 +5,25 @@ from __future__ import annotations
 import textwrap
 
 from simclr_lib.config import TrainConfig
-from simclr_lib.options import GROUPS
+from simclr_lib.options import GROUPS, unused_settings
 
 WIDTH = 80  # columns
 INDENT = 11  # columns of the groups' titles
 GLUE = "\N{NO-BREAK SPACE}"  # lines end between two settings, not within one
-OF_PAIRS = frozenset(  # settings that only training without labels uses
-    {"temperature", "micro_batch", "loss_chunk", "global_negatives", "validation", "monitor_every"}
-    | {"projection_hidden", "projection_dim", "projection_layers"}
-)
 
 
 def describe(config: TrainConfig, watched: bool = True) -> str:
     """Every setting that a run will use, in the groups of ``simclr train --help``, at most 80 columns wide.
 
-    Args:
-        config: a resolved recipe. Settings that are None are left out: they are not used.
-        watched: whether there are labels to measure the kNN accuracy with while the run pretrains.
+    Settings that are None are left out: they are not used. So are the `unused_settings`, whose arguments are the same.
+    Call it with a resolved recipe.
     """
-    unused = set() if config.contrastive else set(OF_PAIRS)
-    if not watched:
-        unused.add("validation")
-    if not isinstance(config.base_model, int):
-        unused.add("width")  # of ResNets
     lines: list[str] = []
+    unused = unused_settings(config, watched)
     for title, names in GROUPS.items():
         used = [name for name in names if name not in unused and getattr(config, name) is not None]
-        words = [_in_words(name, getattr(config, name)) for name in used]
         lines += textwrap.wrap(
-            ", ".join(words),
+            ", ".join(_in_words(name, getattr(config, name)) for name in used),
             WIDTH,
             initial_indent=f"{title:<{INDENT}}",
             subsequent_indent=" " * INDENT,

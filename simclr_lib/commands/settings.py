@@ -13,7 +13,7 @@ from tyro.conf import Positional
 from simclr_lib.choices import MAX_COUNT, MAX_SEED, Edition, ExportFormat, Fit, Platform, ProjectionMethod
 from simclr_lib.config import TrainConfig
 from simclr_lib.errors import SimCLRError, require_range
-from simclr_lib.recipes import BUDGETS, EMBLEMS, PRESETS, SHORT
+from simclr_lib.recipes import BUDGETS, DEMO, PRESETS, SHORT
 
 
 @dataclass(frozen=True)
@@ -169,9 +169,9 @@ class DemoConfig:
 
     seeds: tuple[int, ...] = (0,)
     """Random seeds. Everything is repeated with each, and the report gives mean and standard deviation."""
-    epochs: int = EMBLEMS.epochs
+    epochs: int = DEMO.epochs
     """Epochs of pretraining."""
-    images: int = 8192
+    images: int = 4096
     """Number of training images to draw."""
     out: Path | None = None
     """Folder for the report, its figures and results.json. By default it is a new folder below ./runs."""

@@ -117,8 +117,8 @@ class Layout:
                 text += "; no labelled image was chosen for testing: label more of them, or add a folder called test"
             elif unlabelled:
                 text += (
-                    "; names choose the test images among those with labels: one that is labelled after training may "
-                    "be chosen too, and training has seen it without its label"
+                    "; the test images are chosen by name among those with labels: an image that is labelled after "
+                    "training may become one, although training has seen it without its label"
                 )
         if self.beside:
             more = ", …" if len(self.beside) > 3 else ""

@@ -15,7 +15,7 @@ from simclr_lib.errors import counted
 from simclr_lib.evaluation import Film, knn_predict, make_film, pixel_features, project, trustworthiness
 from simclr_lib.files import write_atomically
 from simclr_lib.models import SimCLR
-from simclr_lib.recipes import EMBLEMS
+from simclr_lib.recipes import DEMO
 from simclr_lib.results import Result, Table, columns, in_words
 from simclr_lib.teaching.explorer import kinds_of_features, make_scene
 from simclr_lib.teaching.page import About
@@ -75,15 +75,15 @@ class Drawn:
 def draw(exhibit: Exhibit) -> Drawn:
     """Project the features of the shown images and draw everything that shows them."""
     shown, train = exhibit.shown, exhibit.train
-    kinds = kinds_of_features(exhibit.model, replace(EMBLEMS, seed=exhibit.seed), shown)
+    kinds = kinds_of_features(exhibit.model, replace(DEMO, seed=exhibit.seed), shown)
     h, pixels = kinds["SimCLR h"], kinds["pixels"]
     embeddings = {name: project(kinds[name]) for name in ("SimCLR h", "pixels")}
     trust = {name: trustworthiness(kinds[name], points) for name, points in embeddings.items()}
     first = torch.arange(6)  # images of six classes
     predicted = knn_predict(exhibit.h_train, train.labels, h)
-    num_views = 2 * EMBLEMS.batch_size
+    num_views = 2 * DEMO.batch_size
     pictures = [
-        picture_of_views(shown.images[first], EMBLEMS.augment(shown.image_size), num_views),
+        picture_of_views(shown.images[first], DEMO.augment(shown.image_size), num_views),
         picture_of_training(read_metrics(exhibit.run_dir), num_views - 2),
         picture_of_embeddings(embeddings, trust, shown, "Features and pixels in two dimensions"),
         picture_of_neighbors(
@@ -136,7 +136,7 @@ def make_report(drawn: Drawn, result: Result, labelled: Picture | None, device: 
     seeds = f", mean ± standard deviation over {len(result.seeds)} seeds" if len(result.seeds) > 1 else ""
     lead = (
         "SimCLR trains a network to recognise which two altered copies were made of the same image. Here a ResNet-18 "
-        f"of width {EMBLEMS.width} was trained in this way for {result.config['epochs']} epochs. Afterwards, linear "
+        f"of width {DEMO.width} was trained in this way for {result.config['epochs']} epochs. Afterwards, linear "
         f"heads read the classes from its features. All accuracies are of {result.num_test:,} test images, after the "
         f"last epoch{seeds}."
     )
@@ -154,7 +154,8 @@ def make_report(drawn: Drawn, result: Result, labelled: Picture | None, device: 
     ]
     title = f"What a neural network learns from {result.num_train:,} drawings without labels"
     tiles = _tiles(table)
-    summary = "Test accuracy: " + ", ".join(f"{number} {label}" for number, label in tiles) + "."
+    *most, last = [f"{number} {label}" for number, label in tiles]
+    summary = f"Test accuracy: {', '.join(most)} and {last}."
     about = About(title, "SimCLR on emblems", lead, summary)
     return Report(about, tiles, sections, _facts(result, device), drawn.film, drawn.shown)
 

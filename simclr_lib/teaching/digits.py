@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 
+from simclr_lib.data import few_labels
 from simclr_lib.files import write_csv
 
 SIDE = 32  # pixels of a file; the digits have 8, and are enlarged as a scan is finer than its ink
@@ -22,7 +23,8 @@ def write_digits(
         folder: it is made where it is missing.
         by_class: make a folder for each digit. Otherwise all files lie in one folder, beside ``labels.csv``, a table
             "file,label" of a few of them.
-        per_class: the number of files of each digit that ``labels.csv`` names. With 0 there is no such file.
+        per_class: the number of files of each digit that ``labels.csv`` names; they are drawn at random, always the
+            same ones. With 0 there is no such file.
         numbers: which of the digits to write.
 
     Returns:
@@ -43,11 +45,8 @@ def write_digits(
         grey = Image.fromarray((image / 16 * 255).round().astype(np.uint8))  # there are 17 levels
         grey.resize((SIDE, SIDE), Image.Resampling.BICUBIC).save(folder / name)
     if not by_class and per_class:
-        given: Counter[str] = Counter()
-        rows = []
-        for name, digit in truth.items():
-            if given[digit] < per_class:
-                given[digit] += 1
-                rows.append((name, digit))
+        names = list(truth)
+        labelled = few_labels(torch.tensor([int(digit) for digit in truth.values()]), per_class, seed=0)
+        rows = [(names[i], truth[names[i]]) for i in labelled.tolist()]
         write_csv(folder / "labels.csv", ("file", "label"), rows)
     return truth

@@ -147,7 +147,7 @@ def temperature_panel(embeddings: Tensor, sweep: Mapping[str, Any]) -> Panel:
         figure = _draw_temperature(negatives, positive, weights, measured, temperature)
         text = (
             f"τ = {temperature:.3g}: the effective number of negatives is {effective:.1f} of {len(weights)}; the "
-            f"hardest one does {percentage(float(weights[0]))} of the pushing."
+            f"most similar one does {percentage(float(weights[0]))} of the pushing."
         )
         return figure, text
 

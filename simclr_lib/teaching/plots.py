@@ -559,7 +559,7 @@ def plot_selection(tries: Tensor, chosen: int) -> Figure:
         label="chosen on the first half",
     )
     axes.axhline(float(tries[:, 1].mean()), color=OKABE_ITO["black"], ls=":", label="mean of all draws")
-    axes.set(xlabel="accuracy on the half chosen on", ylabel="accuracy on the other half")
+    axes.set(xlabel="accuracy on the half used for choosing", ylabel="accuracy on the other half")
     in_per_cent(axes.xaxis)
     in_per_cent(axes.yaxis)
     tidy(axes)

@@ -22,19 +22,19 @@ WAYS = ("alone", "all_gather", "gathered")
 
 
 def embeddings_of_all(z: Tensor, way: str, me: World) -> tuple[Tensor, int]:
-    """The embeddings [2N, D] that an anchor is compared with, and the row in which this process's z [2n, D] begin."""
+    """The embeddings [2N, D] that an anchor is compared with, and the row in which this process's z [2n, D] begins."""
     if way == "alone":  # do without the others
         return z, 0
     if way == "gathered":  # numbers that come with a gradient
         return gathered(z)
     parts = [torch.empty_like(z) for _ in range(me.size)]
     dist.all_gather(parts, z.detach())  # numbers only
-    parts[me.rank] = z  # one's own may have a gradient
+    parts[me.rank] = z  # this process's own may have a gradient
     return torch.cat(parts), me.rank * len(z)
 
 
 def loss_of(z: Tensor, everyone: Tensor, first: int) -> Tensor:
-    """Mean loss of the anchors z [2n, D], which stand from row ``first`` on among everyone [2N, D]."""
+    """Mean loss of the anchors z [2n, D], which begin at row ``first`` of everyone [2N, D]."""
     logits = z @ everyone.T / TAU
     logits.diagonal(first).fill_(-torch.inf)
     return F.cross_entropy(logits, first + torch.arange(len(z)).roll(len(z) // 2))

@@ -28,7 +28,7 @@ def load_pretrained(source: str | Path, device: str = "auto", encoder: nn.Module
     """A pretrained encoder and projection head, in evaluation mode.
 
     Args:
-        source: the name of weights that come with the package: "emblems-resnet18" (the first seed of `simclr demo`, in
+        source: the name of weights that come with the package: "emblems-resnet18" (`simclr train --preset emblems`, in
             half precision) or "cifar10-resnet18" (500 epochs on a GPU, in 8 bits; the model card cifar10-resnet18.md
             beside the weights says what they are good for); or a run's folder, or its checkpoint.pt.
         device: cpu, cuda or cuda:N; auto is the GPU if there is one.
