@@ -325,7 +325,7 @@ def test_labels_that_all_go_to_training_are_said(tmp_path):
 
 def test_it_is_said_that_an_image_labelled_later_has_been_trained_on(tmp_path):
     root = make(tmp_path / "photos", *numbered("", count=60))
-    note = "one that is labelled after training may be chosen too, and training has seen it without its label"
+    note = "an image that is labelled after training may become one, although training has seen it without its label"
     assert note in str(find_images_of(tmp_path, root, [f"{i}.png,a" for i in range(30)]))
     assert note not in str(find_images_of(tmp_path, root, [f"{i}.png,a" for i in range(60)]))
 

@@ -19,11 +19,10 @@ def describe(config: TrainConfig, watched: bool = True) -> str:
     Call it with a resolved recipe.
     """
     lines: list[str] = []
-    unused = unused_settings(config, watched)
     for title, names in GROUPS.items():
-        used = [name for name in names if name not in unused and getattr(config, name) is not None]
+        unused = {name for name in names if getattr(config, name) is None} | unused_settings(config, watched)
         lines += textwrap.wrap(
-            ", ".join(_in_words(name, getattr(config, name)) for name in used),
+            ", ".join(_in_words(name, getattr(config, name)) for name in names if name not in unused),
             WIDTH,
             initial_indent=f"{title:<{INDENT}}",
             subsequent_indent=" " * INDENT,
