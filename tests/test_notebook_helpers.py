@@ -67,7 +67,7 @@ def test_a_picture_needs_a_description():
 
 def test_a_shown_picture_has_its_description_in_its_metadata_and_below_it(monkeypatch):
     shown = []
-    monkeypatch.setattr("simclr_lib.teaching.notebook.display", shown.append)
+    monkeypatch.setattr("simclr_lib.teaching.notebook.display", lambda what, **_: shown.append(what))
     show(draw(1)[0], "A line.")
     picture, text = shown
     assert ">A line.<" in text.data
@@ -88,17 +88,19 @@ def test_drawings_turn_dark_in_jupyterlab_but_photographs_keep_their_colours(mon
         return figure
 
     shown = []
-    monkeypatch.setattr("simclr_lib.teaching.notebook.display", shown.append)
+    monkeypatch.setattr(
+        "simclr_lib.teaching.notebook.display", lambda *what, **settings: shown.append((*what, settings))
+    )
     show(draw_pixels(), "A line.")
     live, moved = LivePicture(draw_pixels, "A line."), panel(lambda level: (draw_pixels(), "a line"))
     live()
     moved.show()
-    for picture in shown[0], shown[2]:
-        assert ("needs_background" in picture._repr_mimebundle_()[1]["image/png"]) == turns_dark
+    (_, of_picture), (text, _), (_, of_panel), (panels_text, _) = shown
+    assert of_picture == of_panel == {"metadata": {"needs_background": "light"} if turns_dark else {}}
     for picture in live.picture, moved.picture:
         assert (DRAWING in picture._dom_classes) == turns_dark
-    for text in shown[1].data, shown[3].data, live.children[1].value, moved.caption.value:
-        assert DARK_THEME in text
+    for html in text.data, panels_text.data, live.children[1].value, moved.caption.value:
+        assert DARK_THEME in html
 
 
 def test_results_are_found_wherever_the_notebook_runs(monkeypatch, request, tmp_path):

@@ -43,8 +43,7 @@ def show(figure: Figure, alt: str) -> None:
 
 def _display(png: bytes, width: int, alt: str, drawing: bool) -> None:
     """Display a PNG, so many pixels wide, above its description."""
-    metadata = {"needs_background": "light"} if drawing else None
-    display(Image(png, width=width, alt=shown(alt), metadata=metadata))
+    display(Image(png, width=width, alt=shown(alt)), metadata={"needs_background": "light"} if drawing else {})
     display(HTML(caption(alt)))
 
 
