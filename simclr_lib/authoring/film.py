@@ -2,8 +2,9 @@
 
     python -m simclr_lib.authoring.film runs/cifar10-500 cifar10-jpeg notebooks/results/cifar10-gpu-film.png
     python -m simclr_lib.authoring.film runs/cifar10-500 cifar10-jpeg notebooks/results/cifar10-gpu-film.webp
+    python -m simclr_lib.authoring.film runs/demo/seed-0 emblems notebooks/results/demo-film.webp
 
-The first command draws four moments side by side, the second all moments as a moving picture.
+The first command draws four moments side by side, the others all moments as a moving picture.
 """
 
 from __future__ import annotations
@@ -74,7 +75,8 @@ def frames_of(run_dir: Path, filmed: ImageDataset) -> dict[str, Tensor]:
 
 if __name__ == "__main__":
     if len(sys.argv) != 4:
-        raise SimCLRError("usage: python -m simclr_lib.authoring.film RUN IMAGES FILE.png|FILE.webp")
-    images, file = load_dataset("imagefolder", "test", Path(sys.argv[2])), Path(sys.argv[3])
+        raise SimCLRError("usage: python -m simclr_lib.authoring.film RUN FOLDER|emblems FILE.png|FILE.webp")
+    source, file = sys.argv[2], Path(sys.argv[3])
+    images = load_dataset("emblems" if source == "emblems" else "imagefolder", "test", Path(source))
     draw = draw_moving_film if file.suffix == ".webp" else draw_film
     draw(Path(sys.argv[1]), evenly(images, FILMED), file)
