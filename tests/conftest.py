@@ -48,14 +48,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
     They come first because they take longest, and then the files with the most slow tests: several processes then end
     at about the same time.
     """
-    cells = [item for item in items if item.path.suffix == ".ipynb"]
-    for cell in cells:
-        cell.add_marker("notebook")
+    for item in items:
+        if item.path.suffix == ".ipynb":
+            item.add_marker("notebook")
     yield
-    chosen = set(items)
+    cells = [item for item in items if item.path.suffix == ".ipynb"]
     tests = [item for item in items if item.path.suffix != ".ipynb"]
     slow = Counter(test.path for test in tests if test.get_closest_marker("slow"))
-    items[:] = [cell for cell in cells if cell in chosen] + sorted(tests, key=lambda test: -slow[test.path])
+    in_order = sorted(cells, key=lambda cell: (cell.path, cell.cell_num))
+    items[:] = in_order + sorted(tests, key=lambda test: -slow[test.path])
 
 
 @pytest.hookimpl(wrapper=True)
