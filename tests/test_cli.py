@@ -387,7 +387,13 @@ def test_a_report_says_what_the_run_was_trained_on_and_what_is_shown(untrained, 
     assert "3 images of other. Point at one" in page
     (run / "metrics.jsonl").write_text('{"step": 30, "epoch": 2.5, "loss": 1.0, "lr": 0.1, "images_per_second": 9}\n')
     assert main(["report", str(run)]) == 0
-    assert "trained in this way for 2.5 of 200 epochs on 6 images" in (run / "report.html").read_text(encoding="utf-8")
+    assert "trained in this way for 2.6 of 200 epochs on 6 images" in (run / "report.html").read_text(encoding="utf-8")
+    last = {"step": 2399, "epoch": 2399 / 12, "loss": 1.0, "lr": 0.1, "images_per_second": 9}
+    (run / "metrics.jsonl").write_text(json.dumps(last) + "\n")
+    assert main(["report", str(run)]) == 0
+    page = (run / "report.html").read_text(encoding="utf-8")
+    assert "trained in this way for 200 epochs on 6 images" in page
+    assert "the run has not ended" not in page
     (run / "config.json").write_text("{")
     assert "config.json is damaged: delete it" in fails(capsys, "report", str(run))
 

@@ -166,9 +166,16 @@ def _num_trained(run: Trained) -> int:
 
 def _duration(run: Trained) -> str:
     """Say for how many epochs a run was trained; one that has not ended has had fewer than it asked for."""
-    planned = counted(run.config.epochs, "epoch")
-    steps = [record for record in run.metrics if "loss" in record]
-    return planned if run.result or not steps else f"{steps[-1]['epoch']:.1f} of {planned}"
+    planned, trained = counted(run.config.epochs, "epoch"), _epochs_trained(run)
+    return planned if run.result or trained in (None, run.config.epochs) else f"{trained:.1f} of {planned}"
+
+
+def _epochs_trained(run: Trained) -> float | None:
+    """Return how many epochs had passed after the last step of a run, to a hundredth; None if its metrics are lost."""
+    last = next((record for record in reversed(run.metrics) if "loss" in record), None)
+    if last is None:
+        return None
+    return round(last["epoch"] * (1 + 1 / last["step"]), 2) if last["step"] else 0.0  # the record has those before it
 
 
 def _network(config: TrainConfig) -> str:
@@ -231,10 +238,12 @@ def _contains(dataset: ImageDataset, some: ImageDataset) -> Tensor:
 
 def _facts(run: Trained, about: Mapping[str, Any]) -> dict[str, str]:
     settings = run.stored.config.to_dict()
+    if run.result:
+        time = ", ".join(f"{part} {seconds:.0f} s" for part, seconds in run.result.seconds.items())
+    else:
+        time = "not recorded" if _epochs_trained(run) in (None, run.config.epochs) else "the run has not ended"
     return {
         **facts_of(about.get("environment", {})),
-        "time": ", ".join(f"{part} {seconds:.0f} s" for part, seconds in run.result.seconds.items())
-        if run.result
-        else "the run has not ended",
+        "time": time,
         "settings": ", ".join(f"{key} {value}" for key, value in settings.items() if value is not None),
     }
