@@ -27,8 +27,8 @@ EMBLEMS = TrainConfig(
 # too large for a hundred images, and SimCLR's views of 24 pixels are too small.
 EMBLEMS_SUPERVISED = replace(EMBLEMS, contrastive=False, view_size=None, optimizer="adam", lr=6e-3, weight_decay=1e-2)
 
-# `simclr demo` has a few minutes. In a given time, half the width learns more, because it takes more than twice as many
-# steps: this was the best of sixteen recipes that had 45 seconds each, on training images that were held out (2 seeds).
+# `simclr demo` has a few minutes. In the same time, half the width takes more than twice as many steps. This was the
+# best of sixteen recipes that had 45 seconds each, on training images that were held out (two seeds).
 DEMO = replace(EMBLEMS, width=16, epochs=24)
 DEMO_SUPERVISED = replace(EMBLEMS_SUPERVISED, width=16, lr=1.2e-2)  # the best of six rates there, of 0.0015 to 0.048
 

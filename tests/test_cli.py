@@ -165,9 +165,7 @@ def table(file: Path) -> list[dict[str, str]]:
 
 @pytest.mark.slow
 def test_twelve_loose_photos_can_be_trained_on_embedded_searched_predicted_and_exported(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(
-        "simclr_lib.device.fastest_precision", lambda device: "fp32"
-    )  # as the exported encoder computes
+    monkeypatch.setattr("simclr_lib.device.fastest_precision", lambda device: "fp32")  # like the exported encoder
     photos = tmp_path / "photos"
     photos.mkdir()
     for number, image in enumerate(load_dataset("emblems", limit=12).images):

@@ -91,6 +91,7 @@ def _run_demo(config: DemoConfig, budget: DemoBudget, out: Path) -> None:
     images = Images(train, test, evenly(test, budget.filmed))
     clock.lap("drawing emblems")
     steps = _plan(config, budget, images, device)
+    with_labels = replace(DEMO_SUPERVISED, epochs=budget.supervised_epochs)
 
     def result(tables: list[Table], **extra: object) -> Result:
         return Result(
@@ -102,7 +103,7 @@ def _run_demo(config: DemoConfig, budget: DemoBudget, out: Path) -> None:
             num_test=len(test),
             seconds=clock.laps(),
             extra={
-                "supervised": DEMO_SUPERVISED.resolved(train.image_size, device).to_dict(),
+                "supervised": with_labels.resolved(train.image_size, device).to_dict(),
                 "resumed": resumed,
                 **extra,
             },

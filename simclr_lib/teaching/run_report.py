@@ -166,16 +166,19 @@ def _num_trained(run: Trained) -> int:
 
 def _duration(run: Trained) -> str:
     """Say for how many epochs a run was trained; one that has not ended has had fewer than it asked for."""
-    planned, trained = counted(run.config.epochs, "epoch"), _epochs_trained(run)
-    return planned if run.result or trained in (None, run.config.epochs) else f"{trained:.1f} of {planned}"
+    planned = counted(run.config.epochs, "epoch")
+    return planned if _has_ended(run) else f"{_epochs_trained(run):.1f} of {planned}"
 
 
-def _epochs_trained(run: Trained) -> float | None:
-    """Return how many epochs had passed after the last step of a run, to a hundredth; None if its metrics are lost."""
-    last = next((record for record in reversed(run.metrics) if "loss" in record), None)
-    if last is None:
-        return None
-    return round(last["epoch"] * (1 + 1 / last["step"]), 2) if last["step"] else 0.0  # the record has those before it
+def _has_ended(run: Trained) -> bool:
+    """Return whether a run took all of its steps, as far as is known."""
+    return run.result is not None or not run.losses or _epochs_trained(run) > run.config.epochs - 1e-6
+
+
+def _epochs_trained(run: Trained) -> float:
+    """Return how many epochs had passed after the last step of a run that has metrics."""
+    last = next(record for record in reversed(run.metrics) if "loss" in record)
+    return last["epoch"] * (1 + 1 / last["step"]) if last["step"] else 0.0  # the record has those before the step
 
 
 def _network(config: TrainConfig) -> str:
@@ -241,7 +244,7 @@ def _facts(run: Trained, about: Mapping[str, Any]) -> dict[str, str]:
     if run.result:
         time = ", ".join(f"{part} {seconds:.0f} s" for part, seconds in run.result.seconds.items())
     else:
-        time = "not recorded" if _epochs_trained(run) in (None, run.config.epochs) else "the run has not ended"
+        time = "not recorded" if _has_ended(run) else "the run has not ended"
     return {
         **facts_of(about.get("environment", {})),
         "time": time,
