@@ -187,8 +187,9 @@ def _pretrain_and_evaluate(
     clock.lap("pretraining")
     steps.begin()
     row, _, (h_train, _) = evaluate_encoder(model.encoder, settings, train, test, draws=1, budgets=budget.labels)
-    names = columns({"SimCLR": row})
-    print("first result: " + ", ".join(f"{in_words(row[column])} {name}" for column, name in names.items()))
+    print(
+        "first result: " + ", ".join(f"{in_words(row[key])} {name}" for key, name in columns({"SimCLR": row}).items())
+    )
     table = {"SimCLR": row, **evaluate_baselines(settings, train, test, draws=1, budgets=budget.labels)}
     clock.lap("evaluation")
     return model, h_train, table
