@@ -102,11 +102,7 @@ def _run_demo(config: DemoConfig, budget: DemoBudget, out: Path) -> None:
             num_train=len(train),
             num_test=len(test),
             seconds=clock.laps(),
-            extra={
-                "supervised": with_labels.resolved(train.image_size, device).to_dict(),
-                "resumed": resumed,
-                **extra,
-            },
+            extra={"supervised": with_labels.resolved(train.image_size, device).to_dict(), "resumed": resumed, **extra},
         )
 
     tables: list[Table] = []
@@ -187,9 +183,8 @@ def _pretrain_and_evaluate(
     clock.lap("pretraining")
     steps.begin()
     row, _, (h_train, _) = evaluate_encoder(model.encoder, settings, train, test, draws=1, budgets=budget.labels)
-    print(
-        "first result: " + ", ".join(f"{in_words(row[key])} {name}" for key, name in columns({"SimCLR": row}).items())
-    )
+    names = columns({"SimCLR": row})
+    print("first result: " + ", ".join(f"{in_words(row[column])} {name}" for column, name in names.items()))
     table = {"SimCLR": row, **evaluate_baselines(settings, train, test, draws=1, budgets=budget.labels)}
     clock.lap("evaluation")
     return model, h_train, table
