@@ -120,7 +120,7 @@ def _run_demo(config: DemoConfig, budget: DemoBudget, out: Path) -> None:
             clock.lap("report")
             print(f"A first report is ready: open {out / 'report.html'} in a browser, and reload it at the end.")
         steps.begin()
-        settings = replace(DEMO_SUPERVISED, seed=seed, device=config.device)
+        settings = replace(with_labels, seed=seed, device=config.device)
         row = trained_from_scratch(train, test, settings, min(budget.labels), budget.steps, budget.supervised_epochs)
         tables.append({**table, "supervised": row})
         clock.lap("supervised")

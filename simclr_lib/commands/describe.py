@@ -19,8 +19,8 @@ def describe(config: TrainConfig, watched: bool = True) -> str:
     Call it with a resolved recipe.
     """
     lines: list[str] = []
+    unused = unused_settings(config, watched) | {name for name, value in vars(config).items() if value is None}
     for title, names in GROUPS.items():
-        unused = {name for name in names if getattr(config, name) is None} | unused_settings(config, watched)
         lines += textwrap.wrap(
             ", ".join(_in_words(name, getattr(config, name)) for name in names if name not in unused),
             WIDTH,

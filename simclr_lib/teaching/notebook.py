@@ -90,12 +90,14 @@ def run_folder(name: str) -> Path:
         return temporary
 
 
-def _put(picture: widgets.Image, figure: Figure) -> None:
-    """Let a widget show a figure."""
+def _put(picture: widgets.Image, figure: Figure) -> bool:
+    """Let a widget show a figure, and return whether that is a drawing."""
     picture.value = png_bytes(figure)
     picture.width = str(_width(figure))
-    mark = picture.add_class if _is_drawing(figure) else picture.remove_class
+    drawing = _is_drawing(figure)
+    mark = picture.add_class if drawing else picture.remove_class
     mark(DRAWING)
+    return drawing
 
 
 class LivePicture(widgets.VBox):
@@ -154,6 +156,6 @@ class Panel(widgets.VBox):
 
     def _redraw(self, change: object = None) -> None:
         figure, text = self.draw(**{name: control.value for name, control in self.controls.items()})
-        _put(self.picture, figure)
-        self.drawing, self.text = _is_drawing(figure), text
+        self.drawing = _put(self.picture, figure)
+        self.text = text
         self.caption.value = f'<span aria-live="polite">{escape(shown(text))}</span>{caption(self.alt)}'
