@@ -285,8 +285,8 @@ def to_unit_range(images: Tensor) -> Tensor:
 def change_where_(wanted: Tensor, views: Tensor, operation: Callable[..., Tensor], *settings: Tensor) -> None:
     """Replace the ``wanted`` views, in place, by what an operation makes of them.
 
-    A CPU computes the wanted rows alone. A GPU would have to wait until their number is known, so it computes all rows
-    and keeps the wanted ones. So does a compiled program, whose shapes must not depend on what was drawn.
+    A CPU computes the wanted rows alone. With fixed shapes (`has_fixed_shapes`), all rows are computed and the wanted
+    ones are kept.
 
     Args:
         wanted: bool [N], on the device of the views.
@@ -294,12 +294,20 @@ def change_where_(wanted: Tensor, views: Tensor, operation: Callable[..., Tensor
         operation: (views [n, 3, S, S], settings [n]) → float32 [n, 3, S, S] or [n, 1, S, S], each view by itself.
         settings: [N] each.
     """
-    if views.device.type != "cpu" or torch.compiler.is_compiling():
+    if has_fixed_shapes(views):
         torch.where(wanted[:, None, None, None], operation(views, *settings), views, out=views)
         return
     rows = wanted.nonzero().flatten()
     if len(rows):
         views[rows] = operation(views.index_select(0, rows), *(setting[rows] for setting in settings))
+
+
+def has_fixed_shapes(views: Tensor) -> bool:
+    """Whether the shapes of a computation must not depend on what was drawn.
+
+    A GPU would have to wait until the number of wanted rows is known, and a compiled program would be compiled anew.
+    """
+    return views.device.type != "cpu" or torch.compiler.is_compiling()
 
 
 def resized_crop(images: Tensor, box: Tensor, flip: Tensor, size: int) -> Tensor:

@@ -41,8 +41,9 @@ if TYPE_CHECKING:
 
     from simclr_lib.augment import SimCLRAugment
     from simclr_lib.data import Reading
-    from simclr_lib.loop import BatchLoss, LoopConfig
+    from simclr_lib.loop import LoopConfig
     from simclr_lib.models import SimCLR
+    from simclr_lib.objectives import Objective
 
 RecipeT = typing.TypeVar("RecipeT", bound="Recipe")
 
@@ -450,7 +451,7 @@ class TrainConfig(Recipe):
         augment = self.augment(image_size)
         return augment.compiled() if self.compile and device.type == "cuda" else augment
 
-    def objective(self, network: nn.Module, images: Tensor) -> BatchLoss:
+    def objective(self, network: nn.Module, images: Tensor) -> Objective:
         """Return the loss of a pretraining step on batches of these images, see `contrastive_objective`.
 
         Args:

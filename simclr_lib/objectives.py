@@ -2,19 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from simclr_lib.augment import SimCLRAugment, to_unit_range
+from simclr_lib.augment import AugmentParams, SimCLRAugment, to_unit_range
 from simclr_lib.data import ImageDataset
 from simclr_lib.distributed import world
 from simclr_lib.errors import SimCLRError
 from simclr_lib.loop import BatchLoss
 from simclr_lib.losses import check_temperature, nt_xent
+
+
+@dataclass(frozen=True)
+class Draw:
+    """What a step draws: everything in its views that differs from one step to the next.
+
+    Attributes:
+        rows: int64 [n]: the images of this process.
+        params: n rows for each view of them.
+    """
+
+    rows: Tensor
+    params: tuple[AugmentParams, ...]
+
+    def tensors(self) -> list[Tensor]:
+        """Return the tensors of which the draw consists, always in the same order."""
+        return [self.rows, *(getattr(params, field.name) for params in self.params for field in fields(params))]
+
+
+@dataclass(frozen=True)
+class Objective:
+    """The loss of a step in two parts: what is random, and what is computed from it.
+
+    Nothing in the second part is random or asks the device for a number, so a GPU can repeat it as a CUDA graph.
+    Together they are the loss of a batch, from (indices, generator).
+
+    Attributes:
+        draw: from (indices int64 [B], generator) to what the step draws.
+        loss: from what was drawn to the scalar loss.
+    """
+
+    draw: Callable[[Tensor, torch.Generator], Draw]
+    loss: Callable[[Draw], Tensor]
+
+    def __call__(self, indices: Tensor, generator: torch.Generator) -> Tensor:
+        return self.loss(self.draw(indices, generator))
 
 
 def contrastive_objective(
@@ -26,7 +63,7 @@ def contrastive_objective(
     micro_batch: int | None = None,
     loss_chunk: int | None = None,
     global_negatives: bool = True,
-) -> BatchLoss:
+) -> Objective:
     """Return the loss of pretraining: NT-Xent between two views of each image of a batch (paper, algorithm 1).
 
     Both views go through the encoder in one forward pass, as in the reference code: batch norm then takes its
@@ -46,8 +83,11 @@ def contrastive_objective(
     """
     check_temperature(temperature)
 
-    def batch_loss(indices: Tensor, generator: torch.Generator) -> Tensor:
-        views = two_views(augment, images, indices, generator)  # [2n, 3, S, S]
+    def draw(indices: Tensor, generator: torch.Generator) -> Draw:
+        return draw_views(augment, images, indices, generator, views=2)
+
+    def loss(drawn: Draw) -> Tensor:
+        views = make_views(augment, images, drawn)  # [2n, 3, S, S]
         if micro_batch is None:
             _, z = network(views)
         else:
@@ -55,36 +95,35 @@ def contrastive_objective(
         z_a, z_b = z.chunk(2)
         return nt_xent(z_a, z_b, temperature, loss_chunk, global_negatives)
 
-    return batch_loss
+    return Objective(draw, loss)
 
 
-def two_views(augment: SimCLRAugment, images: Tensor, indices: Tensor, generator: torch.Generator) -> Tensor:
-    """Make two random views of each image that this process has of a batch, see `own_views`.
-
-    Returns:
-        float32 [2B / W, 3, S, S], in channels-last order: all first views, then all second views.
-    """
-    views = torch.cat([own_views(augment, images, indices, generator) for _ in range(2)])
-    return views.contiguous(memory_format=torch.channels_last)
-
-
-def own_views(augment: SimCLRAugment, images: Tensor, indices: Tensor, generator: torch.Generator) -> Tensor:
-    """Make a random view of each image that this process has of a batch.
+def draw_views(augment: SimCLRAugment, images: Tensor, indices: Tensor, generator: torch.Generator, views: int) -> Draw:
+    """Draw the random views of the images that this process has of a batch.
 
     Args:
-        augment: makes the views.
+        augment: whose parameters are drawn.
         images: uint8 [N, 3, H, W].
         indices: int64 [B], the whole batch, the same in every process.
         generator: in the same state in every process. Each process draws the parameters of all B views and takes its
             own, so that an image gets the same view however many processes there are.
-
-    Returns:
-        float32 [B / W, 3, S, S].
+        views: number of views of an image.
     """
     mine = world().part(len(indices))
     height, width = images.shape[-2:]
-    params = augment.sample(len(indices), height, width, generator)[mine]
-    return augment.apply(images[indices[mine].to(images.device, non_blocking=True)], params)
+    params = [augment.sample(len(indices), height, width, generator)[mine] for _ in range(views)]
+    return Draw(indices[mine], tuple(params))
+
+
+def make_views(augment: SimCLRAugment, images: Tensor, draw: Draw) -> Tensor:
+    """Make the views that were drawn: nothing is random here.
+
+    Returns:
+        float32 [V n, 3, S, S], in channels-last order: all n first views, then all second views, and so on.
+    """
+    chosen = images[draw.rows.to(images.device, non_blocking=True)]
+    views = torch.cat([augment.apply(chosen, params) for params in draw.params])
+    return views.contiguous(memory_format=torch.channels_last)
 
 
 def cached_embeddings(network: nn.Module, views: Tensor, micro_batch: int) -> Tensor:
@@ -172,10 +211,11 @@ def classification_objective(network: nn.Module, dataset: ImageDataset, augment:
     def batch_loss(indices: Tensor, generator: torch.Generator) -> Tensor:
         own = indices[world().part(len(indices))].to(dataset.images.device, non_blocking=True)
         if augment is None:
-            views = to_unit_range(dataset.whole(own))
+            views = to_unit_range(dataset.whole(own)).contiguous(memory_format=torch.channels_last)
         else:
-            views = own_views(augment, dataset.images, indices, generator)
-        logits = network(views.contiguous(memory_format=torch.channels_last))
+            images = dataset.images
+            views = make_views(augment, images, draw_views(augment, images, indices, generator, 1))
+        logits = network(views)
         return F.cross_entropy(logits.float(), dataset.labels[own])
 
     return batch_loss

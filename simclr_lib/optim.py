@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -12,8 +12,6 @@ from torch.optim import Optimizer
 
 from simclr_lib.choices import OptimizerName
 from simclr_lib.errors import SimCLRError, unknown_name
-
-CPU_BUCKET = 2**19  # numbers in a bucket of parameters on the CPU: 2 MiB, as are its gradients, updates and velocities
 
 
 class LARS(Optimizer):
@@ -62,6 +60,11 @@ class LARS(Optimizer):
             "adapt": True,
         }
         super().__init__(params, defaults)
+        self._rooms: dict[torch.dtype, Tensor] = {}  # memory of a CPU for the update of one parameter
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._rooms = {}
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -81,7 +84,7 @@ class LARS(Optimizer):
             with torch.enable_grad():
                 loss = closure()
         for group in self.param_groups:
-            for params in _buckets([p for p in group["params"] if p.grad is not None]):
+            for params in updated_at_once([p for p in group["params"] if p.grad is not None]):
                 self._update(params, group)
         return loss
 
@@ -89,8 +92,7 @@ class LARS(Optimizer):
         """Update parameters that have a gradient: every operation is one call for all of them."""
         gradients = [_dense_gradient(p) for p in params]
         velocities = [self._velocity(p) for p in params]
-        # g + λ w, in new tensors: the gradients stay unchanged.
-        updates = list(torch._foreach_add(gradients, params, alpha=group["weight_decay"]))
+        updates = self._with_weight_decay(gradients, params, group["weight_decay"])
         if group["adapt"]:
             rates = group["lr"] * trust_ratios(params, updates, group["trust_coefficient"])
             torch._foreach_mul_(updates, rates.unbind())  # η r g
@@ -103,6 +105,15 @@ class LARS(Optimizer):
             torch._foreach_sub_(params, updates)
         else:
             torch._foreach_sub_(params, velocities)
+
+    def _with_weight_decay(self, gradients: list[Tensor], params: list[Tensor], weight_decay: float) -> list[Tensor]:
+        """g + λ w, in memory of its own: the gradients stay unchanged."""
+        if len(params) > 1 or params[0].device.type != "cpu":
+            return list(torch._foreach_add(gradients, params, alpha=weight_decay))
+        (g,), (w,) = gradients, params
+        # For new memory in every step, the system may have to provide and clear new pages, which takes twice as long.
+        room = self._rooms.setdefault(w.dtype, torch.empty(0, dtype=w.dtype))
+        return [torch.add(g, w, alpha=weight_decay, out=room.resize_(0))]  # the memory stays
 
     def _velocity(self, p: Tensor) -> Tensor:
         state = self.state[p]
@@ -122,9 +133,20 @@ def trust_ratios(params: list[Tensor], gradients: list[Tensor], trust_coefficien
     Returns:
         float [n], on that device; 1 where w or g is zero.
     """
-    w_norms = torch.stack(torch._foreach_norm(params))
-    g_norms = torch.stack(torch._foreach_norm(gradients))
+    w_norms, g_norms = norms(params), norms(gradients)
     return torch.where((w_norms > 0) & (g_norms > 0), trust_coefficient * w_norms / g_norms, 1.0)
+
+
+def norms(tensors: list[Tensor]) -> Tensor:
+    """Compute ‖x‖ of each of n tensors on one device, float [n].
+
+    On a CPU, the rows of a tensor come first, and then their norms. One sum over all numbers would be computed by one
+    core, and in float32 its relative error reaches 3e-5 for the largest layers of ResNet-18.
+    """
+    if tensors[0].device.type != "cpu":
+        return torch.stack(torch._foreach_norm(tensors))
+    norm = torch.linalg.vector_norm
+    return torch.stack([norm(norm(x, dim=tuple(range(1, x.ndim)))) if x.ndim > 1 else norm(x) for x in tensors])
 
 
 def _dense_gradient(p: Tensor) -> Tensor:
@@ -134,22 +156,15 @@ def _dense_gradient(p: Tensor) -> Tensor:
     return p.grad
 
 
-def _buckets(params: list[Tensor]) -> Iterator[list[Tensor]]:
-    """Yield the parameters of a GPU all at once, and those of a CPU in buckets that its cache holds.
+def updated_at_once(params: list[Tensor]) -> list[list[Tensor]]:
+    """Group the parameters that are updated together.
 
-    An operation on a bucket finds there what the one before it wrote. A parameter that is larger than `CPU_BUCKET` is
-    a bucket of its own.
+    A GPU takes all at once, with one launch for each operation. A CPU takes one after the other, so that an operation
+    finds in its cache what the operation before it wrote.
     """
-    bucket: list[Tensor] = []
-    numbers = 0
-    for p in params:
-        if bucket and p.device.type == "cpu" and numbers + p.numel() > CPU_BUCKET:
-            yield bucket
-            bucket, numbers = [], 0
-        bucket.append(p)
-        numbers += p.numel()
-    if bucket:
-        yield bucket
+    on_cpu = [p for p in params if p.device.type == "cpu"]
+    others = [p for p in params if p.device.type != "cpu"]
+    return [[p] for p in on_cpu] + ([others] if others else [])
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

@@ -3,7 +3,8 @@
     python -m simclr_lib.authoring.step --batch-size 512 [--seconds 2] [--out FILE]
 
 Each part is repeated for some seconds after a warm-up of the same length. It is measured as it is and, on a GPU,
-compiled. On a GPU, two calls may wait for their turn, as in training. The figures go to
+compiled; there, the whole step is measured as one CUDA graph, too. On a GPU, two calls may wait for their turn, as in
+training. The figures go to
 ``notebooks/results/step-BATCH.json``.
 """
 
@@ -19,13 +20,14 @@ from pathlib import Path
 import torch
 
 from simclr_lib.config import TrainConfig
-from simclr_lib.device import autocast, pick_device
+from simclr_lib.device import autocast, pick_device, place
 from simclr_lib.distributed import distribute_and_compile
 from simclr_lib.experiments.competitors import optimizer_steps
+from simclr_lib.experiments.graph import GraphedStep
 from simclr_lib.experiments.scaling import stepper
 from simclr_lib.experiments.throughput import throughput
 from simclr_lib.losses import nt_xent
-from simclr_lib.optim import LARS
+from simclr_lib.optim import LARS, build_optimizer
 from simclr_lib.results import Result
 from simclr_lib.seeding import seeded
 
@@ -53,6 +55,25 @@ def whole_step(config: TrainConfig, device: torch.device) -> Parts:
     return {"whole step": step, "network and loss, forward and backward": passes}
 
 
+def one_graph(config: TrainConfig, device: torch.device) -> Parts:
+    """The whole step of a GPU, recorded once and repeated in one launch."""
+    model = place(config.simclr(SIZE), device).train()
+    if config.compile:
+        model.compile()  # without graphs of its own
+    images = torch.randint(256, (config.batch_size, 3, SIZE, SIZE), dtype=torch.uint8, device=device)
+    loop = config.loop()
+    optimizer = build_optimizer(loop.optimizer, model, 0.0, loop.weight_decay)
+    objective = config.objective(model, images)
+    graphed = GraphedStep(objective, optimizer, autocast(device, config.precision), config.batch_size, device)
+    graph, _ = graphed.record()
+
+    def step() -> None:
+        graphed.load(torch.arange(config.batch_size), seeded(0), lr=1e-6)
+        graph.replay()
+
+    return {"whole step, one CUDA graph": step}
+
+
 def two_views(config: TrainConfig, device: torch.device) -> Parts:
     """Draw the parameters of two views of each image, and make the views."""
     augment, generator = config.augment_on(device, SIZE), seeded(0)
@@ -70,6 +91,11 @@ def measure(config: TrainConfig, device: torch.device, seconds: float) -> Result
     for compiled in (False, True) if device.type == "cuda" else (False,):
         recipe = replace(config, compile=compiled)
         made = {**whole_step(recipe, device), **two_views(recipe, device)}
+        if device.type == "cuda":
+            try:
+                made |= one_graph(recipe, device)
+            except RuntimeError as error:  # PyTorch says which operation cannot be recorded
+                print(f"whole step, one CUDA graph: not recorded, {error}", flush=True)
         parts |= {f"{name}, compiled" if compiled else name: part for name, part in made.items()}
     optimizer = optimizer_steps(LARS, device)
     parts["LARS, of the encoder"] = lambda: next(optimizer)

@@ -34,7 +34,7 @@ from simclr_lib.experiments.rows import Rows
 from simclr_lib.loop import BatchLoss, fit
 from simclr_lib.losses import nt_xent
 from simclr_lib.models import Classifier, SimCLR
-from simclr_lib.objectives import two_views
+from simclr_lib.objectives import draw_views, make_views
 from simclr_lib.recipes import EMBLEMS_SUPERVISED
 from simclr_lib.results import Accuracy, Table, summary
 from simclr_lib.seeding import initial_weights
@@ -230,7 +230,7 @@ def objective_of_parts(
     """The mean of the NT-Xent losses within each of ``parts`` equal parts of a batch."""
 
     def batch_loss(indices: Tensor, generator: torch.Generator) -> Tensor:
-        _, z = model(two_views(augment, images, indices, generator))  # [2B, D]
+        _, z = model(make_views(augment, images, draw_views(augment, images, indices, generator, 2)))  # [2B, D]
         pairs = zip(*(half.chunk(parts) for half in z.chunk(2)), strict=True)
         return torch.stack([nt_xent(a, b, temperature) for a, b in pairs]).mean()
 

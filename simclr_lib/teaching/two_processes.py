@@ -62,7 +62,7 @@ def step(me: World, way: str, norm: bool = False) -> tuple[Tensor, Tensor]:
 
 
 if __name__ == "__main__":
-    with joined(torch.device("cpu"), timeout=60) as me:
+    with joined(torch.device("cpu"), timeout=300) as me:
         results = {way: step(me, way) for way in (WAYS if me.size > 1 else ("alone",))}
         results["with batch norm"] = step(me, "gathered", norm=True)
         if me.leads:
