@@ -13,6 +13,8 @@ from torch.optim import Optimizer
 from simclr_lib.choices import OptimizerName
 from simclr_lib.errors import SimCLRError, unknown_name
 
+CPU_SMALL = 2**15  # numbers in the largest parameter that a CPU does not update by itself
+
 
 class LARS(Optimizer):
     """Layer-wise adaptive rate scaling (You et al. 2017, arXiv 1708.03888), as SimCLR's reference code computes it.
@@ -159,12 +161,13 @@ def _dense_gradient(p: Tensor) -> Tensor:
 def updated_at_once(params: list[Tensor]) -> list[list[Tensor]]:
     """Group the parameters that are updated together.
 
-    A GPU takes all at once, with one launch for each operation. A CPU takes one after the other, so that an operation
-    finds in its cache what the operation before it wrote.
+    A GPU takes all at once, with one launch for each operation. A CPU takes the small ones at once, since a call costs
+    more than their numbers, and each large one by itself, so that an operation finds in its cache what the operation
+    before it wrote.
     """
-    on_cpu = [p for p in params if p.device.type == "cpu"]
-    others = [p for p in params if p.device.type != "cpu"]
-    return [[p] for p in on_cpu] + ([others] if others else [])
+    alone = [p for p in params if p.device.type == "cpu" and p.numel() > CPU_SMALL]
+    at_once = [p for p in params if p.device.type != "cpu" or p.numel() <= CPU_SMALL]
+    return [[p] for p in alone] + ([at_once] if at_once else [])
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

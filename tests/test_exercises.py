@@ -1,6 +1,7 @@
 """An exercise accepts its solution, names each known misconception, and never fails a run that skips it."""
 
 import math
+import operator
 from fractions import Fraction
 
 import numpy as np
@@ -125,9 +126,9 @@ def test_the_line_that_stopped_is_named():
 
 
 def test_right_answers_in_other_styles_are_accepted():
-    def with_a_matrix(z_a, z_b, temperature):
-        z = torch.nn.functional.normalize(torch.cat([z_a, z_b]), dim=1)
-        positive = (z * (torch.eye(len(z)).double().roll(len(z_a), 0) @ z)).sum(1) / temperature
+    def with_a_matrix(z, temperature):
+        z = torch.nn.functional.normalize(torch.cat([z[::2], z[1::2]]), dim=1)
+        positive = (z * (torch.eye(len(z)).double().roll(len(z) // 2, 0) @ z)).sum(1) / temperature
         others = torch.where(torch.eye(len(z)) == 1, -torch.inf, z @ z.T / temperature)
         return (others.logsumexp(1) - positive).mean()
 
@@ -150,8 +151,8 @@ def test_right_answers_in_other_styles_are_accepted():
 def test_right_values_are_not_enough_where_something_else_was_asked():
     assert "should be integers" in nt_xent.partners.verdict(lambda n: (torch.arange(2 * n) ^ 1).float())
 
-    def loss(z_a, z_b, temperature):
-        return library.nt_xent(z_a, z_b, temperature)
+    def loss(z, temperature):
+        return library.nt_xent(z[::2], z[1::2], temperature)
 
     assert "calls the library" in nt_xent.loss.verdict(loss)
 
@@ -231,25 +232,24 @@ def from_the_softmax(losses):
     return torch.logit(1 - positive)
 
 
-def by_corrcoef(a, b):
-    return torch.corrcoef(torch.cat([a, b], dim=1).T)[: a.shape[1], a.shape[1] :]
+def by_probabilities(images, texts, temperature):
+    cosine = torch.nn.functional.cosine_similarity(images[:, None], texts[None], dim=2)
+    p = torch.exp(cosine / temperature)
+    right = p.diagonal()
+    return -(torch.log(right / p.sum(0)).mean() + torch.log(right / p.sum(1)).mean()) / 2
 
 
-def by_batch_norm(a, b):
-    a, b = (torch.nn.functional.batch_norm(x, None, None, training=True) for x in (a, b))
-    return torch.einsum("nd,ne->de", a, b) / len(a)
+def with_numpy(images, texts, temperature):
+    i, t = (x.numpy() / np.linalg.norm(x.numpy(), axis=1, keepdims=True) for x in (images, texts))
+    logits = i @ t.T / temperature
+    return np.mean([np.log(np.exp(x).sum(1)) - np.diag(x) for x in (logits, logits.T)])
 
 
-def by_clamp(z):
-    return (1 - torch.sqrt(torch.var(z, 0) + 0.0001)).clamp(min=0).mean()
-
-
-def symmetrised(predictor, z):
-    (z_a, z_b), (p_a, p_b) = z.chunk(2), predictor(z).chunk(2)
-    cosine = torch.nn.functional.cosine_similarity
-    loss = -(cosine(p_a, z_b.detach()).mean() + cosine(p_b, z_a.detach()).mean()) / 2
-    loss.backward()
-    return z.grad
+def by_kl_and_entropy(student, teacher, center):
+    with torch.no_grad():
+        p = torch.softmax((teacher - center) / 0.04, dim=-1)
+    log_q = torch.log_softmax(student / 0.1, dim=-1)
+    return torch.nn.functional.kl_div(log_q, p, reduction="batchmean") - (p * p.log()).sum() / len(p)
 
 
 @pytest.mark.parametrize(
@@ -257,14 +257,25 @@ def symmetrised(predictor, z):
     [
         ("dcl_from", number_by_number),
         ("dcl_from", from_the_softmax),
-        ("cross_correlation", by_corrcoef),
-        ("cross_correlation", by_batch_norm),
-        ("variance_term", by_clamp),
-        ("sim_siam_gradient", symmetrised),
+        ("clip_loss", by_probabilities),
+        ("clip_loss", with_numpy),
+        ("half_life", lambda momentum: 1 / math.log2(1 / momentum)),
+        ("half_life", lambda momentum: np.float32(-np.log(2) / np.log(momentum))),
+        ("dino_loss", by_kl_and_entropy),
     ],
 )
 def test_a_loss_after_simclr_may_be_written_in_another_style(name, answer):
     assert after_simclr.EXERCISES[name].verdict(answer) == RIGHT
+
+
+def test_dinos_teacher_gets_no_gradient():
+    def to_both(student, teacher, center):
+        target = ((teacher - center) / 0.04).softmax(dim=1)
+        return -(target * (student / 0.1).log_softmax(dim=1)).sum(dim=1).mean()
+
+    assert "gradient flows into the teacher" in after_simclr.dino_loss.verdict(to_both)
+    as_a_number = after_simclr.dino_loss.verdict(lambda *outputs: to_both(*outputs).item())
+    assert "no gradient with respect to the student" in as_a_number
 
 
 # An exercise may ask for a way, not only for a value.
@@ -485,6 +496,21 @@ def by_pairs(similarity):
     return math.log(np.mean([math.exp(4 * float(similarity[i, k]) - 4) for i in range(n) for k in range(i)]))
 
 
+def with_a_loop(z):
+    unit, n = (z / z.norm(dim=1, keepdim=True)).tolist(), len(z)
+    hits = 0
+    for i, anchor in enumerate(unit):
+        others = [(sum(map(operator.mul, anchor, other)), k) for k, other in enumerate(unit) if k != i]
+        hits += max(others)[1] == (i + n // 2) % n
+    return Fraction(hits, n)
+
+
+def in_half_precision(z):
+    partner = torch.nn.functional.cosine_similarity(z, z.roll(len(z) // 2, 0))
+    s = torch.nn.functional.cosine_similarity(z[:, None], z[None], dim=2) - 2 * torch.eye(len(z))
+    return (s.amax(1) <= partner + 1e-9).half().mean()
+
+
 def as_bytes(image, low, high):
     return np.rint(np.clip((image.numpy() - low) / (high - low), 0, 1) * 255).astype(np.uint8)
 
@@ -535,7 +561,8 @@ def row_by_row(x, w, tau, micro):
         (processes_and_memory.num_negatives, lambda b, p, shared: torch.tensor(2.0 * b / (1 if shared else p) - 2)),
         (processes_and_memory.cached_gradient, row_by_row),
         (processes_and_memory.speed_up, lambda c, mb, p, gb: p * c / (c + 2 * (p - 1) * mb / 1000 / gb)),
-        (after_simclr.cross_correlation, lambda a, b: np.corrcoef(a.T, b.T)[: a.shape[1], a.shape[1] :].tolist()),
+        (nt_xent.contrastive_accuracy, with_a_loop),
+        (nt_xent.contrastive_accuracy, in_half_precision),
     ],
 )
 def test_other_kinds_of_numbers_and_loops_are_right_too(exercise, answer):

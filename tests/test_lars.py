@@ -15,8 +15,9 @@ from torch import nn
 from simclr_lib import optim
 from simclr_lib.errors import SimCLRError
 from simclr_lib.models import ProjectionHead, SimCLR, resnet18
-from simclr_lib.optim import LARS, build_optimizer, default_lr, norms, parameter_groups, warmup_cosine
+from simclr_lib.optim import LARS, build_optimizer, default_lr, norms, parameter_groups, updated_at_once, warmup_cosine
 
+WAYS = pytest.mark.parametrize("way", [lambda params: [params], lambda params: [[p] for p in params]])
 SHAPES = [(4, 3, 3, 3), (5, 4), (5,), (1,), ()]
 
 
@@ -74,8 +75,8 @@ def test_50_steps_are_those_of_the_reference(weight_decay, nesterov, adapt):
 
 
 @pytest.mark.parametrize("nesterov", [False, True])
-@pytest.mark.parametrize("as_on_a_gpu", [False, True])
-def test_parameters_move_as_each_would_alone_whether_updated_at_once_or_not(as_on_a_gpu, nesterov, monkeypatch):
+@WAYS
+def test_parameters_move_as_each_would_alone_whether_updated_at_once_or_not(way, nesterov, monkeypatch):
     together, alone = parameters(dtype=torch.float32), parameters(dtype=torch.float32)
     settings = {"lr": 0.3, "weight_decay": 0.1, "trust_coefficient": 0.02, "nesterov": nesterov}
     at_once, each = LARS(together, **settings), [LARS([p], **settings) for p in alone]
@@ -85,8 +86,7 @@ def test_parameters_move_as_each_would_alone_whether_updated_at_once_or_not(as_o
         for optimizer in each:
             optimizer.step()
         with monkeypatch.context() as patch:
-            if as_on_a_gpu:
-                patch.setattr(optim, "updated_at_once", lambda params: [params])
+            patch.setattr(optim, "updated_at_once", way)
             at_once.step()
     for p, q in zip(together, alone, strict=True):
         assert torch.equal(p, q)
@@ -353,8 +353,10 @@ def test_schedule_can_be_all_warmup():
     assert [warmup_cosine(step, 3, 3) for step in range(3)] == pytest.approx([1 / 3, 2 / 3, 1])
 
 
+@WAYS
 @pytest.mark.parametrize("form", [torch.contiguous_format, torch.channels_last])
-def test_gradients_stay_unchanged_and_no_parameter_sees_the_update_of_another(form):
+def test_gradients_stay_unchanged_and_no_parameter_sees_the_update_of_another(form, way, monkeypatch):
+    monkeypatch.setattr(optim, "updated_at_once", way)
     params = [nn.Parameter(torch.randn(shape).to(memory_format=form)) for shape in [(8, 4, 3, 3), (2, 4, 3, 3)]]
     before = [p.detach().clone() for p in params]
     gradients = [torch.randn_like(p) for p in params]
@@ -386,3 +388,11 @@ def test_the_norms_of_large_layers_are_exact_to_rounding():
     layers += [torch.randn(2048, 512), torch.randn(512), torch.tensor(-3.0), torch.zeros(4, 4)]
     exact = torch.stack([layer.double().norm() for layer in layers])
     torch.testing.assert_close(norms(layers).double(), exact, rtol=1e-6, atol=0)
+
+
+def test_a_cpu_updates_small_parameters_at_once_and_large_ones_by_themselves():
+    params = [torch.zeros(n) for n in (5, optim.CPU_SMALL + 1, 3, optim.CPU_SMALL + 1)]
+    groups = updated_at_once(params)
+    assert [[len(p) for p in group] for group in groups] == [[optim.CPU_SMALL + 1]] * 2 + [[5, 3]]
+    on_another_device = [p.to("meta") for p in params]
+    assert updated_at_once(on_another_device) == [on_another_device]

@@ -147,9 +147,11 @@ def test_this_machine_has_what_its_tests_run_with():
 
 # --- mark
 
-ANSWERS = {  # learner → their answer to exercise 1 of notebook 2, the cosine similarities
-    "right": "unit = F.normalize(z, dim=1)\n    return unit @ unit.T",
-    "wrong": "return z @ z.T",  # a known misconception
+ANSWERS = {  # learner → their answer to exercise 1 of notebook 2, the contrastive accuracy
+    "right": "unit = F.normalize(z, dim=1)\n    best = (unit @ unit.T).fill_diagonal_(-2).argmax(dim=1)\n"
+    "    return (best == torch.arange(len(z)).roll(len(z) // 2)).double().mean()",
+    "wrong": "unit = F.normalize(z, dim=1)\n    best = (unit @ unit.T).argmax(dim=1)\n"  # the diagonal is not masked
+    "    return (best == torch.arange(len(z)).roll(len(z) // 2)).double().mean()",
     "crashing": "import os\n    os._exit(1)",
     "endless": "while True:\n        pass",
     "curious": "import socket\n    socket.create_connection(('127.0.0.1', 9))",
@@ -165,7 +167,7 @@ def marked(tmp_path_factory):
         notebook = json.loads(original)
         for cell in notebook["cells"]:
             source = "".join(cell["source"])
-            if "exercises.similarity_matrix.check" in source:
+            if "exercises.contrastive_accuracy.check" in source:
                 cell["source"] = source.replace("raise NotImplementedError", answer)
         place = endless if learner == "endless" else folder
         (place / f"{learner}-02_nt_xent.ipynb").write_text(json.dumps(notebook), encoding="utf-8")
@@ -179,14 +181,14 @@ def marked(tmp_path_factory):
 
 @pytest.mark.slow
 def test_a_right_answer_is_right(marked):
-    assert marked["right"]["similarity_matrix"].outcome == "right"
+    assert marked["right"]["contrastive_accuracy"].outcome == "right"
 
 
 @pytest.mark.slow
 def test_a_known_misconception_is_named(marked):
-    mark = marked["wrong"]["similarity_matrix"]
+    mark = marked["wrong"]["contrastive_accuracy"]
     assert mark.outcome == "misconception"
-    assert mark.remark == nt_xent.similarity_matrix.misconceptions[0].hint
+    assert mark.remark == nt_xent.contrastive_accuracy.misconceptions[0].hint
 
 
 @pytest.mark.slow
@@ -197,19 +199,19 @@ def test_untouched_exercises_are_not_attempted(marked):
 
 @pytest.mark.slow
 def test_an_answer_that_ends_its_process_stops_nothing_else(marked):
-    assert marked["crashing"]["similarity_matrix"].remark == "it ended the whole process"
+    assert marked["crashing"]["contrastive_accuracy"].remark == "it ended the whole process"
     assert marked["crashing"]["partners"].outcome == "not attempted"
 
 
 @pytest.mark.slow
 def test_an_answer_that_never_ends_is_stopped(marked):
-    assert marked["endless"]["similarity_matrix"].remark == "it did not end in 1 s"
+    assert marked["endless"]["contrastive_accuracy"].remark == "it did not end in 1 s"
     assert list(marked["endless"]) == list(nt_xent.EXERCISES)  # the others had their turn
 
 
 @pytest.mark.slow
 def test_answers_have_no_network(marked):
-    mark = marked["curious"]["similarity_matrix"]
+    mark = marked["curious"]["contrastive_accuracy"]
     assert mark.outcome == "stopped"
     assert "without a network" in mark.remark
 
@@ -220,13 +222,16 @@ def test_a_file_that_is_no_notebook_is_reported(marked):
 
 
 def test_helpers_and_constants_of_the_notebook_are_at_hand():
-    answer = "def similarity_matrix(z):\n    return unit(z) @ unit(z).T * ONE"
+    answer = (
+        "def contrastive_accuracy(z):\n    best = (unit(z) @ unit(z).T).fill_diagonal_(-ONE).argmax(dim=1)\n"
+        "    return (best == torch.arange(len(z)).roll(len(z) // 2)).double().mean()"
+    )
     sources = [
         "import torch\n%matplotlib inline\nONE = 1.0\nlong_training = torch.zeros(0).item()",
         "def unit(z):\n    return z / z.norm(dim=1, keepdim=True)",
         answer,
     ]
-    assert marking.outcome_of(sources, "similarity_matrix", nt_xent.similarity_matrix) == ("right", "")
+    assert marking.outcome_of(sources, "contrastive_accuracy", nt_xent.contrastive_accuracy) == ("right", "")
 
 
 def test_an_answer_that_is_not_python_is_said_to_be_so():

@@ -1,15 +1,15 @@
-"""Exercises of notebook 10: what DCL, Barlow Twins, VICReg and SimSiam each add to the page."""
+"""Exercises of notebook 10: DCL from NT-Xent, and what CLIP, momentum networks and DINO do."""
 
 from __future__ import annotations
 
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from simclr_lib.seeding import initial_weights
-from simclr_lib.teaching.exercises.exercise import Exercise, Misconception, collect, normal
+from simclr_lib.losses import nt_xent
+from simclr_lib.teaching.exercises.exercise import Answer, Exercise, Misconception, collect, normal
 
 # 1. From NT-Xent's losses to DCL's
 
@@ -59,314 +59,268 @@ dcl_from = Exercise(
     ],
 )
 
-# 2. The cross-correlation of Barlow Twins
+# 2. The loss of CLIP
 
 
-def _scaled(x: Tensor, dim: int = 0, correction: int = 0) -> Tensor:
-    return (x - x.mean(dim, keepdim=True)) / x.std(dim, keepdim=True, correction=correction)
+def _pairs_of_logits(images: Tensor, texts: Tensor, temperature: float) -> Tensor:
+    return F.normalize(images, dim=1) @ F.normalize(texts, dim=1).T / temperature
 
 
-def _cross_correlation(a: Tensor, b: Tensor) -> Tensor:
-    return _scaled(a).T @ _scaled(b) / len(a)
+def _found(logits: Tensor) -> Tensor:
+    """The loss of the rows: each one looks for the column of its own number."""
+    return F.cross_entropy(logits, torch.arange(len(logits)))
 
 
-def _shifted(*shape: int, seed: int) -> Tensor:
-    """Numbers whose columns have different means and different spreads, float64."""
-    columns = torch.arange(1, shape[1] + 1, dtype=torch.float64)
-    return columns * normal(*shape, seed=seed) + columns
+def _clip(images: Tensor, texts: Tensor, temperature: float) -> Tensor:
+    logits = _pairs_of_logits(images, texts, temperature)
+    return (_found(logits) + _found(logits.T)) / 2
 
 
-cross_correlation = Exercise(
-    solution=_cross_correlation,
-    cases=[
-        (_shifted(6, 3, seed=0), _shifted(6, 3, seed=1)),
-        (_shifted(9, 4, seed=2), _shifted(9, 4, seed=3)),
-    ],
+clip_loss = Exercise(
+    solution=_clip,
+    cases=[(normal(5, 3, seed=0), 2 * normal(5, 3, seed=1), 0.5), (normal(4, 6, seed=2), normal(4, 6, seed=3), 0.2)],
     misconceptions=[
         Misconception(
-            hint="The columns are not centred. A correlation subtracts each dimension's mean over the batch first.",
-            answer=lambda a, b: F.normalize(a, dim=0).T @ F.normalize(b, dim=0),
+            hint="Your images look for their texts, but the texts do not look for their images. CLIP takes the mean of "
+            "both losses.",
+            answer=lambda images, texts, t: _found(_pairs_of_logits(images, texts, t)),
         ),
         Misconception(
-            hint="This is the cross-covariance. Divide each dimension by its standard deviation, too.",
-            answer=lambda a, b: (a - a.mean(0)).T @ (b - b.mean(0)) / len(a),
+            hint="Your texts look for their images, but the images do not look for their texts. CLIP takes the mean of "
+            "both losses.",
+            answer=lambda images, texts, t: _found(_pairs_of_logits(images, texts, t).T),
         ),
         Misconception(
-            hint="This is the cross-covariance with N − 1. Divide each dimension by its standard deviation, too.",
-            answer=lambda a, b: (a - a.mean(0)).T @ (b - b.mean(0)) / (len(a) - 1),
+            hint="This is the sum of the two losses. CLIP takes their mean.",
+            answer=lambda images, texts, t: 2 * _clip(images, texts, t),
         ),
         Misconception(
-            hint="Neither mean nor standard deviation is taken out: this is the plain product of the two views.",
-            answer=lambda a, b: a.T @ b / len(a),
+            hint="This is NT-Xent: images are compared with images, too, and texts with texts. In CLIP an image has "
+            "the N texts as candidates, and no images.",
+            answer=lambda images, texts, t: nt_xent(images, texts, t),
         ),
         Misconception(
-            hint="You standardised each embedding over its dimensions. Barlow Twins standardises each dimension over "
-            "the batch: dim=0.",
-            answer=lambda a, b: _scaled(a, dim=1).T @ _scaled(b, dim=1) / len(a),
+            hint="The embeddings are not normalised: CLIP compares directions, by the cosine.",
+            answer=lambda images, texts, t: (_found(images @ texts.T / t) + _found(texts @ images.T / t)) / 2,
         ),
         Misconception(
-            hint="You compared images with images, [N, N], as SimCLR does. Barlow Twins compares dimensions with "
-            "dimensions, [D, D].",
-            answer=lambda a, b: _scaled(a) @ _scaled(b).T / a.shape[1],
+            hint="You multiplied by τ. Dividing by a small τ makes the softmax sharper.",
+            answer=lambda images, texts, t: _clip(images, texts, 1 / t),
         ),
         Misconception(
-            hint="You compared images with images, [N, N], as SimCLR does. Barlow Twins compares dimensions with "
-            "dimensions, [D, D].",
-            answer=lambda a, b: F.normalize(a, dim=1) @ F.normalize(b, dim=1).T,
+            hint="τ is missing: divide the similarities by it.",
+            answer=lambda images, texts, t: _clip(images, texts, 1.0),
         ),
         Misconception(
-            hint="This is a sum over the batch: divide by N, then a dimension that agrees fully has the entry 1.",
-            answer=lambda a, b: _scaled(a).T @ _scaled(b),
+            hint="You masked the diagonal, as NT-Xent does. Here the diagonal holds the right answers: the similarity "
+            "of each image to its own text.",
+            answer=lambda images, texts, t: math.inf,
         ),
         Misconception(
-            hint="You took the standard deviation with N − 1 and divided by N, so that a full agreement is below 1. "
-            "Use N in both, or N − 1 in both.",
-            answer=lambda a, b: _scaled(a, correction=1).T @ _scaled(b, correction=1) / len(a),
+            hint="There is a softmax before the cross-entropy, which takes a softmax itself: give it the logits.",
+            answer=lambda images, texts, t: (
+                sum(
+                    _found(x.softmax(dim=1))
+                    for x in (_pairs_of_logits(images, texts, t), _pairs_of_logits(texts, images, t))
+                )
+                / 2
+            ),
         ),
         Misconception(
-            hint="This is the transposed matrix: rows belong to the dimensions of a, columns to those of b.",
-            answer=lambda a, b: _cross_correlation(b, a),
+            hint="The sign is wrong: the loss is minus the logarithm of a probability.",
+            answer=lambda images, texts, t: -_clip(images, texts, t),
         ),
         Misconception(
-            hint="You correlated the first views with themselves. The diagonal of that is always 1, so nothing would "
-            "pull the two views together.",
-            answer=lambda a, b: _cross_correlation(a, a),
+            hint="These are the probabilities of the right pairs. The loss is minus the mean of their logarithms.",
+            answer=lambda images, texts, t: _pairs_of_logits(images, texts, t).softmax(dim=1).diagonal().mean(),
         ),
         Misconception(
-            hint="This is the diagonal. Every dimension of a is compared with every dimension of b, [D, D].",
-            answer=lambda a, b: _cross_correlation(a, b).diagonal(),
+            hint="This is the sum over the images and texts. Take the mean.",
+            answer=lambda images, texts, t: len(images) * _clip(images, texts, t),
         ),
         Misconception(
-            hint="This is already the loss or a part of it. Return the matrix itself.",
-            answer=lambda a, b: (_cross_correlation(a, b) - torch.eye(a.shape[1])).square().sum(),
-        ),
-        Misconception(
-            hint="You divided by D. It is a mean over the batch: divide by N.",
-            answer=lambda a, b: _cross_correlation(a, b) * len(a) / a.shape[1],
-        ),
-        Misconception(
-            hint="The standard deviation has N, so divide by N as well, not by N − 1.",
-            answer=lambda a, b: _cross_correlation(a, b) * len(a) / (len(a) - 1),
-        ),
-        Misconception(
-            hint="You divided by the variance: the standard deviation is its root.",
-            answer=lambda a, b: _cross_correlation(a, b) / a.std(0, correction=0)[:, None] / b.std(0, correction=0),
-        ),
-        Misconception(
-            hint="You squared the entries. That comes later, in the loss.",
-            answer=lambda a, b: _cross_correlation(a, b).square(),
-        ),
-        Misconception(
-            hint="The mean is not subtracted: a correlation subtracts each dimension's mean over the batch first.",
-            answer=lambda a, b: (a / a.std(0, correction=0)).T @ (b / b.std(0, correction=0)) / len(a),
-        ),
-        Misconception(
-            hint="You took one mean and one deviation for the whole matrix. Each dimension has its own: dim=0.",
-            answer=lambda a, b: (
-                ((a - a.mean()) / a.std(correction=0)).T @ ((b - b.mean()) / b.std(correction=0)) / len(a)
+            hint="You normalised each dimension over the batch. An embedding is a row: dim=1.",
+            answer=lambda images, texts, t: (
+                sum(
+                    _found(F.normalize(a, dim=0) @ F.normalize(b, dim=0).T / t)
+                    for a, b in ((images, texts), (texts, images))
+                )
+                / 2
             ),
         ),
     ],
 )
 
-# 3. VICReg's variance term
+# 3. How slow is a momentum network?
 
-EPSILON = 1e-4
-
-
-def _variance_term(z: Tensor) -> Tensor:
-    return F.relu(1 - (z.var(dim=0) + EPSILON).sqrt()).mean()
-
-
-def _spreads(rows: int, *spreads: float, seed: int) -> Tensor:
-    """Numbers with the given factors of their columns, float64."""
-    return normal(rows, len(spreads), seed=seed) * torch.tensor(spreads, dtype=torch.float64)
-
-
-variance_term = Exercise(
-    solution=_variance_term,
-    cases=[(_spreads(6, 0.1, 0.5, 3.0, seed=0),), (_spreads(9, 0.0, 0.3, 1.0, 2.0, seed=1),)],
+half_life = Exercise(
+    solution=lambda momentum: math.log(0.5) / math.log(momentum),
+    cases=[(0.9,), (0.98,), (0.996,)],
     misconceptions=[
         Misconception(
-            hint="A dimension with a standard deviation above 1 lowers your term, so it could pay for one that "
-            "collapsed. Cut off below 0: relu.",
-            answer=lambda z: (1 - (z.var(dim=0) + EPSILON).sqrt()).mean(),
+            hint="That would be right if every step took the same part of the whole way. A step takes the part 1 − m "
+            "of what is left, so after k steps the part mᵏ is left.",
+            answer=lambda momentum: 0.5 / (1 - momentum),
         ),
         Misconception(
-            hint="Your term punishes a standard deviation above 1, too. Only one below 1 costs something: relu, not "
-            "the absolute value.",
-            answer=lambda z: (1 - (z.var(dim=0) + EPSILON).sqrt()).abs().mean(),
+            hint="After 1 / (1 − m) steps more than half of the way is done: m to this power is about 1 / e. Solve "
+            "mᵏ = ½ for k.",
+            answer=lambda momentum: 1 / (1 - momentum),
         ),
         Misconception(
-            hint="The sign is wrong: your term punishes dimensions that are spread widely, and collapse costs nothing.",
-            answer=lambda z: F.relu((z.var(dim=0) + EPSILON).sqrt() - 1).mean(),
+            hint="You divided the other way round. From mᵏ = ½ follows k · log m = log ½.",
+            answer=lambda momentum: math.log(momentum) / math.log(0.5),
         ),
         Misconception(
-            hint="You compared the variance with 1. VICReg takes its root: near a collapse the slope of the variance "
-            "vanishes, and that of the standard deviation does not.",
-            answer=lambda z: F.relu(1 - (z.var(dim=0) + EPSILON)).mean(),
+            hint="Your number of steps is below 0. Both logarithms are below 0, so their ratio is above it.",
+            answer=lambda momentum: math.log(2) / math.log(momentum),
         ),
         Misconception(
-            hint="You compared the variance with 1. VICReg takes its root: near a collapse the slope of the variance "
-            "vanishes, and that of the standard deviation does not.",
-            answer=lambda z: F.relu(1 - z.var(dim=0)).mean(),
+            hint="That is the half-life with 1 − m in the place of m. The old weights are multiplied by m.",
+            answer=lambda momentum: math.log(0.5) / math.log(1 - momentum),
         ),
         Misconception(
-            hint="Without ε under it, the root has an infinite slope where a dimension has collapsed, and the gradient "
-            "is not a number. Add 0.0001 to the variance before you take the root.",
-            answer=lambda z: F.relu(1 - z.std(dim=0)).mean(),
+            hint="This is the number of steps after which a tenth of the way is left. Half of it: mᵏ = ½.",
+            answer=lambda momentum: math.log(0.1) / math.log(momentum),
         ),
         Misconception(
-            hint="You divided by N. The authors' code divides by N − 1, as torch does by default.",
-            answer=lambda z: F.relu(1 - (z.var(dim=0, correction=0) + EPSILON).sqrt()).mean(),
+            hint="This is the number of steps until 1 / e of the way is left. Half of it: mᵏ = ½.",
+            answer=lambda momentum: -1 / math.log(momentum),
         ),
         Misconception(
-            hint="You took the spread of each embedding over its dimensions. All embeddings could be the same and "
-            "still have that. Take each dimension over the batch: dim=0.",
-            answer=lambda z: F.relu(1 - (z.var(dim=1) + EPSILON).sqrt()).mean(),
+            hint="You rounded up. Return the solution of mᵏ = ½ itself, which need not be a whole number.",
+            answer=lambda momentum: math.ceil(math.log(0.5) / math.log(momentum)),
         ),
         Misconception(
-            hint="This is one standard deviation for all numbers of z. Each dimension needs its own: dim=0.",
-            answer=lambda z: F.relu(1 - (z.var() + EPSILON).sqrt()),
+            hint="You rounded down. Return the solution of mᵏ = ½ itself, which need not be a whole number.",
+            answer=lambda momentum: math.floor(math.log(0.5) / math.log(momentum)),
         ),
         Misconception(
-            hint="You averaged the standard deviations before the cut at 1, so a wide dimension pays for one that "
-            "collapsed. Cut off each dimension first.",
-            answer=lambda z: F.relu(1 - (z.var(dim=0) + EPSILON).sqrt().mean()),
-        ),
-        Misconception(
-            hint="This is the sum over the dimensions. VICReg takes their mean.",
-            answer=lambda z: F.relu(1 - (z.var(dim=0) + EPSILON).sqrt()).sum(),
-        ),
-        Misconception(
-            hint="This is still one number for each dimension. Return their mean.",
-            answer=lambda z: F.relu(1 - (z.var(dim=0) + EPSILON).sqrt()),
-        ),
-        Misconception(
-            hint="You squared what is missing to 1. VICReg takes it as it is.",
-            answer=lambda z: F.relu(1 - (z.var(dim=0) + EPSILON).sqrt()).square().mean(),
-        ),
-        Misconception(
-            hint="The largest term alone: VICReg takes the mean over the dimensions.",
-            answer=lambda z: F.relu(1 - (z.var(dim=0) + EPSILON).sqrt()).max(),
-        ),
-        Misconception(
-            hint="VICReg does not normalise the embeddings: take z as it is.",
-            answer=lambda z: F.relu(1 - (F.normalize(z, dim=1).var(dim=0) + EPSILON).sqrt()).mean(),
-        ),
-        Misconception(
-            hint="You did not subtract the mean: that is the second moment, and not the variance.",
-            answer=lambda z: F.relu(1 - (z.square().mean(dim=0) + EPSILON).sqrt()).mean(),
+            hint="You rounded. Return the solution of mᵏ = ½ itself, which need not be a whole number.",
+            answer=lambda momentum: round(math.log(0.5) / math.log(momentum)),
         ),
     ],
 )
 
-# 4. SimSiam's stop-gradient
+# 4. The loss of DINO
+
+SHARP, SOFT = 0.04, 0.1  # temperatures of DINO's teacher and student
 
 
-def _embeddings(pairs: int, dims: int, seed: int) -> Tensor:
-    """Short random embeddings, so that their gradients are large: float64 [2N, D], requires grad."""
-    return (0.1 * normal(2 * pairs, dims, seed=seed)).requires_grad_()
+def _dino(
+    student: Tensor, teacher: Tensor, center: Tensor, of_student: float = SOFT, of_teacher: float = SHARP
+) -> Tensor:
+    """The loss of every image, float [N]."""
+    target = ((teacher - center) / of_teacher).softmax(dim=1)
+    return -(target * (student / of_student).log_softmax(dim=1)).sum(dim=1)
 
 
-def _predictor(dims: int, seed: int) -> nn.Module:
-    with initial_weights(seed):
-        return nn.Sequential(nn.Linear(dims, 5), nn.ReLU(), nn.Linear(5, dims)).double()
+def _entropy(teacher: Tensor, center: Tensor) -> Tensor:
+    return _dino(teacher - center, teacher, center, of_student=SHARP)
 
 
-def _other_view(z: Tensor) -> Tensor:
-    return z.roll(len(z) // 2, dims=0)
+def _outputs(images: int, dims: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Outputs of a student and of its teacher, and a centre of the latter that is not 0."""
+    student, teacher = 0.2 * normal(images, dims, seed=seed), 0.1 * normal(images, dims, seed=seed + 1)
+    return student, teacher, 0.1 * normal(dims, seed=seed + 2)
 
 
-def _gradient(loss: Tensor, z: Tensor) -> Tensor:
-    return torch.autograd.grad(loss, z)[0]
+def _teacher_gets_a_gradient(attempt: Answer) -> str | None:
+    student, teacher, center = _outputs(4, 3, seed=9)
+    loss = attempt(student.requires_grad_(), teacher.requires_grad_(), center)
+    if not isinstance(loss, Tensor) or not loss.requires_grad:
+        return "The value is right, but nothing can be learned from it: it has no gradient with respect to the student."
+    _, of_teacher = torch.autograd.grad(loss, (student, teacher), allow_unused=True)
+    if of_teacher is not None and of_teacher.abs().max() > 0:
+        return "The value is right, but your gradient flows into the teacher. Its output is a constant: detach it."
+    return None
 
 
-def _negative_cosine(p: Tensor, z: Tensor) -> Tensor:
-    return -F.cosine_similarity(p, z, dim=1).mean()
-
-
-sim_siam_gradient = Exercise(
-    solution=lambda predictor, z: _gradient(_negative_cosine(predictor(z), _other_view(z.detach())), z),
-    cases=[(_predictor(4, seed=0), _embeddings(3, 4, seed=0)), (_predictor(3, seed=1), _embeddings(4, 3, seed=1))],
+dino_loss = Exercise(
+    solution=lambda student, teacher, center: _dino(student, teacher.detach(), center).mean(),
+    cases=[_outputs(5, 3, seed=0), _outputs(4, 6, seed=10)],
     misconceptions=[
         Misconception(
-            hint="Your gradient flows through both sides. Nothing stops all embeddings from becoming the same: the "
-            "targets must be constants, z.detach().",
-            answer=lambda predictor, z: _gradient(_negative_cosine(predictor(z), _other_view(z)), z),
+            hint="The centre is missing: subtract it from the teacher's output, or one dimension can win for all "
+            "images.",
+            answer=lambda student, teacher, center: _dino(student, teacher, 0 * center).mean(),
         ),
         Misconception(
-            hint="You stopped the gradient of the prediction, so only the targets move. It is the other way round.",
-            answer=lambda predictor, z: _gradient(_negative_cosine(predictor(z.detach()), _other_view(z)), z),
+            hint="You added the centre. Subtract it from the teacher's output.",
+            answer=lambda student, teacher, center: _dino(student, teacher, -center).mean(),
         ),
         Misconception(
-            hint="Each prediction is compared with its own embedding. It should predict that of the other view.",
-            answer=lambda predictor, z: _gradient(_negative_cosine(predictor(z), z.detach()), z),
+            hint="You subtracted the centre from the student's output. It belongs to the teacher's.",
+            answer=lambda student, teacher, center: _dino(student - center, teacher, 0 * center).mean(),
         ),
         Misconception(
-            hint="You compared each embedding with the next row, another image. The other view is N rows further.",
-            answer=lambda predictor, z: _gradient(_negative_cosine(predictor(z), z.detach().roll(1, dims=0)), z),
+            hint="You subtracted the centre from both outputs. It belongs to the teacher's alone.",
+            answer=lambda student, teacher, center: _dino(student - center, teacher, center).mean(),
         ),
         Misconception(
-            hint="The predictor is missing: z itself is compared with the other view.",
-            answer=lambda predictor, z: _gradient(_negative_cosine(z, _other_view(z.detach())), z),
+            hint="You subtracted the centre after the division by the temperature. Subtract it from the output itself.",
+            answer=lambda student, teacher, center: _dino(student, teacher, SHARP * center).mean(),
         ),
         Misconception(
-            hint="The targets went through the predictor, too. They are the other views' z.",
-            answer=lambda predictor, z: _gradient(
-                _negative_cosine(predictor(z), _other_view(predictor(z)).detach()), z
+            hint="The temperatures are exchanged: the teacher has the smaller one, 0.04, so that its probabilities are "
+            "sharper.",
+            answer=lambda student, teacher, center: _dino(student, teacher, center, SHARP, SOFT).mean(),
+        ),
+        Misconception(
+            hint="Both outputs have the student's temperature. The teacher's is smaller, 0.04: that is its sharpening.",
+            answer=lambda student, teacher, center: _dino(student, teacher, center, SOFT, SOFT).mean(),
+        ),
+        Misconception(
+            hint="Both outputs have the teacher's temperature. The student's is 0.1.",
+            answer=lambda student, teacher, center: _dino(student, teacher, center, SHARP, SHARP).mean(),
+        ),
+        Misconception(
+            hint="The temperatures are missing: divide the student's output by 0.1, and the teacher's, without its "
+            "centre, by 0.04.",
+            answer=lambda student, teacher, center: _dino(student, teacher, center, 1.0, 1.0).mean(),
+        ),
+        Misconception(
+            hint="The roles are exchanged: the probabilities are the teacher's, and the logarithm is taken of the "
+            "student's.",
+            answer=lambda student, teacher, center: _dino(teacher - center, student, 0 * center, SHARP, SOFT).mean(),
+        ),
+        Misconception(
+            hint="This is the Kullback–Leibler divergence. It has the same gradient, but the cross-entropy is larger "
+            "by the entropy of the teacher's probabilities.",
+            answer=lambda student, teacher, center: (
+                _dino(student, teacher, center) - _entropy(teacher, center)
+            ).mean(),
+        ),
+        Misconception(
+            hint="The sign is wrong: the cross-entropy is minus the sum of p log q.",
+            answer=lambda student, teacher, center: -_dino(student, teacher, center).mean(),
+        ),
+        Misconception(
+            hint="This is the sum over the images. Take their mean.",
+            answer=lambda student, teacher, center: _dino(student, teacher, center).sum(),
+        ),
+        Misconception(
+            hint="This is still one number for each image. Return their mean.",
+            answer=lambda student, teacher, center: _dino(student, teacher, center),
+        ),
+        Misconception(
+            hint="You took the mean over the K dimensions, too. Sum over them, and take the mean over the images.",
+            answer=lambda student, teacher, center: _dino(student, teacher, center).mean() / student.shape[1],
+        ),
+        Misconception(
+            hint="Your softmax runs over the images. Each image has its own probabilities: dim=1.",
+            answer=lambda student, teacher, center: (
+                -(((teacher - center) / SHARP).softmax(dim=0) * (student / SOFT).log_softmax(dim=0)).sum(dim=1).mean()
             ),
         ),
         Misconception(
-            hint="The sign is wrong: this loss pushes the two views apart. It is minus the cosine similarity.",
-            answer=lambda predictor, z: _gradient(-_negative_cosine(predictor(z), _other_view(z.detach())), z),
-        ),
-        Misconception(
-            hint="This is the gradient of the sum. The loss is the mean over the 2N predictions.",
-            answer=lambda predictor, z: _gradient(len(z) * _negative_cosine(predictor(z), _other_view(z.detach())), z),
-        ),
-        Misconception(
-            hint="Only the first views predict in your loss. The second views predict the first ones, too.",
-            answer=lambda predictor, z: _gradient(
-                _negative_cosine(predictor(z).chunk(2)[0], z.detach().chunk(2)[1]), z
-            ),
-        ),
-        Misconception(
-            hint="This is a squared distance: it grows with the lengths. SimSiam compares directions, by the cosine.",
-            answer=lambda predictor, z: _gradient(F.mse_loss(predictor(z), _other_view(z.detach())), z),
-        ),
-        Misconception(
-            hint="These are dot products: normalise both sides first, or use F.cosine_similarity.",
-            answer=lambda predictor, z: _gradient(-(predictor(z) * _other_view(z.detach())).sum(dim=1).mean(), z),
-        ),
-        Misconception(
-            hint="This is the loss. Return its gradient: torch.autograd.grad(loss, z)[0].",
-            answer=lambda predictor, z: _negative_cosine(predictor(z), _other_view(z.detach())),
-        ),
-        Misconception(
-            hint="Only the second views predict in your loss. The first views predict the second ones, too.",
-            answer=lambda predictor, z: _gradient(
-                _negative_cosine(predictor(z).chunk(2)[1], z.detach().chunk(2)[0]), z
-            ),
-        ),
-        Misconception(
-            hint="You took the cosine along the batch. Each prediction is compared with its target: dim=1.",
-            answer=lambda predictor, z: _gradient(
-                -F.cosine_similarity(predictor(z), _other_view(z.detach()), dim=0).mean(), z
-            ),
-        ),
-        Misconception(
-            hint="Your targets are the reversed rows. The other view is N rows further: roll.",
-            answer=lambda predictor, z: _gradient(_negative_cosine(predictor(z), z.detach().flip(0)), z),
-        ),
-        Misconception(
-            hint="Your neighbours in the batch are not the two views: first all first views come. The other view is N "
-            "rows further.",
-            answer=lambda predictor, z: _gradient(
-                _negative_cosine(predictor(z), z.detach()[torch.arange(len(z)) ^ 1]), z
+            hint="These are squared distances of the probabilities. DINO takes the cross-entropy.",
+            answer=lambda student, teacher, center: F.mse_loss(
+                (student / SOFT).softmax(dim=1), ((teacher - center) / SHARP).softmax(dim=1)
             ),
         ),
     ],
+    constraint=_teacher_gets_a_gradient,
 )
 
 EXERCISES = collect(globals())

@@ -1,8 +1,9 @@
-"""Exercises of notebook 02: similarities, partners, the loss, its value at the start, and what τ weighs."""
+"""Exercises of notebook 02: contrastive accuracy, partners, the loss, its value at the start, and what τ weighs."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -10,7 +11,7 @@ from torch.nn import functional as F
 
 from simclr_lib.teaching.exercises.exercise import Answer, Exercise, Misconception, collect, names, normal
 
-# 1. Cosine similarities
+# 1. How often the partner is the most similar candidate
 
 
 def _cosine(z: Tensor) -> Tensor:
@@ -18,34 +19,102 @@ def _cosine(z: Tensor) -> Tensor:
     return z @ z.T
 
 
-similarity_matrix = Exercise(
-    solution=_cosine,
-    cases=[(normal(6, 4, seed=0),), (3 * normal(5, 2, seed=1),)],
+def _own_hits(
+    z: Tensor, similarity: Callable[[Tensor], Tensor] = _cosine, diagonal: float = -math.inf, shift: int | None = None
+) -> Tensor:
+    """Whether the partner of each row is its most similar candidate, bool [2N]."""
+    best = similarity(z).fill_diagonal_(diagonal).argmax(dim=1)
+    rows = torch.arange(len(z))
+    return best == (rows.roll(len(z) // 2) if shift is None else rows.roll(shift))
+
+
+def _noisy_pairs(images: int, dims: int, seed: int) -> Tensor:
+    """Embeddings of several lengths, in which not all partners are alike: float64 [2N, D]."""
+    center = normal(images, dims, seed=seed)
+    z = torch.cat([center, center]) + 0.4 * normal(2 * images, dims, seed=seed + 1)
+    return z * torch.arange(1, dims + 1) * normal(2 * images, 1, seed=seed + 2).exp()
+
+
+# Two images whose four embeddings all lie more than 90° apart, so that all similarities are below 0.
+_APART = torch.tensor([[1.0, 1, 1], [-1, -1, 1.3], [1.2, -1, -1], [-1, 1.1, -1]], dtype=torch.float64)
+
+contrastive_accuracy = Exercise(
+    solution=lambda z: _own_hits(z).double().mean(),
+    cases=[(_noisy_pairs(20, 3, seed=0),), (_noisy_pairs(15, 4, seed=5),), (_APART,)],
     misconceptions=[
         Misconception(
-            hint="These are dot products: they grow with the vectors' lengths. Cosine similarity divides each vector "
-            "by its length first.",
-            answer=lambda z: z @ z.T,
+            hint="The most similar row is always the anchor itself. Leave out the diagonal before you look for the "
+            "largest entry.",
+            answer=lambda z: 0.0,
+        ),
+        Misconception(
+            hint="You set the diagonal to 0. Where all candidates have a similarity below 0, the anchor itself then "
+            "wins: mask with −∞.",
+            answer=lambda z: _own_hits(z, diagonal=0).double().mean(),
+        ),
+        Misconception(
+            hint="These are dot products, so long vectors win. Cosine similarity divides each vector by its length.",
+            answer=lambda z: _own_hits(z, lambda z: z @ z.T).double().mean(),
         ),
         Misconception(
             hint="You divided each column by its length: that mixes the images. An embedding is a row, so normalise "
             "over dim=1.",
-            answer=lambda z: F.normalize(z, dim=0) @ F.normalize(z, dim=0).T,
+            answer=lambda z: _own_hits(z, lambda z: F.normalize(z, dim=0) @ F.normalize(z, dim=0).T).double().mean(),
         ),
         Misconception(
-            hint="You divided by the lengths of one side only. Both vectors of a pair need length 1.",
-            answer=lambda z: F.normalize(z, dim=1) @ z.T,
+            hint="You took the next row for the partner. First all first views come, so the partner is N rows further.",
+            answer=lambda z: _own_hits(z, shift=-1).double().mean(),
         ),
         Misconception(
-            hint="You divided by the squared lengths: the norm is the square root of the sum of squares.",
-            answer=lambda z: (z / z.square().sum(dim=1, keepdim=True)) @ (z / z.square().sum(dim=1, keepdim=True)).T,
+            hint="You compared neighbouring rows. First all first views come, so the partner is N rows further.",
+            answer=lambda z: (
+                (_cosine(z).fill_diagonal_(-math.inf).argmax(dim=1) == torch.arange(len(z)) ^ 1).double().mean()
+            ),
         ),
         Misconception(
-            hint="This is a distance, which is small for similar vectors; a similarity is large.",
-            answer=lambda z: torch.cdist(F.normalize(z, dim=1), F.normalize(z, dim=1)),
+            hint="Your candidates are the second views only. The other first views are candidates, too.",
+            answer=lambda z: _between_views(z).double().mean(),
+        ),
+        Misconception(
+            hint="Only the first views are anchors in your share. The second views are anchors, too.",
+            answer=lambda z: _own_hits(z)[: len(z) // 2].double().mean(),
+        ),
+        Misconception(
+            hint="This is the number of anchors. Divide it by 2N.",
+            answer=lambda z: _own_hits(z).sum(),
+        ),
+        Misconception(
+            hint="You divided by N. There are 2N anchors.",
+            answer=lambda z: 2 * _own_hits(z).double().mean(),
+        ),
+        Misconception(
+            hint="This is still one value for each anchor. Return their mean.",
+            answer=lambda z: _own_hits(z),
+        ),
+        Misconception(
+            hint="This is the share of the anchors that miss their partner.",
+            answer=lambda z: 1 - _own_hits(z).double().mean(),
+        ),
+        Misconception(
+            hint="This is in percent. Return a number from 0 to 1.",
+            answer=lambda z: 100 * _own_hits(z).double().mean(),
+        ),
+        Misconception(
+            hint="You took the least similar candidate. The most similar one has the largest cosine.",
+            answer=lambda z: _own_hits(z, lambda z: -_cosine(z)).double().mean(),
+        ),
+        Misconception(
+            hint="This is the mean similarity of the partners. Count how often it is the largest of its row.",
+            answer=lambda z: _cosine(z).diagonal(len(z) // 2).mean(),
         ),
     ],
 )
+
+
+def _between_views(z: Tensor) -> Tensor:
+    """Whether each first view finds its partner among the second views, bool [N]."""
+    return _cosine(z)[: len(z) // 2, len(z) // 2 :].argmax(dim=1) == torch.arange(len(z) // 2)
+
 
 # 2. Partners
 
@@ -99,7 +168,7 @@ partners = Exercise(
     constraint=_not_integers,
 )
 
-# 3. The whole loss
+# 3. The loss of embeddings side by side
 
 
 def _loss(
@@ -140,75 +209,85 @@ def _calls_the_library(attempt: Answer) -> str | None:
     return None
 
 
+def _views(z: Tensor) -> tuple[Tensor, Tensor]:
+    """First and second views of rows that stand side by side."""
+    return z[::2], z[1::2]
+
+
 loss = Exercise(
-    solution=lambda z_a, z_b, temperature: _loss(z_a, z_b, temperature).mean(),
-    cases=[(normal(4, 3, seed=0), normal(4, 3, seed=1), 0.5), (normal(7, 5, seed=2), normal(7, 5, seed=3), 0.1)],
+    solution=lambda z, temperature: _loss(*_views(z), temperature).mean(),
+    cases=[(normal(8, 3, seed=0), 0.5), (normal(14, 5, seed=2), 0.1)],
     misconceptions=[
         Misconception(
+            hint="You took the row N further for the partner, as in 2.3. Here the two views of an image stand side by "
+            "side, as in exercise 2.",
+            answer=lambda z, t: _loss(z[: len(z) // 2], z[len(z) // 2 :], t).mean(),
+        ),
+        Misconception(
             hint="The similarity of an embedding with itself is still in the denominator: mask the diagonal with −∞.",
-            answer=lambda a, b, t: _loss(a, b, t, self_similarity=True).mean(),
+            answer=lambda z, t: _loss(*_views(z), t, self_similarity=True).mean(),
         ),
         Misconception(
             hint="The positive is missing from the denominator: equation 1 sums over all k ≠ i, the partner included.",
-            answer=lambda a, b, t: _loss(a, b, t, positive=False).mean(),
+            answer=lambda z, t: _loss(*_views(z), t, positive=False).mean(),
         ),
         Misconception(
             hint="You multiplied by τ. Dividing by a small τ makes the softmax sharper.",
-            answer=lambda a, b, t: _loss(a, b, t, times=True).mean(),
+            answer=lambda z, t: _loss(*_views(z), t, times=True).mean(),
         ),
         Misconception(
             hint="τ is missing: divide the similarities by it.",
-            answer=lambda a, b, t: _loss(a, b, 1.0).mean(),
+            answer=lambda z, t: _loss(*_views(z), 1.0).mean(),
         ),
         Misconception(
             hint="The embeddings are not normalised: s is the cosine similarity.",
-            answer=lambda a, b, t: _loss(a, b, t, normalize=False).mean(),
+            answer=lambda z, t: _loss(*_views(z), t, normalize=False).mean(),
         ),
         Misconception(
             hint="Only the first views are anchors in your mean. Algorithm 1 takes ℓ of all 2N embeddings.",
-            answer=lambda a, b, t: _loss(a, b, t)[: len(a)].mean(),
+            answer=lambda z, t: _loss(*_views(z), t)[: len(z) // 2].mean(),
         ),
         Misconception(
             hint="Your negatives come from the other view only. The other images' embeddings of the same view count "
             "too: 2N − 2 negatives, not N − 1.",
-            answer=lambda a, b, t: _loss(a, b, t, other_view_only=True).mean(),
+            answer=lambda z, t: _loss(*_views(z), t, other_view_only=True).mean(),
         ),
         Misconception(
             hint="This is one direction only: first views as anchors, second views as candidates. All 2N embeddings "
             "are both.",
-            answer=lambda a, b, t: _loss(a, b, t, other_view_only=True)[: len(a)].mean(),
+            answer=lambda z, t: _loss(*_views(z), t, other_view_only=True)[: len(z) // 2].mean(),
         ),
         Misconception(
             hint="This is the sum over the anchors. Algorithm 1 divides by 2N.",
-            answer=lambda a, b, t: _loss(a, b, t).sum(),
+            answer=lambda z, t: _loss(*_views(z), t).sum(),
         ),
         Misconception(
             hint="This is twice the value of algorithm 1: you added the two halves' means (as the reference code "
             "does).",
-            answer=lambda a, b, t: 2 * _loss(a, b, t).mean(),
+            answer=lambda z, t: 2 * _loss(*_views(z), t).mean(),
         ),
         Misconception(
             hint="The sign is wrong: the loss is minus the logarithm.",
-            answer=lambda a, b, t: -_loss(a, b, t).mean(),
+            answer=lambda z, t: -_loss(*_views(z), t).mean(),
         ),
         Misconception(
             hint="You set the diagonal to 0. But exp(0) = 1 still counts in the denominator: mask with −∞.",
-            answer=lambda a, b, t: F.cross_entropy(_logits(a, b, t).fill_diagonal_(0), _partners(len(a))),
+            answer=lambda z, t: F.cross_entropy(_logits(*_views(z), t).fill_diagonal_(0), _partners(len(z) // 2)),
         ),
         Misconception(
             hint="There is a softmax before the cross-entropy, which takes a softmax itself: give it the logits.",
-            answer=lambda a, b, t: F.cross_entropy(
-                _logits(a, b, t).fill_diagonal_(-torch.inf).softmax(dim=1), _partners(len(a))
+            answer=lambda z, t: F.cross_entropy(
+                _logits(*_views(z), t).fill_diagonal_(-torch.inf).softmax(dim=1), _partners(len(z) // 2)
             ),
         ),
         Misconception(
             hint="Your loss is infinite: each target is the embedding itself, which is masked. Take its partner.",
-            answer=lambda a, b, t: math.inf,
+            answer=lambda z, t: math.inf,
         ),
         Misconception(
             hint="Your loss is nan: −∞ times 0 is not a number. Pick the partner's entries by their index, or mask "
             "with `torch.where`, and do not multiply by zeros.",
-            answer=lambda a, b, t: math.nan,
+            answer=lambda z, t: math.nan,
         ),
     ],
     constraint=_calls_the_library,
