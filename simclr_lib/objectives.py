@@ -39,7 +39,8 @@ class Draw:
 class Objective:
     """The loss of a step in two parts: what is random, and what is computed from it.
 
-    Nothing in the second part is random or asks the device for a number, so a GPU can repeat it as a CUDA graph.
+    Unless the network itself draws (dropout) or ``micro_batch`` is set, nothing in the second part is random. It asks
+    the device for no number, so a GPU can repeat it as a CUDA graph.
     Together they are the loss of a batch, from (indices, generator).
 
     Attributes:

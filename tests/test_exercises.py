@@ -268,27 +268,6 @@ def test_a_loss_after_simclr_may_be_written_in_another_style(name, answer):
     assert after_simclr.EXERCISES[name].verdict(answer) == RIGHT
 
 
-def test_gradient_caching_keeps_the_graph_of_one_part_at_a_time():
-    def graph_kept(x, w, tau, micro):
-        w.requires_grad_()
-        z = torch.cat([part @ w for part in x.split(micro)])
-        library.nt_xent(*z.chunk(2), tau).backward()
-        return w.grad
-
-    def second_pass(x, w, tau, micro):
-        w.requires_grad_()
-        with torch.no_grad():
-            z = torch.cat([part @ w for part in x.split(micro)])
-        z.requires_grad_()
-        library.nt_xent(*z.chunk(2), tau).backward()
-        for part, gradient in zip(x.split(micro), z.grad.split(micro), strict=True):
-            (part @ w).backward(gradient)
-        return w.grad
-
-    assert "the graph keeps 12 rows" in processes_and_memory.cached_gradient.verdict(graph_kept)
-    assert processes_and_memory.cached_gradient.verdict(second_pass) == RIGHT
-
-
 def test_dinos_teacher_gets_no_gradient():
     def to_both(student, teacher, center):
         target = ((teacher - center) / 0.04).softmax(dim=1)

@@ -17,7 +17,13 @@ from simclr_lib.seeding import initial_weights, seeded
 CPU = torch.device("cpu")
 IMAGES = torch.randint(256, (48, 3, 16, 16), generator=seeded(0), dtype=torch.uint8)
 BATCH = 16
-WAITS = [torch.ops.aten._local_scalar_dense.default, torch.ops.aten.nonzero.default, torch.ops.aten.equal.default]
+# Operations for which a GPU would have to wait, or numbers would have to come from the CPU (`torch.tensor`).
+WAITS = [
+    torch.ops.aten._local_scalar_dense.default,
+    torch.ops.aten.nonzero.default,
+    torch.ops.aten.equal.default,
+    torch.ops.aten.lift_fresh.default,
+]
 LRS = [0.01, 0.02, 0.05, 0.1, 0.03]  # of five steps
 
 
@@ -78,6 +84,7 @@ def trained_step_by_step(optimizer, precision):
 def trained_from_a_recording(optimizer, precision):
     model, objective, stepper = parts(optimizer)
     graphed = GraphedStep(objective, stepper, autocast(CPU, precision), BATCH, CPU)
+    assert all(group.get("capturable", True) for group in stepper.param_groups)
     graphed.load(*of_step(0), LRS[0])
     losses = [graphed.compute().item()]  # the warm-up
     graphed.load(*of_step(1), LRS[1])

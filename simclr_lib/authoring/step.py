@@ -95,7 +95,7 @@ def measure(config: TrainConfig, device: torch.device, seconds: float) -> Result
             try:
                 made |= one_graph(recipe, device)
             except RuntimeError as error:  # PyTorch says which operation cannot be recorded
-                print(f"whole step, one CUDA graph: not recorded, {error}", flush=True)
+                print(f"whole step, one CUDA graph: not recorded, {error.__context__ or error}", flush=True)
         parts |= {f"{name}, compiled" if compiled else name: part for name, part in made.items()}
     optimizer = optimizer_steps(LARS, device)
     parts["LARS, of the encoder"] = lambda: next(optimizer)

@@ -44,6 +44,8 @@ class GraphedStep:
         self.lr = torch.zeros((), device=device)
         for group in optimizer.param_groups:
             group["lr"] = self.lr
+            if "capturable" in group:  # AdamW must be told
+                group["capturable"] = True
         first = objective.draw(torch.arange(batch_size), seeded(0))
         self.drawn = Draw(first.rows.to(device), tuple(params.to(device) for params in first.params))
 

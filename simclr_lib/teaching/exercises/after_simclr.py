@@ -227,7 +227,7 @@ def _outputs(images: int, dims: int, seed: int) -> tuple[Tensor, Tensor, Tensor]
 
 def _teacher_gets_a_gradient(attempt: Answer) -> str | None:
     student, teacher, center = _outputs(4, 3, seed=9)
-    loss = attempt(student.requires_grad_(), teacher.requires_grad_(), center)
+    loss = attempt(student.requires_grad_().clone(), teacher.requires_grad_().clone(), center)
     if not isinstance(loss, Tensor) or not loss.requires_grad:
         return "The value is right, but nothing can be learned from it: it has no gradient with respect to the student."
     _, of_teacher = torch.autograd.grad(loss, (student, teacher), allow_unused=True)

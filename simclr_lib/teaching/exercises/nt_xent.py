@@ -43,8 +43,8 @@ contrastive_accuracy = Exercise(
     cases=[(_noisy_pairs(20, 3, seed=0),), (_noisy_pairs(15, 4, seed=5),), (_APART,)],
     misconceptions=[
         Misconception(
-            hint="The most similar row is always the anchor itself. Leave out the diagonal before you look for the "
-            "largest entry.",
+            hint="No anchor finds its partner in your count. Leave out the diagonal, since the most similar row is "
+            "always the anchor itself. If you did, look at the row that you compare with.",
             answer=lambda z: 0.0,
         ),
         Misconception(

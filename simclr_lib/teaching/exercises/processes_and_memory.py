@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import tracemalloc
-import weakref
 from typing import Any
 
 import torch
@@ -230,48 +229,15 @@ class _RowsThroughWeights(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-class _Kept:
-    """A tensor that a graph keeps for its backward pass."""
-
-    def __init__(self, tensor: Tensor) -> None:
-        self.tensor = tensor
-
-
-class _RowsKept(torch.autograd.graph.saved_tensors_hooks):
-    """Notes the largest number of rows of an input that are kept for a backward pass at one time."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__(self._keep, lambda kept: kept.tensor)
-        self.width, self.now, self.rows = width, 0, 0
-
-    def _keep(self, tensor: Tensor) -> _Kept:
-        kept = _Kept(tensor)
-        if tensor.ndim > 1 and tensor.shape[-1] == self.width:
-            rows = tensor.numel() // self.width
-            self._count(rows)
-            weakref.finalize(kept, self._count, -rows)
-        return kept
-
-    def _count(self, rows: int) -> None:
-        self.now += rows
-        self.rows = max(self.rows, self.now)
-
-
 def _takes_parts(attempt: Answer) -> str | None:
-    """A hint if a function takes, or keeps, more than ``micro`` rows at one time."""
+    """A hint if a function takes more than ``micro`` rows through the weights at one time."""
     x, w = normal(12, 3, seed=5), normal(3, 6, seed=6)
-    kept = _RowsKept(x.shape[1])
-    with _RowsThroughWeights(w.shape) as seen, kept:
+    with _RowsThroughWeights(w.shape) as seen:
         attempt(x, w, 0.2, 4)
     if seen.rows > 4:
         return (
             f"The gradient is right, but your function takes {seen.rows} rows through the network at one time, where "
             "`micro` is 4. The point is that no more than `micro` rows need memory for activations."
-        )
-    if kept.rows > 4:
-        return (
-            f"The gradient is right, but the graph keeps {kept.rows} rows for the backward pass, where `micro` is 4. "
-            "Make z without a graph first. Then take each part through the network again, with its own gradient."
         )
     return None
 
