@@ -165,9 +165,14 @@ def updated_at_once(params: list[Tensor]) -> list[list[Tensor]]:
     more than their numbers, and each large one by itself, so that an operation finds in its cache what the operation
     before it wrote.
     """
-    alone = [p for p in params if p.device.type == "cpu" and p.numel() > CPU_SMALL]
-    at_once = [p for p in params if p.device.type != "cpu" or p.numel() <= CPU_SMALL]
-    return [[p] for p in alone] + ([at_once] if at_once else [])
+    alone: list[list[Tensor]] = []
+    at_once: list[Tensor] = []
+    for p in params:
+        if p.device.type == "cpu" and p.numel() > CPU_SMALL:
+            alone.append([p])
+        else:
+            at_once.append(p)
+    return [*alone, at_once] if at_once else alone
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

@@ -4,8 +4,7 @@
 
 Each part is repeated for some seconds after a warm-up of the same length. It is measured as it is and, on a GPU,
 compiled; there, the whole step is measured as one CUDA graph, too. On a GPU, two calls may wait for their turn, as in
-training. The figures go to
-``notebooks/results/step-BATCH.json``.
+training. The figures go to ``notebooks/results/step-BATCH.json``.
 """
 
 from __future__ import annotations
@@ -20,14 +19,14 @@ from pathlib import Path
 import torch
 
 from simclr_lib.config import TrainConfig
-from simclr_lib.device import autocast, pick_device, place
+from simclr_lib.device import autocast, pick_device
 from simclr_lib.distributed import distribute_and_compile
 from simclr_lib.experiments.competitors import optimizer_steps
 from simclr_lib.experiments.graph import GraphedStep
-from simclr_lib.experiments.scaling import stepper
+from simclr_lib.experiments.scaling import parts_of_step, stepper
 from simclr_lib.experiments.throughput import throughput
 from simclr_lib.losses import nt_xent
-from simclr_lib.optim import LARS, build_optimizer
+from simclr_lib.optim import LARS
 from simclr_lib.results import Result
 from simclr_lib.seeding import seeded
 
@@ -57,13 +56,10 @@ def whole_step(config: TrainConfig, device: torch.device) -> Parts:
 
 def one_graph(config: TrainConfig, device: torch.device) -> Parts:
     """The whole step of a GPU, recorded once and repeated in one launch."""
-    model = place(config.simclr(SIZE), device).train()
+    model, optimizer, images = parts_of_step(config, SIZE, device, config.batch_size)
     if config.compile:
         model.compile()  # without graphs of its own
-    images = torch.randint(256, (config.batch_size, 3, SIZE, SIZE), dtype=torch.uint8, device=device)
-    loop = config.loop()
-    optimizer = build_optimizer(loop.optimizer, model, 0.0, loop.weight_decay)
-    objective = config.objective(model, images)
+    objective = config.objective(model.train(), images)
     graphed = GraphedStep(objective, optimizer, autocast(device, config.precision), config.batch_size, device)
     graph, _ = graphed.record()
 
@@ -87,29 +83,32 @@ def two_views(config: TrainConfig, device: torch.device) -> Parts:
 
 def measure(config: TrainConfig, device: torch.device, seconds: float) -> Result:
     """Measure every part: its milliseconds, and the images of a batch divided by its seconds."""
-    parts: Parts = {}
-    for compiled in (False, True) if device.type == "cuda" else (False,):
-        recipe = replace(config, compile=compiled)
-        made = {**whole_step(recipe, device), **two_views(recipe, device)}
-        if device.type == "cuda":
-            try:
-                made |= one_graph(recipe, device)
-            except RuntimeError as error:  # PyTorch says which operation cannot be recorded
-                print(f"whole step, one CUDA graph: not recorded, {error.__context__ or error}", flush=True)
-        parts |= {f"{name}, compiled" if compiled else name: part for name, part in made.items()}
-    optimizer = optimizer_steps(LARS, device)
-    parts["LARS, of the encoder"] = lambda: next(optimizer)
+    on_gpu = device.type == "cuda"
+    results = {}
 
     def repeated(part: Callable[[], object]) -> Iterator[int]:
         while True:
             part()
             yield config.batch_size
 
-    results = {}
-    for name, part in parts.items():
-        speed = throughput(repeated(part), seconds)
-        results[name] = {"milliseconds": 1e3 * config.batch_size / speed, "images_per_second": speed}
-        print(f"{name:<55}{results[name]['milliseconds']:>10.2f} ms", flush=True)
+    def add(parts: Parts, ending: str = "") -> None:
+        for name, part in parts.items():
+            speed = throughput(repeated(part), seconds)
+            row = {"milliseconds": 1e3 * config.batch_size / speed, "images_per_second": speed}
+            results[name + ending] = row
+            print(f"{name + ending:<55}{row['milliseconds']:>10.2f} ms", flush=True)
+
+    recipes = {"": replace(config, compile=False)} | ({", compiled": replace(config, compile=True)} if on_gpu else {})
+    for ending, recipe in recipes.items():
+        add({**whole_step(recipe, device), **two_views(recipe, device)}, ending)
+    optimizer = optimizer_steps(LARS, device)
+    add({"LARS, of the encoder": lambda: next(optimizer)})
+    for ending, recipe in recipes.items() if on_gpu else ():  # last: after a recording that fails, nothing is sure
+        try:
+            add(one_graph(recipe, device), ending)
+        except RuntimeError as error:  # the first error says which operation cannot be recorded
+            print(f"one CUDA graph{ending}: not recorded, {error.__context__ or error}", flush=True)
+            break
     return Result(
         f"a pretraining step of ResNet-18 on {SIZE}×{SIZE} images at batch {config.batch_size}, and its parts",
         results,

@@ -23,6 +23,7 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from simclr_lib.config import TrainConfig
 from simclr_lib.data import load_dataset
@@ -147,12 +148,7 @@ def stepper(
         batch_size: images of the step, of all processes together.
         num_images: images that are held in memory, at least a batch.
     """
-    model = place(config.simclr(size), device)
-    stored = config.store_size or size
-    shape = max(batch_size, num_images), 3, stored, stored
-    images = torch.randint(256, shape, dtype=torch.uint8, device=device)
-    loop = config.loop()
-    optimizer = build_optimizer(loop.optimizer, model, 1e-6, loop.weight_decay)
+    model, optimizer, images = parts_of_step(config, size, device, max(batch_size, num_images))
     scaler = gradient_scaler(device, config.precision)
     objective = config.objective(distribute_and_compile(model, config.compile).train(), images)
 
@@ -161,6 +157,17 @@ def stepper(
         return train_step(optimizer, objective, indices, views, autocast(device, config.precision), scaler)
 
     return step, model
+
+
+def parts_of_step(
+    config: TrainConfig, size: int, device: torch.device, num_images: int
+) -> tuple[SimCLR, Optimizer, Tensor]:
+    """The model, its optimiser with a small learning rate, and random images, uint8 [num_images, 3, H, H]."""
+    model = place(config.simclr(size), device)
+    stored = config.store_size or size
+    images = torch.randint(256, (num_images, 3, stored, stored), dtype=torch.uint8, device=device)
+    loop = config.loop()
+    return model, build_optimizer(loop.optimizer, model, 1e-6, loop.weight_decay), images
 
 
 def calibrate(config: TrainConfig, size: int, device: torch.device, link: Link) -> Calibration:

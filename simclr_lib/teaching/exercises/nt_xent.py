@@ -19,13 +19,23 @@ def _cosine(z: Tensor) -> Tensor:
     return z @ z.T
 
 
-def _own_hits(
-    z: Tensor, similarity: Callable[[Tensor], Tensor] = _cosine, diagonal: float = -math.inf, shift: int | None = None
-) -> Tensor:
+def _partners(n: int) -> Tensor:
+    return torch.arange(2 * n).roll(n)
+
+
+def _most_similar(z: Tensor, similarity: Callable[[Tensor], Tensor] = _cosine, diagonal: float = -math.inf) -> Tensor:
+    """The most similar candidate of each row, int64 [2N]."""
+    return similarity(z).fill_diagonal_(diagonal).argmax(dim=1)
+
+
+def _hits(z: Tensor, similarity: Callable[[Tensor], Tensor] = _cosine, diagonal: float = -math.inf) -> Tensor:
     """Whether the partner of each row is its most similar candidate, bool [2N]."""
-    best = similarity(z).fill_diagonal_(diagonal).argmax(dim=1)
-    rows = torch.arange(len(z))
-    return best == (rows.roll(len(z) // 2) if shift is None else rows.roll(shift))
+    return _most_similar(z, similarity, diagonal) == _partners(len(z) // 2)
+
+
+def _between_views(z: Tensor) -> Tensor:
+    """Whether each first view finds its partner among the second views, bool [N]."""
+    return _cosine(z)[: len(z) // 2, len(z) // 2 :].argmax(dim=1) == torch.arange(len(z) // 2)
 
 
 def _noisy_pairs(images: int, dims: int, seed: int) -> Tensor:
@@ -39,7 +49,7 @@ def _noisy_pairs(images: int, dims: int, seed: int) -> Tensor:
 _APART = torch.tensor([[1.0, 1, 1], [-1, -1, 1.3], [1.2, -1, -1], [-1, 1.1, -1]], dtype=torch.float64)
 
 contrastive_accuracy = Exercise(
-    solution=lambda z: _own_hits(z).double().mean(),
+    solution=lambda z: _hits(z).double().mean(),
     cases=[(_noisy_pairs(20, 3, seed=0),), (_noisy_pairs(15, 4, seed=5),), (_APART,)],
     misconceptions=[
         Misconception(
@@ -50,26 +60,24 @@ contrastive_accuracy = Exercise(
         Misconception(
             hint="You set the diagonal to 0. Where all candidates have a similarity below 0, the anchor itself then "
             "wins: mask with −∞.",
-            answer=lambda z: _own_hits(z, diagonal=0).double().mean(),
+            answer=lambda z: _hits(z, diagonal=0).double().mean(),
         ),
         Misconception(
             hint="These are dot products, so long vectors win. Cosine similarity divides each vector by its length.",
-            answer=lambda z: _own_hits(z, lambda z: z @ z.T).double().mean(),
+            answer=lambda z: _hits(z, lambda z: z @ z.T).double().mean(),
         ),
         Misconception(
             hint="You divided each column by its length: that mixes the images. An embedding is a row, so normalise "
             "over dim=1.",
-            answer=lambda z: _own_hits(z, lambda z: F.normalize(z, dim=0) @ F.normalize(z, dim=0).T).double().mean(),
+            answer=lambda z: _hits(z, lambda z: F.normalize(z, dim=0) @ F.normalize(z, dim=0).T).double().mean(),
         ),
         Misconception(
             hint="You took the next row for the partner. First all first views come, so the partner is N rows further.",
-            answer=lambda z: _own_hits(z, shift=-1).double().mean(),
+            answer=lambda z: (_most_similar(z) == torch.arange(len(z)).roll(-1)).double().mean(),
         ),
         Misconception(
             hint="You compared neighbouring rows. First all first views come, so the partner is N rows further.",
-            answer=lambda z: (
-                (_cosine(z).fill_diagonal_(-math.inf).argmax(dim=1) == torch.arange(len(z)) ^ 1).double().mean()
-            ),
+            answer=lambda z: (_most_similar(z) == torch.arange(len(z)) ^ 1).double().mean(),
         ),
         Misconception(
             hint="Your candidates are the second views only. The other first views are candidates, too.",
@@ -77,31 +85,31 @@ contrastive_accuracy = Exercise(
         ),
         Misconception(
             hint="Only the first views are anchors in your share. The second views are anchors, too.",
-            answer=lambda z: _own_hits(z)[: len(z) // 2].double().mean(),
+            answer=lambda z: _hits(z)[: len(z) // 2].double().mean(),
         ),
         Misconception(
             hint="This is the number of anchors. Divide it by 2N.",
-            answer=lambda z: _own_hits(z).sum(),
+            answer=lambda z: _hits(z).sum(),
         ),
         Misconception(
             hint="You divided by N. There are 2N anchors.",
-            answer=lambda z: 2 * _own_hits(z).double().mean(),
+            answer=lambda z: 2 * _hits(z).double().mean(),
         ),
         Misconception(
             hint="This is still one value for each anchor. Return their mean.",
-            answer=lambda z: _own_hits(z),
+            answer=lambda z: _hits(z),
         ),
         Misconception(
             hint="This is the share of the anchors that miss their partner.",
-            answer=lambda z: 1 - _own_hits(z).double().mean(),
+            answer=lambda z: 1 - _hits(z).double().mean(),
         ),
         Misconception(
             hint="This is in percent. Return a number from 0 to 1.",
-            answer=lambda z: 100 * _own_hits(z).double().mean(),
+            answer=lambda z: 100 * _hits(z).double().mean(),
         ),
         Misconception(
             hint="You took the least similar candidate. The most similar one has the largest cosine.",
-            answer=lambda z: _own_hits(z, lambda z: -_cosine(z)).double().mean(),
+            answer=lambda z: _hits(z, lambda z: -_cosine(z)).double().mean(),
         ),
         Misconception(
             hint="This is the mean similarity of the partners. Count how often it is the largest of its row.",
@@ -111,16 +119,7 @@ contrastive_accuracy = Exercise(
 )
 
 
-def _between_views(z: Tensor) -> Tensor:
-    """Whether each first view finds its partner among the second views, bool [N]."""
-    return _cosine(z)[: len(z) // 2, len(z) // 2 :].argmax(dim=1) == torch.arange(len(z) // 2)
-
-
 # 2. Partners
-
-
-def _partners(n: int) -> Tensor:
-    return torch.arange(2 * n).roll(n)
 
 
 def _not_integers(attempt: Answer) -> str | None:
