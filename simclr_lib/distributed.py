@@ -29,6 +29,7 @@ from simclr_lib.errors import SimCLRError
 T = TypeVar("T")
 
 SECONDS_TO_NOTICE = 5.0  # how long the other processes have to report the same time-out
+SECONDS_TO_LEAVE = 2.0  # how long a process that has ended waits for the others
 
 
 @dataclass(frozen=True)
@@ -119,12 +120,14 @@ def joined(device: torch.device, timeout: float = 600.0) -> Iterator[World]:
         if not _is_lost_connection(error):
             raise
         silent = _unresponsive(me, "timed out" in str(error).lower())
+        _stores = None  # nobody to leave with
         what = f"process {', '.join(silent)} did not answer for {timeout:g} s" if silent else "another one is gone"
         raise LostProcessError(
             f"process {me.rank} of 0…{me.size - 1} lost its connection: {what}. Read what that process printed; then "
             "go on with --resume, or let torchrun do so with --max-restarts."
         ) from error
     finally:
+        _leave_together(me)
         _stores = None
         if dist.is_initialized():
             with suppress(RuntimeError):
@@ -217,6 +220,21 @@ def _unresponsive(me: World, timed_out: bool) -> list[str]:
         return [str(rank) for rank in range(me.size) if not _stores.attempt.check([f"noticed/{rank}"])]
     except RuntimeError:  # the store is gone, too
         return []
+
+
+def _leave_together(me: World) -> None:
+    """Wait a moment until the others have ended, too.
+
+    One of them may still be in the last exchange, and would take the end of this process for a lost connection. And the
+    threads of gloo in this process must have let go of that exchange's tensors before Python shuts down. (A group that
+    `DistributedDataParallel` has used keeps its threads, although it is destroyed: seen with PyTorch 2.14.)
+    """
+    if _stores is None:
+        return
+    with suppress(RuntimeError):  # the store is gone, or another process goes on
+        _stores.attempt.set(f"leaves/{me.rank}", "")
+        others = [f"leaves/{rank}" for rank in range(me.size)]
+        _stores.attempt.wait(others, timedelta(seconds=SECONDS_TO_LEAVE))
 
 
 def _is_lost_connection(error: RuntimeError) -> bool:

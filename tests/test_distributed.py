@@ -388,6 +388,27 @@ def test_a_process_that_leaves_is_noticed(tmp_path):
     assert (tmp_path / "noticed").exists()
 
 
+def refuse_after_an_exchange(folder: Path) -> None:
+    """End with an error after the last exchange, process 0 later than process 1."""
+    with joined(CPU) as me:
+        agree()
+        if me.leads:
+            time.sleep(0.5)
+            (folder / "process 0 ends").touch()
+        raise SimCLRError("refused")
+
+
+def end_with_an_error(folder: Path) -> None:
+    distributed.SECONDS_TO_LEAVE = 60.0
+    with pytest.raises(SimCLRError, match="refused"):
+        refuse_after_an_exchange(folder)
+    assert (folder / "process 0 ends").exists()
+
+
+def test_no_process_leaves_while_another_may_still_be_in_the_last_exchange(tmp_path):
+    on_this_machine(end_with_an_error, 2, tmp_path)
+
+
 def alone_of(size: int, rank: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Make this process one of several, of which no other starts."""
     start = {"RANK": rank, "WORLD_SIZE": size, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
