@@ -518,16 +518,24 @@ def lab(tmp_path_factory):
 
 
 def run_cell(page, number):
-    """Run a cell; JupyterLab ignores keys until all of it is there, so press them until it has heard."""
+    """Run a cell; JupyterLab ignores keys until all of it is there, so press them until it has heard.
+
+    It may first say something in a dialog, such as that it starts a kernel again whose port was taken.
+    """
     cell = page.locator(".jp-NotebookPanel .jp-CodeCell").nth(number)
+    cell.wait_for(timeout=90_000)
     heard = cell.locator(".jp-InputPrompt", has_text=re.compile(r"[*\d]"))
+    dialogs = []
     for _ in range(20):
-        cell.locator(".jp-InputArea-editor").click(timeout=90_000)
-        page.keyboard.press("Control+Enter")
+        for dialog in page.locator(".jp-Dialog").all():
+            dialogs.append(dialog.inner_text())
+            dialog.locator(".jp-mod-accept").click()
         with suppress(Exception):
+            cell.locator(".jp-InputArea-editor").click(timeout=5_000)
+            page.keyboard.press("Control+Enter")
             heard.wait_for(timeout=3_000)
             return
-    raise AssertionError(f"cell {number} does not run")
+    raise AssertionError(f"cell {number} does not run; dialogs: {dialogs}")
 
 
 @pytest.mark.slow
