@@ -7,6 +7,7 @@ batch statistics (`SyncBatchNorm`), gradients (PyTorch's ``DistributedDataParall
 
 from __future__ import annotations
 
+import importlib
 import multiprocessing
 import os
 import socket
@@ -110,6 +111,10 @@ def joined(device: torch.device, timeout: float = 600.0) -> Iterator[World]:
     me = World(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
     if device.type == "cuda":
         torch.cuda.set_device(device)
+    # This module keeps the group that exists when it is first imported, as the default of its arguments, and PyTorch
+    # imports it with DistributedDataParallel. The threads of the group would then outlive it, and a thread that lets go
+    # of a tensor while Python shuts down aborts the process ("terminate called without an active exception").
+    importlib.import_module("torch.distributed.nn.functional")
     # Flags travel between the hosts, so that no GPU has to wait for them.
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     try:
@@ -225,9 +230,7 @@ def _unresponsive(me: World, timed_out: bool) -> list[str]:
 def _leave_together(me: World) -> None:
     """Wait a moment until the others have ended, too.
 
-    One of them may still be in the last exchange, and would take the end of this process for a lost connection. And the
-    threads of gloo in this process must have let go of that exchange's tensors before Python shuts down. (A group that
-    `DistributedDataParallel` has used keeps its threads, although it is destroyed: seen with PyTorch 2.14.)
+    One of them may still be in the last exchange, and would take the end of this process for a lost connection.
     """
     if _stores is None:
         return

@@ -409,6 +409,32 @@ def test_no_process_leaves_while_another_may_still_be_in_the_last_exchange(tmp_p
     on_this_machine(end_with_an_error, 2, tmp_path)
 
 
+THREADS_AFTER_THE_GROUP = """
+from pathlib import Path
+import torch
+from simclr_lib.distributed import distribute, joined
+
+def threads():
+    return sum("gloo" in (thread / "comm").read_text() for thread in Path("/proc/self/task").iterdir())
+
+with joined(torch.device("cpu"), timeout=60):
+    distribute(torch.nn.Linear(3, 1))(torch.ones(2, 3)).sum().backward()
+    assert threads()
+assert not threads()
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="only Linux lists a process's threads there")
+def test_the_threads_of_a_group_end_with_it():
+    """They would let go of tensors while Python shuts down, which aborts the process."""
+    start = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    processes = [
+        subprocess.Popen([sys.executable, "-c", THREADS_AFTER_THE_GROUP], env=os.environ | start | {"RANK": rank})
+        for rank in "01"
+    ]
+    assert [process.wait() for process in processes] == [0, 0]
+
+
 def alone_of(size: int, rank: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Make this process one of several, of which no other starts."""
     start = {"RANK": rank, "WORLD_SIZE": size, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
