@@ -3,10 +3,12 @@
 import math
 import operator
 from fractions import Fraction
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
+from torch.utils.checkpoint import checkpoint
 
 from simclr_lib import losses as library
 from simclr_lib.optim import LARS
@@ -279,6 +281,52 @@ def test_dinos_teacher_gets_no_gradient():
 
 
 # An exercise may ask for a way, not only for a value.
+
+
+def in_recorded_parts(x, w, micro, send=lambda part, w: part @ w):
+    return torch.cat([send(part, w) for part in x.split(micro)])
+
+
+def with_the_graph_of_all_parts(x, w, tau, micro):
+    w.requires_grad_()
+    z = in_recorded_parts(x, w, micro)
+    return torch.autograd.grad(library.nt_xent(*z.chunk(2), tau), w)[0]
+
+
+def with_checkpoints(x, w, tau, micro):
+    w.requires_grad_()
+    z = in_recorded_parts(x, w, micro, partial(checkpoint, torch.matmul, use_reentrant=False))
+    return torch.autograd.grad(library.nt_xent(*z.chunk(2), tau), w)[0]
+
+
+def with_a_second_pass(x, w, tau, micro):
+    w.requires_grad_()
+    z = in_recorded_parts(x, w, micro).detach().requires_grad_()
+    library.nt_xent(*z.chunk(2), tau).backward()
+    for part, sent in zip(x.split(micro), z.grad.split(micro), strict=True):
+        (part @ w).backward(sent)
+    return w.grad
+
+
+def with_transformed_functions(x, w, tau, micro):
+    def loss(z):
+        return library.nt_xent(*z.chunk(2), tau)
+
+    sent = torch.func.grad(loss)(in_recorded_parts(x, w, micro)).split(micro)
+    return sum(
+        torch.func.vjp(partial(torch.matmul, part), w)[1](of_part)[0]
+        for part, of_part in zip(x.split(micro), sent, strict=True)
+    )
+
+
+@pytest.mark.parametrize("answer", [with_checkpoints, with_a_second_pass, with_transformed_functions])
+def test_gradient_caching_may_be_written_in_another_style(answer):
+    assert processes_and_memory.cached_gradient.verdict(answer) == RIGHT
+
+
+def test_gradient_caching_keeps_no_graph_of_all_parts():
+    verdict = processes_and_memory.cached_gradient.verdict(with_the_graph_of_all_parts)
+    assert "keeps the activations of all parts" in verdict
 
 
 def the_whole_matrix(z, tau, chunk):

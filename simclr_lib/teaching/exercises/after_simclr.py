@@ -71,9 +71,12 @@ def _found(logits: Tensor) -> Tensor:
     return F.cross_entropy(logits, torch.arange(len(logits)))
 
 
-def _clip(images: Tensor, texts: Tensor, temperature: float) -> Tensor:
-    logits = _pairs_of_logits(images, texts, temperature)
+def _both_directions(logits: Tensor) -> Tensor:
     return (_found(logits) + _found(logits.T)) / 2
+
+
+def _clip(images: Tensor, texts: Tensor, temperature: float) -> Tensor:
+    return _both_directions(_pairs_of_logits(images, texts, temperature))
 
 
 clip_loss = Exercise(
@@ -101,7 +104,15 @@ clip_loss = Exercise(
         ),
         Misconception(
             hint="The embeddings are not normalised: CLIP compares directions, by the cosine.",
-            answer=lambda images, texts, t: (_found(images @ texts.T / t) + _found(texts @ images.T / t)) / 2,
+            answer=lambda images, texts, t: _both_directions(images @ texts.T / t),
+        ),
+        Misconception(
+            hint="Only the images' embeddings are normalised. The cosine divides by the lengths of both.",
+            answer=lambda images, texts, t: _both_directions(F.normalize(images, dim=1) @ texts.T / t),
+        ),
+        Misconception(
+            hint="Only the texts' embeddings are normalised. The cosine divides by the lengths of both.",
+            answer=lambda images, texts, t: _both_directions(images @ F.normalize(texts, dim=1).T / t),
         ),
         Misconception(
             hint="You multiplied by τ. Dividing by a small τ makes the softmax sharper.",
@@ -115,6 +126,18 @@ clip_loss = Exercise(
             hint="You masked the diagonal, as NT-Xent does. Here the diagonal holds the right answers: the similarity "
             "of each image to its own text.",
             answer=lambda images, texts, t: math.inf,
+        ),
+        Misconception(
+            hint="You set the diagonal to 0. Here the diagonal holds the right answers: the similarity of each image "
+            "to its own text.",
+            answer=lambda images, texts, t: _both_directions(_pairs_of_logits(images, texts, t).fill_diagonal_(0)),
+        ),
+        Misconception(
+            hint="Your softmax runs over all N × N pairs. Each image has its own softmax, over the N texts, and each "
+            "text has one over the N images.",
+            answer=lambda images, texts, t: (
+                -_pairs_of_logits(images, texts, t).flatten().log_softmax(0).view(len(images), -1).diagonal().mean()
+            ),
         ),
         Misconception(
             hint="There is a softmax before the cross-entropy, which takes a softmax itself: give it the logits.",
@@ -140,12 +163,8 @@ clip_loss = Exercise(
         ),
         Misconception(
             hint="You normalised each dimension over the batch. An embedding is a row: dim=1.",
-            answer=lambda images, texts, t: (
-                sum(
-                    _found(F.normalize(a, dim=0) @ F.normalize(b, dim=0).T / t)
-                    for a, b in ((images, texts), (texts, images))
-                )
-                / 2
+            answer=lambda images, texts, t: _both_directions(
+                F.normalize(images, dim=0) @ F.normalize(texts, dim=0).T / t
             ),
         ),
     ],
@@ -161,6 +180,15 @@ half_life = Exercise(
             hint="That would be right if every step took the same part of the whole way. A step takes the part 1 − m "
             "of what is left, so after k steps the part mᵏ is left.",
             answer=lambda momentum: 0.5 / (1 - momentum),
+        ),
+        Misconception(
+            hint="You are near, because log m is about −(1 − m) if m is about 1. Solve mᵏ = ½ for k without that "
+            "approximation.",
+            answer=lambda momentum: math.log(2) / (1 - momentum),
+        ),
+        Misconception(
+            hint="You divided the numbers. In mᵏ = ½, k is an exponent: take the logarithm of both sides.",
+            answer=lambda momentum: 0.5 / momentum,
         ),
         Misconception(
             hint="After 1 / (1 − m) steps more than half of the way is done: m to this power is about 1 / e. Solve "
@@ -207,11 +235,16 @@ half_life = Exercise(
 SHARP, SOFT = 0.04, 0.1  # temperatures of DINO's teacher and student
 
 
+def _sharp(output: Tensor, temperature: float = SHARP) -> Tensor:
+    """The probabilities of every image, float [N, K]."""
+    return (output / temperature).softmax(dim=1)
+
+
 def _dino(
     student: Tensor, teacher: Tensor, center: Tensor, of_student: float = SOFT, of_teacher: float = SHARP
 ) -> Tensor:
     """The loss of every image, float [N]."""
-    target = ((teacher - center) / of_teacher).softmax(dim=1)
+    target = _sharp(teacher - center, of_teacher)
     return -(target * (student / of_student).log_softmax(dim=1)).sum(dim=1)
 
 
@@ -260,6 +293,39 @@ dino_loss = Exercise(
         Misconception(
             hint="You subtracted the centre after the division by the temperature. Subtract it from the output itself.",
             answer=lambda student, teacher, center: _dino(student, teacher, SHARP * center).mean(),
+        ),
+        Misconception(
+            hint="You subtracted the mean of this batch. DINO's centre is an average over many batches: take the one "
+            "that you are given.",
+            answer=lambda student, teacher, center: _dino(student, teacher, teacher.mean(dim=0)).mean(),
+        ),
+        Misconception(
+            hint="You subtracted the centre from the teacher's probabilities. Subtract it from the output, before the "
+            "softmax.",
+            answer=lambda student, teacher, center: (
+                -((_sharp(teacher) - center) * (student / SOFT).log_softmax(dim=1)).sum(dim=1).mean()
+            ),
+        ),
+        Misconception(
+            hint="The logarithm of the student's probabilities is missing.",
+            answer=lambda student, teacher, center: (
+                -(_sharp(teacher - center) * (student / SOFT).softmax(dim=1)).sum(dim=1).mean()
+            ),
+        ),
+        Misconception(
+            hint="You took the logarithm of the teacher's probabilities, too. They weigh the student's logarithms as "
+            "they are.",
+            answer=lambda student, teacher, center: (
+                -(_sharp(teacher - center).log() * (student / SOFT).log_softmax(dim=1)).sum(dim=1).mean()
+            ),
+        ),
+        Misconception(
+            hint="The softmax of the teacher's output is missing: its probabilities are the target.",
+            answer=lambda student, teacher, center: F.cross_entropy(student / SOFT, (teacher - center) / SHARP),
+        ),
+        Misconception(
+            hint="Your target is the teacher's most probable dimension alone. All of its probabilities are the target.",
+            answer=lambda student, teacher, center: F.cross_entropy(student / SOFT, (teacher - center).argmax(dim=1)),
         ),
         Misconception(
             hint="The temperatures are exchanged: the teacher has the smaller one, 0.04, so that its probabilities are "

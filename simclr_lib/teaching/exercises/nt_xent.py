@@ -38,6 +38,11 @@ def _between_views(z: Tensor) -> Tensor:
     return _cosine(z)[: len(z) // 2, len(z) // 2 :].argmax(dim=1) == torch.arange(len(z) // 2)
 
 
+def _exchanged(z: Tensor) -> Tensor:
+    """The second views, then the first views."""
+    return z.roll(len(z) // 2, 0)
+
+
 def _noisy_pairs(images: int, dims: int, seed: int) -> Tensor:
     """Embeddings of several lengths, in which not all partners are alike: float64 [2N, D]."""
     center = normal(images, dims, seed=seed)
@@ -82,6 +87,16 @@ contrastive_accuracy = Exercise(
         Misconception(
             hint="Your candidates are the second views only. The other first views are candidates, too.",
             answer=lambda z: _between_views(z).double().mean(),
+        ),
+        Misconception(
+            hint="Your candidates are the embeddings of the other view only. Those of the same view are candidates, "
+            "too: all rows but the anchor itself.",
+            answer=lambda z: (_between_views(z).double().mean() + _between_views(_exchanged(z)).double().mean()) / 2,
+        ),
+        Misconception(
+            hint="You took the nearest candidate by its distance, in which the lengths count. The most similar one has "
+            "the largest cosine.",
+            answer=lambda z: _hits(z, lambda z: -torch.cdist(z, z)).double().mean(),
         ),
         Misconception(
             hint="Only the first views are anchors in your share. The second views are anchors, too.",
@@ -202,6 +217,12 @@ def _logits(z_a: Tensor, z_b: Tensor, temperature: float) -> Tensor:
     return _cosine(torch.cat([z_a, z_b])) / temperature
 
 
+def _loss_of_targets(z: Tensor, temperature: float, targets: Tensor, reduction: str = "mean") -> Tensor:
+    """The loss of rows in any order, of which the row ``targets[i]`` is taken for the partner of row i."""
+    logits = (_cosine(z) / temperature).fill_diagonal_(-torch.inf)
+    return F.cross_entropy(logits, targets, reduction=reduction)
+
+
 def _calls_the_library(attempt: Answer) -> str | None:
     if names(attempt, "nt_xent"):
         return "Your function calls the library's nt_xent, which is the whole answer: write it yourself."
@@ -221,6 +242,20 @@ loss = Exercise(
             hint="You took the row N further for the partner, as in 2.3. Here the two views of an image stand side by "
             "side, as in exercise 2.",
             answer=lambda z, t: _loss(z[: len(z) // 2], z[len(z) // 2 :], t).mean(),
+        ),
+        Misconception(
+            hint="You took the same step for every row: the next row, or the row before. The partner of a first view "
+            "is the row after it, and the partner of a second view is the row before it.",
+            answer=lambda z, t: _loss_of_targets(z, t, torch.arange(len(z)).roll(1)),
+        ),
+        Misconception(
+            hint="You divided each column by its length: that mixes the images. An embedding is a row, so normalise "
+            "over dim=1.",
+            answer=lambda z, t: _loss(*_views(F.normalize(z, dim=0)), t, normalize=False).mean(),
+        ),
+        Misconception(
+            hint="This is still one loss for each anchor. Return their mean.",
+            answer=lambda z, t: _loss_of_targets(z, t, torch.arange(len(z)) ^ 1, reduction="none"),
         ),
         Misconception(
             hint="The similarity of an embedding with itself is still in the denominator: mask the diagonal with −∞.",
@@ -280,7 +315,7 @@ loss = Exercise(
             ),
         ),
         Misconception(
-            hint="Your loss is infinite: each target is the embedding itself, which is masked. Take its partner.",
+            hint="Your loss is infinite: at least one target is the anchor itself, which is masked. Take its partner.",
             answer=lambda z, t: math.inf,
         ),
         Misconception(

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.checkpoint import set_checkpoint_early_stop
 
 from simclr_lib.losses import nt_xent
 from simclr_lib.teaching.exercises.exercise import Answer, Exercise, Misconception, collect, names, normal
@@ -216,28 +217,44 @@ def _accumulated(x: Tensor, w: Tensor, tau: float, micro: int) -> Tensor:
 
 
 class _RowsThroughWeights(TorchDispatchMode):
-    """Notes the largest number of rows that are multiplied by weights of a shape at one time, however it is written."""
+    """Counts the rows that are multiplied by weights of a shape, however that is written.
+
+    Attributes:
+        most: rows of the largest product.
+        all: rows of all products together.
+        recorded: those of them whose product autograd may record.
+    """
 
     def __init__(self, shape: torch.Size) -> None:
         super().__init__()
-        self.shape, self.rows = shape, 0
+        self.shape = shape
+        self.most = self.all = self.recorded = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
         """Look at the operands of a product, and compute it."""
         if func in (torch.ops.aten.mm.default, torch.ops.aten.bmm.default) and args[1].shape[-2:] == self.shape:
-            self.rows = max(self.rows, args[0].shape[-2])
+            rows = args[0].shape[-2]
+            self.most = max(self.most, rows)
+            self.all += rows
+            if torch.is_grad_enabled() and args[1].requires_grad:
+                self.recorded += rows
         return func(*args, **(kwargs or {}))
 
 
 def _takes_parts(attempt: Answer) -> str | None:
-    """A hint if a function takes more than ``micro`` rows through the weights at one time."""
+    """A hint if a function takes more than ``micro`` rows through the weights at one time, or keeps what they need."""
     x, w = normal(12, 3, seed=5), normal(3, 6, seed=6)
-    with _RowsThroughWeights(w.shape) as seen:
+    with set_checkpoint_early_stop(False), _RowsThroughWeights(w.shape) as seen:  # a recomputation counts to its end
         attempt(x, w, 0.2, 4)
-    if seen.rows > 4:
+    if seen.most > 4:
         return (
-            f"The gradient is right, but your function takes {seen.rows} rows through the network at one time, where "
+            f"The gradient is right, but your function takes {seen.most} rows through the network at one time, where "
             "`micro` is 4. The point is that no more than `micro` rows need memory for activations."
+        )
+    if seen.recorded == seen.all == len(x):  # no part goes through the weights again
+        return (
+            "The gradient is right, but autograd keeps the activations of all parts until the loss is known. Compute z "
+            "within `torch.no_grad()`, and send each part back when the gradient of z is known."
         )
     return None
 
