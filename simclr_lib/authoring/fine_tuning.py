@@ -1,6 +1,6 @@
 """Compare settings of fine-tuning with few labels on training images that are held out.
 
-    python -m simclr_lib.authoring.fine_tuning --data-dir cifar10-jpeg [--only NAME …] [--seeds 1] [--out FILE]
+    python -m simclr_lib.authoring.fine_tuning --data-dir cifar10-jpeg [--only NAME …] [--per-class 10 50 100]
 
 The encoder is the one that comes with the package, cifar10-resnet18. The labelled images are drawn from those that it
 was pretrained on, and the held-out ones from those that its pretraining kept out; the test images are not loaded. What
@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torch import nn
@@ -26,8 +26,8 @@ from simclr_lib.training.pretrained import find_run
 
 OUT = Path("notebooks/results/fine-tuning.json")
 WEIGHTS = "cifar10-resnet18"
-PER_CLASS, HELD_OUT = 50, 200  # images of each class: those with a label, and those to measure on
-COLUMN = f"labels_{PER_CLASS}"
+WHAT = f"fine-tuning {WEIGHTS} with few labels; accuracy on training images held out"
+HELD_OUT = 200  # images of each class to measure on
 LINEAR = "linear head"  # alone, on the frozen features
 
 
@@ -51,9 +51,10 @@ class Setting:
 
 
 SETTINGS = {
-    "linear head first, lr 0.005, 70 steps of 64": Setting(lr=0.005, epochs=10),
-    "linear head first, lr 0.0005, 21 steps of 64": Setting(),
-    "linear head first, lr 0.0005, 21 steps of 64, fixed statistics": Setting(fixed_statistics=True),
+    "linear head first, lr 0.0005, 3 epochs": Setting(),
+    "the same with fixed statistics": Setting(fixed_statistics=True),
+    "linear head first, lr 0.005, 10 epochs": Setting(lr=0.005, epochs=10),
+    "random head, lr 0.0125, 30 epochs (the paper's rule)": Setting(False, lr=0.0125, epochs=30),
 }
 
 
@@ -96,7 +97,8 @@ def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m simclr_lib.authoring.fine_tuning", description="Fine-tune.")
     parser.add_argument("--data-dir", type=Path, required=True, help="folder of the images, with train and test")
     parser.add_argument("--only", nargs="+", choices=[LINEAR, *SETTINGS], help="measure these; by default all")
-    parser.add_argument("--seeds", type=int, default=1, help="number of draws of the labelled images")
+    parser.add_argument("--per-class", nargs="+", type=int, default=[10, 50, 100], help="labels per class")
+    parser.add_argument("--seeds", type=int, default=3, help="number of draws of the labelled images")
     parser.add_argument("--out", type=Path, default=OUT, help="results file")
     chosen = parser.parse_args(words)
     device = pick_device()
@@ -104,32 +106,31 @@ def main(words: Sequence[str] | None = None) -> None:
     images = load_dataset("imagefolder", "train", chosen.data_dir)
     seen, kept_out = (images.subset(rows) for rows in split_indices(images.labels, config.validation, config.seed))
     held_out = kept_out.subset(few_labels(kept_out.labels, HELD_OUT))
-    values: dict[str, list[float]] = {}
-    seconds: dict[str, float] = {}
-    if chosen.out.exists():
-        earlier = Result.read(chosen.out)
-        values = {name: row[COLUMN]["values"] for name, row in earlier.results.items()}
-        seconds = earlier.extra["seconds_of_a_seed"]
-    for name in chosen.only or [LINEAR, *SETTINGS]:
-        for seed in range(len(values.get(name, ())), chosen.seeds):
-            start = time.monotonic()
-            train = seen.subset(few_labels(seen.labels, PER_CLASS, seed))
-            value = accuracy_of(SETTINGS.get(name), model.encoder, train, held_out, seed)
-            values.setdefault(name, []).append(value)
-            seconds[name] = time.monotonic() - start
-            print(f"{name}, seed {seed}: {value:.1%} in {seconds[name]:.0f} s", flush=True)
-            Result(
-                f"fine-tuning {WEIGHTS} with {PER_CLASS} labels per class; accuracy on training images held out",
-                {row: {COLUMN: summary(found)} for row, found in values.items()},
-                seeds=range(max(map(len, values.values()))),
-                num_train=len(train),
-                num_test=len(held_out),
-                extra={
-                    "settings": {row: vars(SETTINGS[row]) for row in values if row in SETTINGS},
-                    "seconds_of_a_seed": seconds,
-                },
-            ).write(chosen.out, device, f"python -m simclr_lib.authoring.fine_tuning --data-dir {chosen.data_dir}")
-    print("\n".join(f"{name:<65}{per_cent(summary(found))}" for name, found in values.items()))
+    found = Result.read(chosen.out) if chosen.out.exists() else Result(WHAT, num_test=len(held_out))
+    for per_class in chosen.per_class:
+        column = f"labels_{per_class}"
+        for name in chosen.only or [LINEAR, *SETTINGS]:
+            values = found.results.get(name, {}).get(column, {}).get("values", [])
+            for seed in range(len(values), chosen.seeds):
+                start = time.monotonic()
+                train = seen.subset(few_labels(seen.labels, per_class, seed))
+                values = [*values, accuracy_of(SETTINGS.get(name), model.encoder, train, held_out, seed)]
+                print(
+                    f"{name}, {column}, seed {seed}: {values[-1]:.1%} in {time.monotonic() - start:.0f} s", flush=True
+                )
+                found = _with(found, name, column, values)
+                found.write(
+                    chosen.out, device, f"python -m simclr_lib.authoring.fine_tuning --data-dir {chosen.data_dir}"
+                )
+    for name, row in found.results.items():
+        print(f"{name:<45}" + "".join(f"{per_cent(value):>14}" for value in row.values()))
+
+
+def _with(result: Result, name: str, column: str, values: Sequence[float]) -> Result:
+    """The result with the accuracies of one row in one column."""
+    results = {**result.results, name: {**result.results.get(name, {}), column: summary(values)}}
+    settings = {row: vars(SETTINGS[row]) for row in results if row in SETTINGS}
+    return replace(result, results=results, seeds=range(len(values)), extra={"settings": settings})
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import math
 import re
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +29,12 @@ def markdown(header: list[str], rows: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def accuracies(*files: Result) -> str:
+def accuracies(*files: Result, title: str = "test accuracy, %") -> str:
     """The accuracy tables of results files as one, in per cent, with how they were measured below."""
     table: Table = {source: dict(row) for file in files for source, row in file.results.items()}
     names = {column: name for column, name in columns(table, long=True).items() if column != "knn_200"}  # much like 20
     rows = [[source, *(per_cent(row[key]) if key in row else "–" for key in names)] for source, row in table.items()]
-    return "\n\n".join([markdown(["test accuracy, %", *names.values()], rows), *(provenance(file) for file in files)])
+    return "\n\n".join([markdown([title, *names.values()], rows), *(provenance(file) for file in files)])
 
 
 def demo(file: Result) -> str:
@@ -58,10 +59,10 @@ def provenance(file: Result) -> str:
         over = "1 seed, ± over draws of the labels"
     else:
         over = "1 seed"
-    sizes = f"{file.num_train:,} training and {file.num_test:,} test images"
-    duration = f"{file.seconds['total'] / 60:.1f} minutes"
+    sizes = f"{file.num_train:,} training and {file.num_test:,} test images, " if file.num_train else ""
+    duration = f"{file.seconds['total'] / 60:.1f} minutes " if file.seconds else ""
     return (
-        f"`{where['command']}`: {sizes}, {over}, {duration} on {where['device']} with {where['threads']} threads, "
+        f"`{where['command']}`: {sizes}{over}, {duration}on {where['device']} with {where['threads']} threads, "
         f"torch {where['torch']}."
     )
 
@@ -216,6 +217,7 @@ BLOCKS: dict[str, tuple[list[str], Callable[..., str]]] = {
         [*(f"cifar10-gpu-{part}" for part in ("simclr", "evaluation", "supervised", "step")), "published"],
         beside_published,
     ),
+    "fine-tuning": (["fine-tuning"], partial(accuracies, title="accuracy on held-out training images, %")),
     "tinyimagenet-20": (["tinyimagenet-20"], accuracies),
     "own-images": (["own-images-pretraining", "own-images"], accuracies),
     "folders": (["folders"], folders),

@@ -73,13 +73,14 @@ class GraphedStep:
         Returns:
             The graph, whose ``replay()`` takes the step that was loaded, and the loss, which every replay overwrites.
         """
-        beside = torch.cuda.Stream()  # PyTorch asks for a warm-up on another stream
-        beside.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(beside):
-            for _ in range(WARM_UP):
-                self.compute()
-        torch.cuda.current_stream().wait_stream(beside)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            loss = self.compute()
+        with torch.cuda.device(self.lr.device):
+            beside = torch.cuda.Stream()  # PyTorch asks for a warm-up on another stream
+            beside.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(beside):
+                for _ in range(WARM_UP):
+                    self.compute()
+            torch.cuda.current_stream().wait_stream(beside)
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph):
+                loss = self.compute()
         return graph, loss

@@ -1,7 +1,8 @@
-"""Helpers for notebook cells: pictures with alternative text, results files, and pictures that sliders change."""
+"""Helpers for notebook cells: pictures with alternative text, code, results files, and pictures that sliders change."""
 
 from __future__ import annotations
 
+import inspect
 import os
 import tempfile
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import ipywidgets as widgets
-from IPython.display import HTML, Image, display
+from IPython.display import HTML, Image, Markdown, display
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage, BboxImage
 
@@ -60,6 +61,11 @@ def _is_drawing(figure: Figure) -> bool:
 
 def _width(figure: Figure) -> int:
     return min(WIDTH, round(96 * float(figure.get_size_inches()[0])))
+
+
+def show_code(*functions: Callable[..., Any]) -> None:
+    """Display the source code of functions, with the colours of the page."""
+    display(Markdown("```python\n" + "\n\n".join(map(inspect.getsource, functions)) + "```"))
 
 
 def load_results(name: str) -> dict[str, Any]:
