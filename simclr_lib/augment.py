@@ -303,7 +303,7 @@ def change_where_(wanted: Tensor, views: Tensor, operation: Callable[..., Tensor
 
 
 def has_fixed_shapes(views: Tensor) -> bool:
-    """Whether the shapes of a computation must not depend on what was drawn.
+    """Return whether the shapes of a computation must not depend on what was drawn.
 
     A GPU would have to wait until the number of wanted rows is known, and a compiled program would be compiled anew.
     """

@@ -72,7 +72,7 @@ class Recipe:
     """Side at which your own images are stored, in pixels: views are cut from these, and whole images are resized from
     them. By default it is twice the image size, but at most 256; small images of one size are stored as they are."""
     fit: Fit = "crop"
-    """What becomes of your own images if they are not square: crop keeps the central square of each, and pad keeps all
+    """The treatment of your own images that are not square: crop keeps the central square of each, and pad keeps all
     of it and adds black borders."""
     bands: tuple[int, int, int] | None = None
     """Bands of your own images that are taken as red, green and blue, counted from 1. By default these are the colours,
@@ -132,7 +132,7 @@ class Recipe:
     """Number of images per step, of all processes together. SimCLR makes two views of each."""
     micro_batch: int | None = None
     """Number of images that go through the network at a time (gradient caching): a large batch then needs the memory
-    of a small one, and a third more time. The result is exact but for batch norm, which sees one micro-batch at a
+    of a small one, and a third more time. The result is exact except for batch norm, which sees one micro-batch at a
     time. By default all images of a process's batch go through at once. Training with labels does not use it."""
     global_negatives: bool = True
     """With several processes (torchrun), use the other processes' images as negatives, too."""
@@ -285,7 +285,7 @@ class Recipe:
 
     @property
     def has_own_encoder(self) -> bool:
-        """Whether the encoder is a module that was given to `pretrain`: these settings alone cannot make it."""
+        """True if the encoder is a module that was given to `pretrain`: these settings alone cannot make it."""
         return str(self.base_model).startswith(OWN)
 
     def with_own_encoder(self: RecipeT, encoder: nn.Module | None) -> RecipeT:

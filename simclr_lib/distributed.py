@@ -468,7 +468,7 @@ class _SyncBatchNormAct(SyncBatchNorm):
 
 
 def _has_activation(norm: nn.Module) -> bool:
-    """Whether this is timm's ``BatchNormAct2d``, which is a batch norm followed by an activation."""
+    """Return whether this is timm's ``BatchNormAct2d``, which is a batch norm followed by an activation."""
     return isinstance(norm, nn.BatchNorm2d) and hasattr(norm, "drop") and hasattr(norm, "act")
 
 

@@ -20,7 +20,7 @@ from simclr_lib.losses import check_temperature, nt_xent
 
 @dataclass(frozen=True)
 class Draw:
-    """What a step draws: everything in its views that differs from one step to the next.
+    """The random choices of a step: everything in its views that differs from one step to the next.
 
     Attributes:
         rows: int64 [n]: the images of this process.

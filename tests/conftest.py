@@ -1,4 +1,4 @@
-"""What all tests share. They do not depend on the machine: not on a GPU, its home folder or the order of the tests.
+"""Settings of all tests. They do not depend on the machine: not on a GPU, its home folder or the order of the tests.
 
 While working on the package, leave out what takes long: ``pytest -m "not slow and not browser and not notebook"``.
 """

@@ -130,6 +130,23 @@ def test_a_function_can_be_read_at_a_glance(path):
     assert not long_functions(path)
 
 
+FRAGMENTS = ("What ", "Which ", "Who ", "How ", "Of ", "Where ", "Whether ")
+
+
+def docstrings(path):
+    """The docstrings of a module, of its classes and functions, and of the attributes that have one."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            yield node.value.value
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_docstring_opens_with_a_noun_or_a_verb(path):
+    """ "What becomes of …" and the like leave the reader to find out what the thing is. A sweep may be a question."""
+    opening = [text.split("\n")[0] for text in docstrings(path) if text.startswith(FRAGMENTS)]
+    assert all(line.endswith("?") for line in opening)
+
+
 def test_commands_only_set_check_call_print_and_write():
     lines = sum(len(path.read_text(encoding="utf-8").splitlines()) for path in (PACKAGE / "commands").glob("*.py"))
     # 1,058 is half of what the first seven commands once took; each of the five that came later has 60 more, and the

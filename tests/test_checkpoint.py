@@ -37,7 +37,7 @@ STATE: dict[str, Any] = {
 
 
 def equal(a: object, b: object) -> bool:
-    """Whether two nested values are the same to the last bit, NaN included."""
+    """Return whether two nested values are the same to the last bit, NaN included."""
     if isinstance(a, torch.Tensor):
         return isinstance(b, torch.Tensor) and a.dtype == b.dtype and a.shape == b.shape and torch.equal(a, b)
     if isinstance(a, dict):

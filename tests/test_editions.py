@@ -135,7 +135,7 @@ def test_every_question_has_an_answer(source):
     assert asked
     assert "To discuss" in asked
     for section in asked:
-        assert len(chapter.of(section)) >= asked.count(section), f"instructor.md answers too little of {section}"
+        assert len(chapter.select(section)) >= asked.count(section), f"instructor.md answers too little of {section}"
     sections = {section for _, section, _ in landmarks(cells(source.read_bytes()))}
     assert {note.section for note in chapter.notes} <= sections
 

@@ -99,7 +99,7 @@ def test_timm_pretrains_resumes_and_is_loaded(emblems, tmp_path, monkeypatch):
 
 
 def power_cut_after(steps):
-    """What replaces `Run.after_step`: it saves after so many steps, and then fails."""
+    """Make a replacement of `Run.after_step` that saves after so many steps, and then fails."""
 
     def after_step(self, step, flush):
         if step + 1 == steps:

@@ -26,7 +26,7 @@ def numbers(data, dtype):
 
 
 def loaded_from_elsewhere(page):
-    """What a page loads that does not lie in it. A link to read on is none of it."""
+    """Find what a page loads that does not lie in it. A link to read on is none of it."""
     page = re.sub(r'<a href="https://[^"]*">', "", page)
     return re.findall(r"""(?:src|href)=(?!"data:)[^ >]*|@import|\burl\(|https?://""", page)
 

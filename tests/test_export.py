@@ -1,4 +1,4 @@
-"""What is exported loads in the other library, by the lines that are written beside it, and gives the same features."""
+"""An exported encoder loads in the other library, by the lines that are written beside it, with the same features."""
 
 import json
 import os
@@ -67,7 +67,7 @@ def features_here(run, images, own=None):
 
 
 def loaded(about, monkeypatch):
-    """What the lines that are written beside an export make, in a folder that holds it."""
+    """Run the lines that are written beside an export, in a folder that holds it."""
     monkeypatch.chdir(about.parent)
     names = {}
     exec("\n".join(json.loads(about.read_text(encoding="utf-8"))["how_to_load"]), names)

@@ -163,7 +163,7 @@ def normalised(images):
 
 
 def maps_of(network, images):
-    """What the first stage makes of the images, [N, C, H, W]."""
+    """The output of the first stage, [N, C, H, W]."""
     maps = []
     handle = network.layer1.register_forward_hook(lambda _, __, output: maps.append(output))
     with torch.no_grad():

@@ -331,7 +331,7 @@ def test_it_is_said_that_an_image_labelled_later_has_been_trained_on(tmp_path):
 
 
 def find_images_of(folder: Path, root: Path, rows: list[str]):
-    """What is found with a table of these rows."""
+    """Find the images with a table of these rows."""
     (folder / "labels.csv").write_text("\n".join(rows))
     return find_images(root, folder / "labels.csv")
 

@@ -159,7 +159,7 @@ def test_kept_bytes_grow_with_the_images():
 
     few, more, many = kept(16), kept(32), kept(48)
     assert 0 < few < more
-    # A number for each image, but for the similarities, which grow with the square.
+    # A number for each image, except for the similarities, which grow with the square.
     similarities = [4 * (2 * images) ** 2 for images in (16, 32, 48)]
     growth = (more - similarities[1]) - (few - similarities[0]), (many - similarities[2]) - (more - similarities[1])
     assert growth[1] == pytest.approx(growth[0], rel=0.1)

@@ -22,7 +22,7 @@ def nothing_asked_before(monkeypatch):
 
 @pytest.fixture
 def displayed(monkeypatch):
-    """What was displayed, as text where it is HTML."""
+    """The displayed objects, as text where they are HTML."""
     found = []
     monkeypatch.setattr(predictions, "display", lambda shown: found.append(getattr(shown, "data", shown)))
     return found

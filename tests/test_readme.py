@@ -1,4 +1,4 @@
-"""What README and the page of results promise is there, and their numbers are those that were measured."""
+"""README and the page of results keep their promises, and their numbers are those that were measured."""
 
 from __future__ import annotations
 

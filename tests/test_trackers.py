@@ -1,4 +1,4 @@
-"""What TensorBoard, Trackio and Weights & Biases get of a run is what stands in its ``metrics.jsonl``."""
+"""TensorBoard, Trackio and Weights & Biases get the metrics of a run as they stand in its ``metrics.jsonl``."""
 
 from __future__ import annotations
 

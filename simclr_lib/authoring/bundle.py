@@ -46,7 +46,7 @@ def in_bits(weight: Tensor, bits: int) -> tuple[Tensor, Tensor]:
         bits: from 2 to 8. The largest whole number is 2^(bits − 1) − 1, which is 127 with 8 bits.
 
     Returns:
-        (numbers: int8 [C, …], scales: float32 [C, 1, …]); their product is the weight, but for rounding.
+        (numbers: int8 [C, …], scales: float32 [C, 1, …]); their product is the weight, except for rounding.
     """
     weight, largest = weight.float(), 2 ** (bits - 1) - 1
     scale = weight.abs().amax(dim=tuple(range(1, weight.dim())), keepdim=True).clamp_min(1e-12) / largest

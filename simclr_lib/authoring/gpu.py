@@ -79,7 +79,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Size:
-    """How large all jobs are.
+    """The size of all jobs.
 
     Attributes:
         train: options of every ``simclr train``.
@@ -238,7 +238,7 @@ def resumed(command: str, folder: Path) -> str:
 
 
 def read_state(folder: Path) -> dict[str, dict[str, Any]]:
-    """What became of the jobs that have ended: name → exit code and seconds."""
+    """Read how the jobs that have ended came out: name → exit code and seconds."""
     file = folder / STATE
     noted = json.loads(file.read_text()) if file.exists() else {}
     return {name: entry for name, entry in noted.items() if entry["exit"] is not None}
@@ -320,7 +320,7 @@ def leg(chosen: argparse.Namespace, queue: Sequence[Job]) -> None:
 
 
 def is_worked_on(folder: Path) -> bool:
-    """Whether another process is at work in the queue's folder."""
+    """Return whether another process is at work in the queue's folder."""
     try:
         with locked(folder):
             return False

@@ -96,9 +96,9 @@ def broken_links(folder: Path) -> list[str]:
             parts = urlsplit(link)
             if parts.scheme or parts.netloc:
                 continue
-            there = (path.parent / unquote(parts.path)).resolve() if parts.path else path
+            target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
             place = unquote(parts.fragment)
-            if not there.exists() or (place and there in pages and place not in pages[there].places):
+            if not target.exists() or (place and target in pages and place not in pages[target].places):
                 broken.append(f"{path.relative_to(folder.resolve())}: {link}")
     return broken
 

@@ -46,23 +46,23 @@ def demo(file: Result) -> str:
 def seconds_of_one_seed(file: Result) -> float:
     """The seconds of ``simclr demo`` with one seed: drawing and report come once, the rest for each seed."""
     seconds = file.seconds
-    once = seconds["drawing emblems"] + seconds["report"]
-    return once + (seconds["total"] - once) / len(file.seeds)
+    fixed = seconds["drawing emblems"] + seconds["report"]
+    return fixed + (seconds["total"] - fixed) / len(file.seeds)
 
 
 def provenance(file: Result) -> str:
     """One line that says how a results file was made."""
     where = file.environment
     if len(file.seeds) > 1:
-        over = f"{len(file.seeds)} seeds, mean ± standard deviation"
+        spread = f"{len(file.seeds)} seeds, mean ± standard deviation"
     elif any(len(accuracy["values"]) > 1 for row in file.results.values() for accuracy in row.values()):
-        over = "1 seed, ± over draws of the labels"
+        spread = "1 seed, ± over draws of the labels"
     else:
-        over = "1 seed"
+        spread = "1 seed"
     sizes = f"{file.num_train:,} training and {file.num_test:,} test images, " if file.num_train else ""
     duration = f"{file.seconds['total'] / 60:.1f} minutes " if file.seconds else ""
     return (
-        f"`{where['command']}`: {sizes}{over}, {duration}on {where['device']} with {where['threads']} threads, "
+        f"`{where['command']}`: {sizes}{spread}, {duration}on {where['device']} with {where['threads']} threads, "
         f"torch {where['torch']}."
     )
 
@@ -97,7 +97,7 @@ COMPARED = (  # the sections of ``simclr bench`` that README shows
 
 
 def why(bench: Result, folders: Result) -> str:
-    """How much faster this package is than others, with the command of each row."""
+    """Sentences that say how much faster this package is than others, with the command of each row."""
     sections = {section["title"]: section["rows"] for section in bench.extra["sections"]}
     rows = []
     for title in COMPARED:

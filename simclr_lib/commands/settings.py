@@ -34,7 +34,7 @@ class CheckpointConfig:
     limit: int | None = None
     """Use at most this many images, drawn evenly from the classes. By default all are used."""
     fit: Fit | None = None
-    """What becomes of your own images if they are not square: crop or pad. By default it is as in training, and so are
+    """The treatment of your own images that are not square: crop or pad. By default it is as in training, and so are
     the next three."""
     bands: tuple[int, int, int] | None = None
     """Bands of your own images that are taken as red, green and blue, counted from 1."""
@@ -152,9 +152,9 @@ class ExportConfig:
     checkpoint: Annotated[Path, Positional]
     """The file checkpoint.pt of a run, or the run's folder."""
     to: ExportFormat = "torchvision"
-    """What is to load the encoder: torchvision or timm (a state dict for the network of theirs), torch (a program for
-    torch.export.load, which needs PyTorch alone), safetensors (the weights by their names) or onnx (a graph for any
-    runtime, which needs no Python)."""
+    """The library that is to load the encoder: torchvision or timm (a state dict for the network of theirs), torch (a
+    program for torch.export.load, which needs PyTorch alone), safetensors (the weights by their names) or onnx (a
+    graph for any runtime, which needs no Python)."""
     out: Path | None = None
     """File to write; beside it, a file with .json behind the name says what the encoder takes and how to load it. By
     default it is encoder.torchvision.pt, .timm.pt, .pt2, .safetensors or .onnx beside the checkpoint."""

@@ -168,7 +168,7 @@ def open_cache(folder: Path) -> Cached | None:
 
 
 def _state(folder: Path) -> tuple[int, int] | None:
-    """What changes when a folder is replaced, or loses a file; None if there is no folder."""
+    """Return numbers that change when a folder is replaced, or loses a file; None if there is no folder."""
     with contextlib.suppress(OSError):
         state = os.stat(folder)
         return state.st_ino, state.st_mtime_ns

@@ -98,7 +98,7 @@ def _load_part(layout: Layout, part: str, reading: Reading, limit: int | None, s
 
 @dataclass(frozen=True)
 class Sample:
-    """What some of the files say about themselves before their pixels are decoded.
+    """The facts that some of the files state about themselves, before their pixels are decoded.
 
     Attributes:
         sizes: the different (width, height) among them, in pixels.
@@ -118,7 +118,7 @@ class Sample:
 
     @property
     def square(self) -> bool:
-        """Whether all images are square."""
+        """True if all images are square."""
         return all(width == height for width, height in self.sizes)
 
 

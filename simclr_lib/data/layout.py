@@ -1,4 +1,4 @@
-"""What a folder of images holds: its parts, classes and files, found by their names before any image is decoded."""
+"""The contents of a folder of images: its parts, classes and files, found by their names before any is decoded."""
 
 from __future__ import annotations
 
@@ -138,9 +138,11 @@ def readable_extensions() -> set[str]:
         from pillow_heif import register_heif_opener  # the photographs of many telephones
 
         register_heif_opener()
-    here = {name for name, feature in FORMATS.items() if not feature or features.check(feature)}
+    readable = {name for name, feature in FORMATS.items() if not feature or features.check(feature)}
     return {
-        extension for extension, name in Image.registered_extensions().items() if name in here and name in Image.OPEN
+        extension
+        for extension, name in Image.registered_extensions().items()
+        if name in readable and name in Image.OPEN
     }
 
 
@@ -267,14 +269,14 @@ def _role(name: str) -> str | None:
 
 def _folders(folder: Path) -> list[Path]:
     """Return the folders in a folder, sorted, without those that are set aside and links that lead back up."""
-    here = Path(os.path.realpath(folder))
+    place = Path(os.path.realpath(folder))
     return sorted(
         path
         for path in folder.iterdir()
         if path.is_dir()
         and not is_set_aside(path.name)
         and not holds_a_run(path)
-        and not here.is_relative_to(os.path.realpath(path))
+        and not place.is_relative_to(os.path.realpath(path))
     )
 
 

@@ -1,4 +1,4 @@
-"""How the files of one's own images become pixels: the choices that decide it, and nothing else."""
+"""The choices that decide how the files of one's own images become pixels, and nothing else."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from simclr_lib.errors import SimCLRError, require_range, unknown_name
 
 @dataclass(frozen=True)
 class Reading:
-    """How image files become square RGB images of 8 bits.
+    """The way in which image files become square RGB images of 8 bits.
 
     Attributes:
         store_size: side at which the images are stored, in pixels, so that training can cut crops from them. None

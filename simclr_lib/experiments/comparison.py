@@ -46,7 +46,7 @@ def epochs_for(steps: int, num_images: int, batch_size: int) -> int:
 
 
 def evenly(dataset: ImageDataset, at_most: int) -> ImageDataset:
-    """At most so many of the images, evenly spaced: every class is among them, even if the set is sorted by class."""
+    """Take at most so many images, evenly spaced: every class is among them, even if the set is sorted by class."""
     return dataset.subset(torch.linspace(0, len(dataset) - 1, min(len(dataset), at_most)).long())
 
 

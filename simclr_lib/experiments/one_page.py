@@ -24,7 +24,7 @@ those of the N images as its second argument. A loss with weights of its own is 
 
 @dataclass(frozen=True)
 class Training:
-    """What a training on the page leaves.
+    """The result of a training on the page.
 
     Attributes:
         encoder: images → h [N, 128].
@@ -95,7 +95,7 @@ def knn_accuracy(
 
 @torch.no_grad()
 def spread(z: Tensor) -> float:
-    """How far embeddings of length 1 are apart: 0 where all are the same, 1 where they fill the sphere evenly.
+    """Measure how far embeddings of length 1 are apart: 0 where all are the same, 1 where they fill the sphere evenly.
 
     It is the standard deviation of a dimension, averaged over the D dimensions, times √D (arXiv 2011.10566, section
     4.1).

@@ -49,15 +49,15 @@ class Rows:
 
     def variants_of(self, seed: int) -> list[str]:
         """The variants that are done with this seed."""
-        return self._of(seed)["variants"]
+        return self._part(seed)["variants"]
 
     def table_of(self, seed: int) -> Table:
         """The rows that were measured with this seed."""
-        return self._of(seed)["table"]
+        return self._part(seed)["table"]
 
     def add(self, seed: int, variants: Collection[str], table: Table) -> None:
         """Keep the rows of variants that are done."""
-        so_far = self._of(seed)
+        so_far = self._part(seed)
         so_far["variants"] += variants
         so_far["table"] |= table
         self.content["seconds"] = self.seconds
@@ -67,12 +67,12 @@ class Rows:
         """Remove the file, when the results file holds everything."""
         self.file.unlink()
 
-    def _of(self, seed: int) -> dict[str, Any]:
+    def _part(self, seed: int) -> dict[str, Any]:
         return self.content["seeds"].setdefault(str(seed), {"variants": [], "table": {}})
 
 
 def rows_identity(sweep: str, recipe: TrainConfig, train: ImageDataset, test: ImageDataset) -> dict[str, object]:
-    """What must be the same on resuming: the sweep, its images and the recipe that it starts from, but for the seed."""
+    """Everything that must be the same on resuming: the sweep, its images and its recipe, except for the seed."""
     settings = recipe.to_dict()
     images = {"training images": train.fingerprint(), "test images": test.fingerprint()}
     return {"sweep": sweep, **images, **{name: settings[name] for name in RECIPE if name != "seed"}}

@@ -101,7 +101,7 @@ class Sweep:
     def table(
         self, variants: Variants, seed: int, train: ImageDataset, test: ImageDataset, budget: Budget, rows: Rows
     ) -> Table:
-        """Measure the variants with a seed, but for those that ``rows`` has already, and keep them there."""
+        """Measure the variants with a seed, except for those that ``rows`` has already, and keep them there."""
         left = {
             name: replace(variant, seed=seed)
             for name, variant in variants.items()
@@ -298,7 +298,7 @@ def rows_of_shifts(variants: Variants, train: ImageDataset, test: ImageDataset, 
 def changes(
     base: TrainConfig, variants: Variants, image_size: int, device: torch.device
 ) -> dict[str, dict[str, object]]:
-    """For each variant the settings, resolved, that are not those of the resolved recipe ``base``."""
+    """Find, for each variant, the resolved settings that are not those of the resolved recipe ``base``."""
     usual = base.to_dict()
     settings = {name: variant.resolved(image_size, device).to_dict() for name, variant in variants.items()}
     return {name: {key: value for key, value in own.items() if value != usual[key]} for name, own in settings.items()}

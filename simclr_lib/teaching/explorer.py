@@ -328,7 +328,7 @@ def html_page(scene: Scene, preview: str | None = None) -> str:
 
 
 def conclusion_of(scene: Scene) -> str:
-    """What the first kind of features of a scene shows, in a sentence with its numbers."""
+    """Say in a sentence, with its numbers, what the first kind of features of a scene shows."""
     view = scene["views"][0]
     labels, votes = (
         torch.frombuffer(bytearray(data), dtype=torch.int16) for data in (scene["labels"], view["predicted"])

@@ -74,7 +74,7 @@ footer ul {{ margin: .3rem 0; padding-left: 1.2rem; }}
 
 @dataclass(frozen=True)
 class About:
-    """What a page is about, for its readers and for programs that show a link to it.
+    """The subject of a page, for its readers and for programs that show a link to it.
 
     Attributes:
         title: heading, which tells a stranger what the page shows.

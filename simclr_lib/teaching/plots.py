@@ -622,7 +622,7 @@ def plot_spreads(spreads: Mapping[str, Sequence[float]]) -> Figure:
 def plot_true_neighbors(
     points: Tensor, features: Tensor, images: Tensor, labels: Tensor, classes: Sequence[str], chosen: int
 ) -> Figure:
-    """What the explorer shows after a click on an image: lines to its ten true neighbours, and pictures of them.
+    """Draw what the explorer shows after a click on an image: lines to its ten true neighbours, and their pictures.
 
     Args:
         points: positions in the picture, float [N, 2].

@@ -95,7 +95,7 @@ def export_encoder(run: Path, to: ExportFormat, file: Path | None = None, encode
 
 
 def _about(stored: StoredRun, dim: int, to: ExportFormat, name: str) -> dict[str, Any]:
-    """What an encoder with features of length ``dim`` takes and returns, and how to load it from a file."""
+    """Describe what an encoder with features of length ``dim`` takes and returns, and how a file of it is loaded."""
     config = stored.config
     return {
         "format": to,

@@ -96,7 +96,7 @@ def load_classifier(
 
 
 class StoredRun(NamedTuple):
-    """What a run's checkpoint holds besides the optimiser.
+    """The contents of a run's checkpoint, without the optimiser.
 
     Attributes:
         path: the run's folder, or its checkpoint.pt.

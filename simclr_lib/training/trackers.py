@@ -18,7 +18,7 @@ MODULES = {"tensorboard": "torch.utils.tensorboard", "trackio": "trackio", "wand
 
 
 class Tracker(Protocol):
-    """What receives the metrics of a run. The runs of Trackio and Weights & Biases have this form themselves."""
+    """A receiver of the metrics of a run. The runs of Trackio and Weights & Biases have this form themselves."""
 
     def log(self, metrics: dict[str, Any], step: int) -> object:
         """Add the metrics of a step."""

@@ -92,7 +92,7 @@ class Exercise:
         return None
 
     def _pattern(self, attempt: Answer) -> str | None:
-        """What is wrong in every case in the same simple way: the sign, or a factor."""
+        """Name what is wrong in every case in the same simple way: the sign, or a factor."""
         pairs = [(_call(attempt, case), _tensor(_call(self.solution, case))) for case in self.cases]
         try:
             ratios = torch.cat([_tensor(given).flatten() / expected.flatten() for given, expected in pairs])
@@ -157,7 +157,7 @@ def _again(attempt: Answer, case: tuple[Any, ...], number: int) -> str:
 
 
 def _tensor(value: Any) -> Tensor:
-    """What an answer returned, as float64: a tensor, an array, a number, or lists of these."""
+    """Convert what an answer returned to float64: a tensor, an array, a number, or lists of these."""
     if isinstance(value, list | tuple):
         return torch.stack([_tensor(part) for part in value])
     if isinstance(value, Number):  # also a fraction

@@ -131,7 +131,7 @@ choose_penalty = Exercise(
 
 
 def _counts(labels: Tensor, predicted: Tensor, num_classes: int) -> Tensor:
-    """How often each class (row) was taken for each class (column)."""
+    """Count how often each class (row) was taken for each class (column)."""
     return torch.bincount(labels * num_classes + predicted, minlength=num_classes**2).reshape(num_classes, num_classes)
 
 

@@ -29,12 +29,12 @@ def _most_similar(z: Tensor, similarity: Callable[[Tensor], Tensor] = _cosine, d
 
 
 def _hits(z: Tensor, similarity: Callable[[Tensor], Tensor] = _cosine, diagonal: float = -math.inf) -> Tensor:
-    """Whether the partner of each row is its most similar candidate, bool [2N]."""
+    """Return whether the partner of each row is its most similar candidate, bool [2N]."""
     return _most_similar(z, similarity, diagonal) == _partners(len(z) // 2)
 
 
 def _between_views(z: Tensor) -> Tensor:
-    """Whether each first view finds its partner among the second views, bool [N]."""
+    """Return whether each first view finds its partner among the second views, bool [N]."""
     return _cosine(z)[: len(z) // 2, len(z) // 2 :].argmax(dim=1) == torch.arange(len(z) // 2)
 
 

@@ -149,7 +149,7 @@ _BUDGETS = _reals(10, 20, 50, 100)
 
 
 def _by_regression(budgets: Tensor, accuracies: Tensor, target: float) -> float:
-    """Where the least-squares line over the logarithm of all budgets reaches the target."""
+    """Find where the least-squares line over the logarithm of all budgets reaches the target."""
     x = budgets.log() - budgets.log().mean()
     slope = (x * accuracies).sum() / x.square().sum()
     return float(torch.exp(budgets.log().mean() + (target - accuracies.mean()) / slope))

@@ -1,2 +1,2 @@
-"""What a teacher needs for a course: editions of the notebooks, a bundle for places without a network, a check of a
+"""The tools of a teacher for a course: editions of the notebooks, a bundle for places without a network, a check of a
 machine, and the marking of answers."""

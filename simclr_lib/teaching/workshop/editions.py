@@ -166,7 +166,7 @@ def split_at_titles(cells: Iterable[Cell]) -> list[Cell]:
 def places_of_notes(cells: list[Cell], chapter: Notes) -> dict[int, list[str]]:
     """Index of a cell → the texts to show below it: the answer below its question, minutes below a section's title."""
     places: dict[int, list[str]] = {}
-    waiting = {note.section: chapter.of(note.section) for note in chapter.notes}
+    waiting = {note.section: chapter.select(note.section) for note in chapter.notes}
     titles: dict[str, int] = {}
     for index, section, asked in landmarks(cells):
         if not asked:
@@ -224,7 +224,7 @@ def mistakes_text(exercise: Exercise, minutes: int | None) -> str:
 
 
 def sayings_text(rows: Iterable[list[str]]) -> str:
-    """What learners say, what to ask them, and a good answer."""
+    """List what learners say, what to ask them, and a good answer."""
     texts = [f"They say: {said}  \nAsk: {ask}  \nAnswer: {answer}" for said, ask, answer in rows]
     return "\n\n".join(["**What people get wrong**", *texts])
 

@@ -85,7 +85,7 @@ def mark_folder(folder: Path, seconds: float = 10.0) -> Iterator[list[Mark]]:
 
 
 def learner_of(path: Path, folder: Path) -> str:
-    """Who returned a notebook: "anna" of ``anna/02_nt_xent.ipynb``, ``anna-02_nt_xent.ipynb`` and ``anna.ipynb``."""
+    """Find the learner's name: "anna" of ``anna/02_nt_xent.ipynb``, ``anna-02_nt_xent.ipynb`` and ``anna.ipynb``."""
     own = path.stem
     for original in source_notebooks():
         own = own.replace(original.stem, "")
@@ -244,7 +244,7 @@ def learner_line(marks: Sequence[Mark]) -> str:
 
 
 def exercise_lines(marks: Sequence[Mark]) -> list[str]:
-    """For each exercise: how many tried it, how many are right, and the most frequent misconception."""
+    """Say for each exercise how many tried it, how many are right, and what the most frequent misconception is."""
     lines = []
     for name in dict.fromkeys(mark.exercise for mark in marks if mark.exercise):
         of_it = [mark for mark in marks if mark.exercise == name]

@@ -49,7 +49,7 @@ class Notes:
     minutes: dict[str, int] = field(default_factory=dict)
     notes: tuple[Note, ...] = ()
 
-    def of(self, section: str) -> list[Note]:
+    def select(self, section: str) -> list[Note]:
         """The notes of a section, in their order."""
         return [note for note in self.notes if note.section == section]
 

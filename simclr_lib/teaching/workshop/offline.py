@@ -19,7 +19,7 @@ from simclr_lib.teaching.workshop.editions import build
 
 @dataclass(frozen=True)
 class System:
-    """What a bundle for one system needs.
+    """The needs of a bundle for one system.
 
     Attributes:
         name: the system in words.

@@ -1,4 +1,4 @@
-"""Whether this machine is ready for the course, and how long the notebooks will take on it."""
+"""A check that this machine is ready for the course, and an estimate of how long the notebooks will take on it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Finding:
 
 
 def findings() -> list[Finding]:
-    """What this machine has of that which the notebooks need."""
+    """List what the notebooks need, and whether this machine has it."""
     return [python_finding(sys.version_info[:3]), *package_findings(), *kernel_findings(), *room_findings()]
 
 
