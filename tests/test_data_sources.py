@@ -526,7 +526,7 @@ def test_only_the_cores_that_this_process_may_use_count(monkeypatch: pytest.Monk
 
 def test_files_are_decoded_on_all_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rows, "cores", lambda: 2)
-    together = threading.Barrier(2, timeout=10)  # with one thread, nobody else would ever come
+    together = threading.Barrier(2, timeout=120)  # with one thread, nobody else would ever come
     read = decoding.read_square
 
     def meeting(path: Path, reading: Reading) -> np.ndarray:

@@ -361,7 +361,7 @@ def lose_one(folder: Path, timeout: float, seconds_to_notice: float) -> None:
     [(2, 0.5), (3, distributed.SECONDS_TO_NOTICE)],
 )
 def test_a_process_that_does_not_answer_is_named(processes, seconds_to_notice, tmp_path):
-    on_this_machine(lose_one, processes, tmp_path, 3.0, seconds_to_notice)
+    on_this_machine(lose_one, processes, tmp_path, 5.0, seconds_to_notice)
     assert len(list(tmp_path.glob("* noticed"))) == processes - 1
 
 

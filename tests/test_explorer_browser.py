@@ -561,7 +561,7 @@ def test_in_jupyterlab_a_selection_comes_back_to_python(chromium, lab):
     page.get_by_label("other", exact=True).check()
     run_cell(page, 1)
     output = page.locator(".jp-OutputArea-output pre", has_text="selected:")
-    output.wait_for(timeout=30_000)
+    output.wait_for(timeout=90_000)
     assert len(json.loads(output.inner_text().removeprefix("selected: "))) == count
     assert errors == []
     context.close()
