@@ -390,7 +390,8 @@ class TrainConfig(Recipe):
     learning rate and the temperature were compared on held-out training images, see
     notebooks/results/cifar10-gpu-recipes.json in the repository. The settings of this class may differ when a run is
     resumed: they change its result by rounding at most. `pretrain` and `train_supervised` are given their images, so
-    ``dataset``, ``data_dir`` and ``download`` only say what the command line loads.
+    ``dataset``, ``data_dir``, ``images``, ``labels``, ``max_pixels`` and ``download`` only say what the command line
+    loads.
     """
 
     data_dir: Path | None = None

@@ -428,6 +428,61 @@ def test_a_checkpoint_of_an_older_version_resumes_with_defaults_for_newer_settin
         pretrain(emblems, dataclasses.replace(config, micro_batch=4), finished)
 
 
+def test_a_run_with_another_temperature_names_the_setting_that_continues_it(emblems, finished):
+    """The default was 0.5 once, so the same command continues an early run only if it says so."""
+    state = load_checkpoint(finished)
+    state["config"]["temperature"] = 0.5
+    save_checkpoint(finished / "checkpoint.pt", state)
+    config = dataclasses.replace(TINY, resume=True)
+    with pytest.raises(SimCLRError, match=r"temperature was 0.5, is 0.2\): give temperature=0.5, or use another folder"):
+        pretrain(emblems, config, finished)
+    pretrain(emblems, dataclasses.replace(config, temperature=0.5), finished)
+
+
+def test_a_supervised_run_of_an_earlier_version_resumes(emblems, tmp_path):
+    """It used neither the temperature nor `contrastive`, which stood in its settings."""
+    train_supervised(emblems, TINY, tmp_path)
+    state = load_checkpoint(tmp_path)
+    assert state["config"]["contrastive"] is False
+    state["config"] |= {"temperature": 0.5, "contrastive": True}
+    save_checkpoint(tmp_path / "checkpoint.pt", state)
+    train_supervised(emblems, dataclasses.replace(TINY, resume=True), tmp_path)
+
+
+@pytest.mark.parametrize("contrastive", [True, False])
+def test_the_function_decides_whether_there_are_labels(emblems, tmp_path, contrastive):
+    config = dataclasses.replace(TINY, contrastive=contrastive, optimizer=None, lr=None, epochs=1)
+    pretrain(emblems, config, tmp_path / "a")
+    train_supervised(emblems, config, tmp_path / "b")
+    stored = [json.loads((tmp_path / run / "config.json").read_text())["config"] for run in "ab"]
+    assert [(settings["contrastive"], settings["optimizer"]) for settings in stored] == [(True, "lars"), (False, "sgd")]
+    assert isinstance(load_pretrained(tmp_path / "a"), SimCLR)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("fit", "pad"), ("bands", (3, 2, 1)), ("levels", (0.0, 9.0)), ("store_size", 64)]
+)
+def test_images_that_were_read_otherwise_are_refused(emblems, name, value):
+    for read in (emblems, dataclasses.replace(emblems, reading=Reading(store_size=32, levels=(0.0, 1.0)))):
+        with pytest.raises(SimCLRError, match=f"{name} is .* but these images were read with"):
+            pretrain(read, dataclasses.replace(TINY, **{name: value}))
+
+
+def test_the_settings_of_a_run_say_how_its_images_were_read(emblems, tmp_path):
+    padded = dataclasses.replace(emblems, reading=Reading(store_size=32, fit="pad"))
+    pretrain(padded, dataclasses.replace(TINY, epochs=1), tmp_path)
+    assert json.loads((tmp_path / "config.json").read_text())["config"]["fit"] == "pad"
+
+
+@pytest.mark.parametrize("arguments", [{"watch": print}, {"filmed": True}, {"log": "tensorboard"}])
+def test_what_works_on_the_folder_of_a_run_needs_one(emblems, arguments):
+    config = dataclasses.replace(TINY, log=arguments.pop("log", None))
+    if "filmed" in arguments:
+        arguments["filmed"] = emblems
+    with pytest.raises(SimCLRError, match=r"(watch|filmed|log) needs run_dir"):
+        pretrain(emblems, config, **arguments)
+
+
 def test_resuming_on_other_classes_is_refused(emblems, finished):
     renamed = dataclasses.replace(emblems, classes=["cat", *emblems.classes[1:]])
     with pytest.raises(SimCLRError, match=r"another configuration \(classes was .*striped.* is \['cat'"):

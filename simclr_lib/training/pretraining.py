@@ -39,7 +39,7 @@ def pretrain(
     Args:
         dataset: training images. A share ``config.validation`` of them is kept out, and the kNN accuracy on it is
             logged during training; labels are used for nothing else.
-        config: settings.
+        config: settings. ``contrastive`` and how files were read are known, so those settings are not used.
         run_dir: folder for metrics and checkpoint. None takes ``config.run_dir``; if that is None, too, nothing is
             written.
         labelled: images to measure the kNN accuracy on instead of those of ``dataset``; they are not trained on.
@@ -60,6 +60,8 @@ def pretrain(
         Interrupted: Ctrl-C, after everything was saved.
     """
     with opened("pretrain", dataset, config, run_dir, encoder) as (config, device, folder):
+        if folder is None and (watch or filmed):
+            raise SimCLRError(f"{'watch' if watch else 'filmed'} needs run_dir: it works on what a run keeps there.")
         with initial_weights(config.seed):
             model = config.simclr(dataset.image_size, encoder)
         if config.init and not config.resume:

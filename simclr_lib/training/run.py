@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -16,12 +17,13 @@ from torch.amp import GradScaler
 from torch.optim import Optimizer
 
 from simclr_lib.config import RECIPE, TrainConfig
-from simclr_lib.data import ImageDataset
+from simclr_lib.data import ImageDataset, Reading
 from simclr_lib.device import check_compiler, check_precision, environment, pick_device
 from simclr_lib.distributed import agree, from_leader, wait_for_all, world
 from simclr_lib.errors import SimCLRError
 from simclr_lib.files import write_atomically
 from simclr_lib.loop import DivergedError
+from simclr_lib.options import ONLY_WITHOUT_LABELS
 from simclr_lib.training.interrupt import Interrupt, Interrupted
 from simclr_lib.training.metrics import MetricsLog, read_metrics
 from simclr_lib.training.run_folder import RunFolder, claimed
@@ -43,8 +45,8 @@ def opened(
     """Check and resolve the settings of a run, and claim its folder while it lasts.
 
     Args:
-        task: "pretrain" or "supervised".
-        dataset: the training images.
+        task: "pretrain" or "supervised"; this decides about ``contrastive``, whatever the settings say.
+        dataset: the training images. They decide how their files were read.
         config: settings; what they leave open is filled in, from the run that is resumed where there is one.
         run_dir: the run's folder; None takes ``config.run_dir``, and if that is None, too, the run has none.
         encoder: the module that is to be trained instead of the network that the settings name.
@@ -53,7 +55,7 @@ def opened(
         SimCLRError: a setting makes no sense or does not fit the images, timm lacks the encoder, a compiler is
             missing, or the run that is resumed is another one.
     """
-    config = config.with_own_encoder(encoder)
+    config = _fitting(config.with_own_encoder(encoder), task, dataset)
     config.check()
     config.check_network()
     run_dir = Path(run_dir).expanduser() if run_dir else config.run_dir
@@ -66,7 +68,9 @@ def opened(
             f"image_size is {config.image_size}, but the images have {dataset.image_size} pixels: "
             "load them at that size, or leave it out."
         )
-    if config.log and run_dir is not None:
+    if config.log and run_dir is None:
+        raise SimCLRError("log needs run_dir: the metrics of a run are those in its folder.")
+    if config.log:
         tracker_module(config.log)  # fail before the folder is made if the package is missing
     device = pick_device(config.device)
     check_precision(device, config.precision)
@@ -80,16 +84,37 @@ def opened(
         yield Opened(from_leader(settings), device, folder)
 
 
+def _fitting(config: TrainConfig, task: str, dataset: ImageDataset) -> TrainConfig:
+    """Return the settings with what the task and the images decide.
+
+    Raises:
+        SimCLRError: a setting asks for another way of reading than the one in which the images were read.
+    """
+    used = Reading() if dataset.reading is None else dataset.reading
+    decided = {name: getattr(used, name) for name in ("fit", "bands", "levels", "store_size")}
+    for name, value in decided.items():
+        given = getattr(config, name)
+        if given not in (getattr(Reading, name), value):
+            raise SimCLRError(
+                f"{name} is {given!r}, but these images were read with {value!r}: give it to load_dataset, which reads "
+                "the files, or leave it out."
+            )
+    return replace(config, contrastive=task == "pretrain", **decided)
+
+
 def _resolved_as_before(
     folder: RunFolder, task: str, dataset: ImageDataset, config: TrainConfig, device: torch.device
 ) -> TrainConfig:
     """Resolve the settings by those of the run that is resumed; an error if the two runs are not the same."""
     # Older versions stored None where a setting was left open, and lack newer settings, which take their defaults.
-    earlier = folder.settings().resolved(dataset.image_size, device, reading=dataset.reading)
     state, identity = folder.state or {}, dataset_identity(task, dataset)
+    # Earlier versions stored settings that the task or the images, which have a fingerprint, decided otherwise.
+    stored = replace(folder.settings(), contrastive=state["facts"].get("task") != "supervised", fit=config.fit)
+    earlier = replace(stored, bands=config.bands).resolved(dataset.image_size, device, reading=dataset.reading)
     config = config.resolved(dataset.image_size, device, earlier, dataset.reading)
-    before = {**{name: getattr(earlier, name) for name in RECIPE}, **state["facts"]}
-    after = {**{name: getattr(config, name) for name in RECIPE}, **identity}
+    names = [name for name in RECIPE if config.contrastive or name not in ONLY_WITHOUT_LABELS]
+    before = {**{name: getattr(earlier, name) for name in names}, **state["facts"]}
+    after = {**{name: getattr(config, name) for name in names}, **identity}
     changed = [
         f"{name} was {before.get(name)!r:.60}, is {after.get(name)!r:.60}"
         for name in sorted(before.keys() | after.keys())
@@ -101,9 +126,11 @@ def _resolved_as_before(
             f"processes were {processes_before}, are {processes}: local negatives and micro-batches depend on them"
         )
     if changed:
+        again = [f"{name}={before[name]!r}" for name in names if before[name] != after[name]]
+        the_same = f"give {' and '.join(again)}" if again else "use the same settings"
         raise SimCLRError(
             f"{folder.checkpoint} is from another configuration ({'; '.join(changed)}): "
-            f'use the same settings, or another folder; init="{folder.path}" starts a new run from these weights.'
+            f'{the_same}, or use another folder; init="{folder.path}" starts a new run from these weights.'
         )
     return config
 
