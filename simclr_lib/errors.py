@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import difflib
 import math
+import operator
 import re
 from collections.abc import Iterable
+from typing import SupportsIndex
 
 from simclr_lib.choices import MAX_COUNT
 
@@ -76,6 +78,19 @@ def require_range(name: str, value: float | None, low: float, high: float) -> No
     else:
         bounds = f"between {low:,.10g} and {high:,.10g}"
     raise SimCLRError(f"{name} must be {bounds}, not {value}.")
+
+
+def require_whole(name: str, value: SupportsIndex | None, low: int, high: float) -> None:
+    """Raise `SimCLRError` unless ``value`` is a whole number (NumPy's too) from ``low`` to ``high``.
+
+    None passes, because it stands for a setting's default.
+    """
+    if value is None:
+        return
+    try:
+        require_range(name, operator.index(value), low, high)
+    except TypeError:
+        raise SimCLRError(f"{name} must be a whole number, not {value!r}.") from None
 
 
 def type_name(value: object) -> str:

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from simclr_lib.choices import MAX_COUNT
 from simclr_lib.distributed import gathered
-from simclr_lib.errors import SimCLRError, type_name
+from simclr_lib.errors import SimCLRError, require_whole, type_name
 
 
 def nt_xent(
@@ -38,22 +39,24 @@ def nt_xent(
         z_b: float [N, D]: embeddings of the second views; row i belongs to row i of ``z_a``.
         temperature: τ > 0.
         chunk_size: number of anchors whose similarities are in memory at one time. None takes all 2N at once, which
-            needs [2N, 2N] numbers. It changes value and gradient by rounding only. The gradient of the chunked loss
-            cannot be differentiated again.
+            needs [2N, 2N] numbers. It changes value and gradient by rounding only. The chunked loss has a first
+            derivative in reverse mode (`backward`, ``torch.func.grad``), and no other one.
         global_negatives: embeddings of other processes are negatives, too. With False, each process compares its own
             embeddings only.
 
     Returns:
-        Scalar, in float32 or better, whatever the precision of the inputs, and under autocast, too.
+        Scalar, in float32 or better, whatever the precision of the inputs, and under autocast, too. Embeddings with
+        NaN or infinity give NaN: to look for them here would make a GPU wait at every step. Training looks at the loss
+        and stops with an error.
 
     Raises:
         SimCLRError: ``z_a`` and ``z_b`` are not floating-point [N, D] tensors of one shape and device, with N ≥ 1 and
-            D ≥ 1; the processes have different N; τ ≤ 0; chunk_size is below 1; a chunked loss is differentiated twice.
+            D ≥ 1; the processes have different N; τ ≤ 0; chunk_size is no whole number above 0; a chunked loss is
+            differentiated twice, or in forward mode.
     """
     _check_embeddings(z_a, z_b)
     check_temperature(temperature)
-    if chunk_size is not None and chunk_size < 1:
-        raise SimCLRError(f"chunk_size must be at least 1, not {chunk_size}.")
+    require_whole("chunk_size", chunk_size, 1, MAX_COUNT)
     # exp(1 / τ) and differences of similarities need more than the 8 bits of bfloat16.
     with torch.autocast(z_a.device.type, enabled=False):
         z = torch.cat([z_a, z_b])  # [2n, D]
@@ -139,6 +142,10 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
         return *_ChunkedGradient.apply(gradient, *ctx.saved_tensors), None, None, None
 
+    @staticmethod
+    def jvp(ctx: Any, *_: Tensor | None) -> tuple[Tensor, ...]:
+        raise _no_derivative()
+
 
 class _ChunkedGradient(torch.autograd.Function):
     """The gradient of `_ChunkedCrossEntropy`. To differentiate it again would take the logits, which are gone."""
@@ -158,9 +165,18 @@ class _ChunkedGradient(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *_: Tensor) -> tuple[Tensor | None, ...]:
-        raise SimCLRError(
-            "nt_xent with a chunk_size can be differentiated only once: for a second derivative, use chunk_size=None."
-        )
+        raise _no_derivative()
+
+    @staticmethod
+    def jvp(ctx: Any, *_: Tensor | None) -> tuple[Tensor, ...]:
+        raise _no_derivative()
+
+
+def _no_derivative() -> SimCLRError:
+    return SimCLRError(
+        "nt_xent with a chunk_size can be differentiated only once, and only in reverse mode: for a second derivative, "
+        "or one in forward mode (torch.func.jvp), use chunk_size=None."
+    )
 
 
 def check_temperature(temperature: float) -> None:

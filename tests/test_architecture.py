@@ -177,7 +177,15 @@ def test_the_notebooks_and_all_that_they_read_are_installed():
 # --- dependencies
 
 
-DISTRIBUTIONS = {"PIL": "pillow", "sklearn": "scikit-learn", "umap": "umap-learn", "IPython": "ipython"}
+DISTRIBUTIONS = {
+    "PIL": "pillow",
+    "sklearn": "scikit-learn",
+    "umap": "umap-learn",
+    "IPython": "ipython",
+    "yaml": "pyyaml",
+    "jupyter_client": "jupyter-client",
+    "pillow_heif": "pillow-heif",
+}
 OPTIONAL = {
     "datasets",
     "kornia",
@@ -192,20 +200,45 @@ OPTIONAL = {
 }  # imported where they are wanted, with an error that names them
 
 
+def foreign_packages(nodes):
+    """The packages of others that these parts of a program import."""
+    names = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add(node.module.partition(".")[0])
+    return names - set(sys.stdlib_module_names) - {"simclr_lib"}
+
+
+def distributions(names):
+    """What pip installs to have these packages."""
+    return {DISTRIBUTIONS.get(name, name) for name in names}
+
+
+def declared(requirements):
+    """The names of requirements, without their versions."""
+    return {package_and_version(r)[0] for r in requirements}
+
+
 def test_what_is_imported_directly_is_declared():
-    project = pyproject()["project"]
-    required = {package_and_version(r)[0] for r in project["dependencies"]}
-    tests = {package_and_version(r)[0] for r in extra("test")}
+    required, tests = declared(pyproject()["project"]["dependencies"]), declared(extra("test"))
     for path in MODULES:
-        names = set()
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Import):
-                names |= {alias.name.partition(".")[0] for alias in node.names}
-            elif isinstance(node, ast.ImportFrom):
-                names.add(node.module.partition(".")[0])
-        foreign = names - set(sys.stdlib_module_names) - {"simclr_lib"} - OPTIONAL
-        missing = {DISTRIBUTIONS.get(name, name) for name in foreign} - required
+        foreign = foreign_packages(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+        missing = distributions(foreign - OPTIONAL) - required
         assert missing <= (tests if room(path) == "authoring" else set()), path
+
+
+def test_what_is_optional_comes_with_an_extra():
+    extras = pyproject()["project"]["optional-dependencies"]
+    assert distributions(OPTIONAL) <= set().union(*(declared(extra(name)) for name in extras))
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "tests").glob("*.py")), ids=lambda path: path.name)
+def test_what_the_tests_import_is_declared(path):
+    at_the_top = foreign_packages(ast.parse(path.read_text(encoding="utf-8")).body)  # below it, pytest.importorskip
+    available = declared(pyproject()["project"]["dependencies"] + extra("test"))
+    assert distributions(at_the_top) - {"tiny"} <= available  # tests/tiny.py
 
 
 def package_and_version(requirement):

@@ -392,8 +392,9 @@ def test_a_report_says_what_the_run_was_trained_on_and_what_is_shown(untrained, 
     page = (run / "report.html").read_text(encoding="utf-8")
     assert "trained in this way for 200 epochs on 6 images" in page
     assert "the run has not ended" not in page
-    (run / "config.json").write_text("{")
-    assert "config.json is damaged: delete it" in fails(capsys, "report", str(run))
+    for damaged in ("{", "[3]", '{"environment": 3}', '{"environment": {"device": "cpu"}}'):
+        (run / "config.json").write_text(damaged)
+        assert "config.json is damaged: delete it" in fails(capsys, "report", str(run))
 
 
 def test_a_report_reads_as_many_images_as_were_trained_on(untrained, monkeypatch):

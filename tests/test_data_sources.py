@@ -37,6 +37,7 @@ from simclr_lib.data import (
     few_labels,
     load_dataset,
     rows,
+    split_indices,
     tiny_imagenet,
 )
 from simclr_lib.data.cache import cache_dir
@@ -818,10 +819,10 @@ def test_images_that_do_not_fit_into_the_memory_are_refused(monkeypatch: pytest.
 @pytest.mark.parametrize(
     ("images", "labels", "message"),
     [
-        (np.zeros((4, 3, 8, 8), np.uint8), torch.zeros(4).long(), "images must be a torch tensor, not numpy.ndarray"),
-        ([[1]], torch.zeros(4).long(), "images must be a torch tensor, not list"),
-        (torch.zeros(4, 3, 8, 8).byte(), np.zeros(4, np.int64), "labels must be a torch tensor, not numpy.ndarray"),
-        (torch.zeros(4, 3, 8, 8).byte(), [0] * 4, "labels must be a torch tensor, not list"),
+        (np.zeros((4, 3, 8, 8), np.uint8), torch.zeros(4).long(), "images must be a tensor, not numpy.ndarray"),
+        ([[1]], torch.zeros(4).long(), "images must be a tensor, not list"),
+        (torch.zeros(4, 3, 8, 8).byte(), np.zeros(4, np.int64), "labels must be a tensor, not numpy.ndarray"),
+        (torch.zeros(4, 3, 8, 8).byte(), [0] * 4, "labels must be a tensor, not list"),
         (
             torch.zeros(4, 3, 8, 8),
             torch.zeros(4).long(),
@@ -829,6 +830,8 @@ def test_images_that_do_not_fit_into_the_memory_are_refused(monkeypatch: pytest.
         ),
         (torch.zeros(4, 3, 8, 8).byte(), torch.zeros(4), r"labels must be int64 \[4\], not float32 \[4\]"),
         (torch.zeros(4, 3, 8, 8).byte(), torch.zeros(4, 1).long(), r"labels must be int64 \[4\], not int64 \[4, 1\]"),
+        (torch.zeros(4, 3, 8, 8).byte(), torch.arange(4), "labels must be below the number of classes, 1, not 3"),
+        (torch.zeros(4, 3, 8, 8).byte(), torch.arange(4) - 4, "labels must be 0 or more, or -1 .* no label, not -4"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -841,6 +844,39 @@ def test_a_data_set_says_what_it_is_made_of(images: Any, labels: Any, message: s
 def test_numpy_labels_can_be_split() -> None:
     labels = np.repeat(np.arange(3), 10)
     assert torch.equal(few_labels(labels, 2), few_labels(torch.from_numpy(labels), 2))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("choose", [lambda labels: few_labels(labels, 2), lambda labels: split_indices(labels, 0.2)])
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (torch.arange(40)[:, None], r"labels must be int64 \[N\], not int64 \[40, 1\]"),
+        (torch.arange(40).int(), r"labels must be int64 \[N\], not int32 \[40\]"),
+        (torch.arange(40) - 2, "labels must be 0 or more, or -1 where there is no label, not -2"),
+        (["cat", "dog"], "labels must be a tensor, not list"),
+    ],
+    ids=["column", "int32", "negative", "names"],
+)
+def test_images_are_chosen_by_labels_only(choose: Any, labels: Any, message: str) -> None:
+    with pytest.raises(SimCLRError, match=message):
+        choose(labels)
+
+
+@pytest.mark.parametrize(
+    ("choose", "message"),
+    [
+        (lambda labels: split_indices(labels, 1.2), r"fraction must be between 0 and 1, not 1\.2"),
+        (lambda labels: split_indices(labels, float("nan")), "fraction must be between 0 and 1, not nan"),
+        (lambda labels: split_indices(labels, 0.5, seed=2**70), "seed must be between 0 and"),
+        (lambda labels: few_labels(labels, -1), "per_class must be at least 1, not -1"),
+        (lambda labels: few_labels(labels, 1.5), r"per_class must be a whole number, not 1\.5"),
+        (lambda labels: few_labels(labels, 1, seed=-1), "seed must be between 0 and"),
+    ],
+)
+def test_a_choice_of_images_has_settings_in_range(choose: Any, message: str) -> None:
+    with pytest.raises(SimCLRError, match=message) as error:
+        choose(torch.arange(40) % 4)
+    assert "\n" not in str(error.value)
 
 
 def test_emblems_of_any_number_and_size() -> None:

@@ -1,5 +1,6 @@
 """Frozen features are judged fairly: evaluation mode, no augmentation, no look at the test set."""
 
+import math
 import os
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from simclr_lib.data import ImageDataset, few_labels, split_indices
 from simclr_lib.errors import SimCLRError
 from simclr_lib.evaluation import (
     accuracy,
+    balanced_accuracy,
     evaluate_features,
     evaluating,
     extract_features,
@@ -28,6 +30,7 @@ from simclr_lib.evaluation import (
     make_film,
     pixel_features,
     project,
+    projected,
     suitable_k,
     summary,
     trustworthiness,
@@ -35,7 +38,7 @@ from simclr_lib.evaluation import (
 )
 from simclr_lib.evaluation.linear import fit_heads
 from simclr_lib.evaluation.logistic import L2_GRID, logistic_heads
-from simclr_lib.models import OutputHead, SimCLR, resnet18
+from simclr_lib.models import OutputHead, ProjectionHead, SimCLR, resnet18
 from simclr_lib.training import FineTuned, fine_tune
 
 
@@ -452,6 +455,44 @@ def test_labels_of_another_form_are_refused_by_name(measure, position, change, m
         measure(*arguments)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda labels: labels[:, None], r"int64 \[(N|20)\], not int64 \[20, 1\]"),
+        (lambda labels: labels.int(), r"int64 \[(N|20)\], not int32 \[20\]"),
+        (lambda labels: labels.float(), r"int64 \[(N|20)\], not float32 \[20\]"),
+        (lambda labels: labels - 2, "0 or more, (or -1 where there is no label, )?not -2"),
+        (lambda labels: labels.numpy(), r"a tensor, not numpy\.ndarray"),
+        (lambda labels: labels.tolist(), "a tensor, not list"),
+    ],
+    ids=["column", "int32", "float", "-2", "NumPy", "list"],
+)
+@pytest.mark.parametrize(
+    "measure",
+    [
+        lambda features, true, labels: votes_of_labelled(features, labels),
+        lambda features, true, labels: suitable_k(labels),
+        lambda features, true, labels: balanced_accuracy(labels, true),
+        lambda features, true, labels: balanced_accuracy(true, labels),
+    ],
+    ids=["votes_of_labelled", "suitable_k", "predicted", "true"],
+)
+def test_votes_and_balanced_accuracies_take_labels_only(measure, change, message):
+    features, labels = clusters(20)
+    with pytest.raises(SimCLRError, match=f"must be {message}"):
+        measure(features, labels, change(labels))
+
+
+def test_every_row_of_features_has_its_label_and_every_label_its_prediction():
+    features, labels = clusters(20)
+    with pytest.raises(SimCLRError, match=r"labels must be int64 \[20\], not int64 \[19\]"):
+        votes_of_labelled(features, labels[:19])
+    with pytest.raises(SimCLRError, match=r"labels must be int64 \[20\], not int64 \[19\]"):
+        balanced_accuracy(labels, labels[:19])
+    with pytest.raises(SimCLRError, match="at least one image"):
+        balanced_accuracy(labels[:0], labels[:0])
+
+
 @pytest.mark.parametrize("position", [1, 3])
 def test_labels_above_the_number_of_classes_are_refused(position):
     features, labels = clusters(20)
@@ -474,6 +515,12 @@ def test_a_summary_of_nothing_and_labels_needed_of_nothing_are_refused():
     for accuracies in ({}, {0: 0.5, 10: 0.9}):
         with pytest.raises(SimCLRError, match="budgets above 0"):
             labels_needed(accuracies, 0.7)
+
+
+@pytest.mark.parametrize(("accuracy", "target"), [(math.nan, 0.7), (math.inf, 0.7), (0.9, math.nan)])
+def test_labels_needed_are_those_of_finite_accuracies(accuracy, target):
+    with pytest.raises(SimCLRError, match="finite accuracies and a finite target"):
+        labels_needed({10: accuracy, 20: 0.5}, target)
 
 
 # --- features
@@ -640,6 +687,22 @@ def test_the_next_process_finds_what_umap_has_compiled():
         function = getattr(umap_, name)
         assert function.signatures  # it was compiled, or found
         assert list(Path(function.stats.cache_path or "nowhere").glob(f"*{name}*.nbc"))
+
+
+@pytest.mark.parametrize("take", [lambda images: extract_features(nn.Flatten(), images), pixel_features])
+def test_no_images_have_no_features(take):
+    with pytest.raises(SimCLRError, match="_features needs at least one image"):
+        take(torch.zeros(0, 3, 8, 8, dtype=torch.uint8))
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_embeddings_are_those_of_finite_features(value):
+    model = SimCLR(resnet18(width=4), ProjectionHead(32, 16, 8))
+    h = torch.zeros(5, 32)
+    assert projected(model, h).shape == (5, 8)
+    h[3, 1] = value
+    with pytest.raises(SimCLRError, match="h must be finite: 1 of 5 rows have NaN or infinity"):
+        projected(model, h)
 
 
 def test_pixel_features_of_large_images_are_averaged_down():

@@ -316,14 +316,30 @@ def hessian_by_torch_func(z_a, z_b, chunk_size):
     return torch.func.jacrev(gradient)(z_a)
 
 
+def hessian_in_forward_mode(z_a, z_b, chunk_size):
+    return torch.func.hessian(lambda z: nt_xent(z, z_b, 0.3, chunk_size))(z_a)
+
+
 @pytest.mark.parametrize(
-    "second_derivative", [hessian_vector_product, gradient_of_a_gradient_penalty, hessian_by_torch_func]
+    "second_derivative",
+    [hessian_vector_product, gradient_of_a_gradient_penalty, hessian_by_torch_func, hessian_in_forward_mode],
 )
 def test_a_second_derivative_of_chunks_is_refused_rather_than_wrong(second_derivative):
     z_a, z_b = embeddings(5)
     assert second_derivative(z_a, z_b, None).abs().max() > 1e-3
     with pytest.raises(SimCLRError, match="use chunk_size=None"):
         second_derivative(z_a, z_b, 3)
+
+
+def test_forward_mode_of_chunks_is_refused_by_name():
+    z_a, z_b = embeddings(5)
+
+    def slope(chunk_size):
+        return torch.func.jvp(lambda z: nt_xent(z, z_b, 0.3, chunk_size), (z_a,), (z_b,))[1]
+
+    assert slope(None).abs() > 1e-3
+    with pytest.raises(SimCLRError, match=r"forward mode \(torch\.func\.jvp\), use chunk_size=None"):
+        slope(3)
 
 
 def test_a_second_derivative_is_that_of_finite_differences():
@@ -391,3 +407,16 @@ def test_chunks_compute_in_float32_under_autocast():
 def test_a_chunk_of_no_anchors_is_refused():
     with pytest.raises(SimCLRError, match="chunk_size must be at least 1"):
         nt_xent(*embeddings(2), chunk_size=0)
+
+
+def test_a_chunk_is_a_whole_number_of_anchors():
+    with pytest.raises(SimCLRError, match=r"chunk_size must be a whole number, not 2\.5"):
+        nt_xent(*embeddings(2), chunk_size=2.5)
+
+
+@pytest.mark.parametrize("chunk_size", [None, 2])
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_embeddings_that_are_not_finite_give_a_loss_that_is_not(value, chunk_size):
+    z_a, z_b = embeddings(3)
+    z_a[1, 2] = value
+    assert nt_xent(z_a, z_b, chunk_size=chunk_size).isnan()

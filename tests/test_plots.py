@@ -11,7 +11,7 @@ from matplotlib.text import Text
 from PIL import Image
 
 from simclr_lib.data import ImageDataset
-from simclr_lib.errors import shown
+from simclr_lib.errors import SimCLRError, shown
 from simclr_lib.seeding import seeded
 from simclr_lib.teaching.page import About
 from simclr_lib.teaching.panels import augmentation_panel
@@ -239,3 +239,14 @@ def test_a_grid_of_black_images_has_white_gaps():
     pixels = axes.images[0].get_array()
     assert pixels.min() == 0
     assert pixels.max() == 1
+
+
+def test_embeddings_are_drawn_where_they_are_finite_and_their_labels_have_names():
+    points = random_points()
+    with pytest.raises(SimCLRError, match="labels must be below the number of classes"):
+        plot_embeddings({"h": points}, LABELS + len(NAMES), NAMES)
+    with pytest.raises(SimCLRError, match="one point for each feature"):
+        plot_embeddings({"h": points[:-1]}, LABELS, NAMES)
+    points[0, 0] = torch.nan
+    with pytest.raises(SimCLRError, match="h must be finite: 1 of"):
+        plot_embeddings({"h": points}, LABELS, NAMES)

@@ -4,6 +4,7 @@ import dataclasses
 import os
 import re
 import shutil
+import tempfile
 import time
 
 import pytest
@@ -11,7 +12,7 @@ import tiny
 
 from simclr_lib import SimCLRError, load_dataset, pretrain
 from simclr_lib.distributed import fresh_processes
-from simclr_lib.training import load_checkpoint, new_folder, read_metrics
+from simclr_lib.training import load_checkpoint, new_folder, read_film, read_metrics
 from simclr_lib.training.run_folder import claimed, locked
 
 TINY = dataclasses.replace(tiny.TINY, limit=60, validation=0.0, checkpoint_seconds=0.0)
@@ -109,6 +110,29 @@ def test_a_folder_that_is_removed_during_the_run_stops_it(emblems, tmp_path):
         pretrain(emblems, watched, tmp_path / "run", watch=remove)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows knows no permissions of the owner alone")
+def test_what_a_killed_process_of_an_early_version_left_is_removed(emblems, trained):
+    handle, leftover = tempfile.mkstemp(dir=trained, prefix=".checkpoint.pt.")  # as that version wrote checkpoints
+    os.close(handle)
+    kept = trained / ".checkpoint.pt.original"
+    shutil.copy(trained / "checkpoint.pt", kept)
+    with locked(trained), pytest.raises(SimCLRError, match="writes to"):
+        pretrain(emblems, dataclasses.replace(TINY, resume=True), trained)
+    assert os.path.exists(leftover)  # the process that holds the lock may be writing it
+    pretrain(emblems, dataclasses.replace(TINY, resume=True), trained)
+    assert not os.path.exists(leftover)
+    assert kept.exists()
+
+
+def test_a_file_among_the_moments_of_a_film_is_left_alone(emblems, trained):
+    (trained / "film").mkdir()
+    notes = trained / "film" / "notes.pt"
+    notes.write_bytes(b"mine")
+    pretrain(emblems, dataclasses.replace(TINY, resume=True), trained)
+    assert notes.read_bytes() == b"mine"
+    assert read_film(trained, emblems) == {}
+
+
 # --- metrics
 
 
@@ -121,7 +145,17 @@ def damage(path, number, line):
 
 @pytest.mark.parametrize(
     "line",
-    [b'{"step": 2, "los', b"\xff\xfe", b"[1, 2]", b'"step"', b"null", b'{"step": "2"}', b'{"step": 2, "loss": []}'],
+    [
+        b'{"step": 2, "los',
+        b"\xff\xfe",
+        b"[1, 2]",
+        b'"step"',
+        b"null",
+        b'{"step": "2"}',
+        b'{"step": true}',
+        b'{"step": 2, "loss": []}',
+        b'{"step": 2, "loss": false}',
+    ],
 )
 def test_a_damaged_line_of_the_metrics_costs_that_line_and_is_said(emblems, trained, line):
     whole = read_metrics(trained)
@@ -131,6 +165,13 @@ def test_a_damaged_line_of_the_metrics_costs_that_line_and_is_said(emblems, trai
     with pytest.warns(UserWarning, match="line 3"):
         pretrain(emblems, dataclasses.replace(TINY, resume=True), trained)
     assert read_metrics(trained) == whole[:2] + whole[3:]
+
+
+def test_a_folder_in_the_place_of_the_metrics_is_named(emblems, trained):
+    (trained / "metrics.jsonl").unlink()
+    (trained / "metrics.jsonl").mkdir()
+    with pytest.raises(SimCLRError, match=r"cannot read .*metrics\.jsonl"):
+        pretrain(emblems, dataclasses.replace(TINY, resume=True), trained)
 
 
 def test_a_last_line_that_a_kill_cut_off_is_left_out_without_a_word(trained, recwarn):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 
 import pytest
@@ -15,11 +16,12 @@ from simclr_lib.config import TrainConfig
 from simclr_lib.data import load_dataset
 from simclr_lib.errors import SimCLRError
 from simclr_lib.experiments import sweeps
-from simclr_lib.experiments.rows import ROWS
+from simclr_lib.experiments.rows import ROWS, kept_rows
 from simclr_lib.losses import nt_xent
 from simclr_lib.recipes import EMBLEMS
 from simclr_lib.results import Result, summary
 from simclr_lib.seeding import initial_weights
+from simclr_lib.training.run_folder import locked
 
 QUICK = replace(TINY, limit=None, epochs=1, validation=0.0)
 
@@ -162,6 +164,27 @@ def test_a_sweep_that_was_interrupted_goes_on_and_repeats_nothing(tmp_path, trai
     assert parts["results"] == whole["results"]
     assert whole["seconds"] < 5000 <= parts["seconds"]
     assert not (out / ROWS).exists()
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"identity": 3, "seeds": {}}', "\udcff"])
+def test_damaged_rows_are_named(tmp_path, trained, content):
+    (tmp_path / ROWS).write_bytes(content.encode(errors="surrogateescape"))
+    with pytest.raises(SimCLRError, match=r"rows\.json is damaged: delete it"):
+        sweep(config(tmp_path, resume=True), recipe=QUICK)
+
+
+def test_one_process_at_a_time_writes_to_the_folder_of_a_sweep(tmp_path, trained):
+    with locked(tmp_path), pytest.raises(SimCLRError, match=f"process {os.getpid()} on .* writes to"):
+        sweep(config(tmp_path), recipe=QUICK)
+    sweep(config(tmp_path), recipe=QUICK)
+    assert [path.name for path in tmp_path.iterdir()] == ["results.json"]
+
+
+def test_a_sweep_that_began_in_between_is_noticed(tmp_path):
+    with kept_rows(tmp_path, {}, resume=False) as rows:
+        rows.add(0, ["τ = 1"], {})
+    with pytest.raises(SimCLRError, match="unfinished sweep"), kept_rows(tmp_path, {}, resume=False):
+        pass
 
 
 def test_there_must_be_a_sweep_to_go_on_with(tmp_path):

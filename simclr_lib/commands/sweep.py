@@ -11,7 +11,7 @@ from simclr_lib.data import ImageDataset, load_splits, split_indices
 from simclr_lib.device import pick_device
 from simclr_lib.errors import SimCLRError
 from simclr_lib.experiments.comparison import merge_seeds
-from simclr_lib.experiments.rows import Rows, check_rows, rows_identity
+from simclr_lib.experiments.rows import check_rows, kept_rows, rows_identity
 from simclr_lib.experiments.sweeps import Budget, changes, find_sweep
 from simclr_lib.recipes import PRESETS, SHORT
 from simclr_lib.results import Result, text_table
@@ -40,21 +40,21 @@ def sweep(config: SweepConfig, recipe: TrainConfig | None = None, budget: Budget
         raise SimCLRError(f"{config.name} needs at least {batch} training images, one batch, not {len(train)}.")
     out, device = config.out or new_folder(config.name), pick_device(config.device)
     resolved = base.resolved(train.image_size, device)
-    rows = Rows(out, rows_identity(config.name, resolved, train, test))
     tested = "test accuracy" if config.held_out is None else "accuracy on images held out"
-    table = merge_seeds([chosen.table(variants, seed, train, test, budget, rows) for seed in config.seeds])
-    result = Result(
-        f"{config.name} on {config.dataset}; {tested} after the last epoch",
-        table,
-        config={**resolved.to_dict(), "device": recipe.device},
-        seeds=config.seeds,
-        num_train=len(train),
-        num_test=len(test),
-        seconds={"total": rows.seconds},
-        extra={"variants": changes(resolved, variants, train.image_size, device)},
-    )
-    result.write(out / "results.json", device)
-    rows.remove()
+    with kept_rows(out, rows_identity(config.name, resolved, train, test), config.resume) as rows:
+        table = merge_seeds([chosen.table(variants, seed, train, test, budget, rows) for seed in config.seeds])
+        result = Result(
+            f"{config.name} on {config.dataset}; {tested} after the last epoch",
+            table,
+            config={**resolved.to_dict(), "device": recipe.device},
+            seeds=config.seeds,
+            num_train=len(train),
+            num_test=len(test),
+            seconds={"total": rows.seconds},
+            extra={"variants": changes(resolved, variants, train.image_size, device)},
+        )
+        result.write(out / "results.json", device)
+        rows.remove()
     print(text_table(table, tested))
     print(f"results: {out / 'results.json'}")
 

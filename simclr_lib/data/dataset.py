@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2.functional import resize
 
+from simclr_lib.data.labels import check_labels, kind
 from simclr_lib.data.reading import Reading
 from simclr_lib.errors import SimCLRError, shown, type_name
 
@@ -30,7 +31,7 @@ class ImageDataset:
         reading: how the images were read, where they are from files of one's own.
 
     Raises:
-        SimCLRError: images or labels are not such tensors.
+        SimCLRError: images or labels are not such tensors, or a label is of no class.
     """
 
     images: Tensor
@@ -42,15 +43,12 @@ class ImageDataset:
     reading: Reading | None = None
 
     def __post_init__(self) -> None:
-        for name, value in (("images", self.images), ("labels", self.labels)):
-            if not isinstance(value, Tensor):
-                raise SimCLRError(
-                    f"{name} must be a torch tensor, not {type_name(value)}: convert it with torch.as_tensor."
-                )
+        if not isinstance(self.images, Tensor):
+            found = type_name(self.images)
+            raise SimCLRError(f"images must be a tensor, not {found}: convert it with torch.as_tensor.")
         if self.images.dtype != torch.uint8 or self.images.ndim != 4 or self.images.shape[1] != 3:
-            raise SimCLRError(f"images must be uint8 [N, 3, H, W], not {_kind(self.images)}.")
-        if self.labels.dtype != torch.int64 or self.labels.shape != self.images.shape[:1]:
-            raise SimCLRError(f"labels must be int64 [{len(self.images)}], not {_kind(self.labels)}.")
+            raise SimCLRError(f"images must be uint8 [N, 3, H, W], not {kind(self.images)}.")
+        check_labels(self.labels, "labels", len(self.images), len(self.classes), unlabelled=True)
         if self.files is not None and len(self.files) != len(self.images):
             raise SimCLRError(f"files must name {len(self.images)} images, not {len(self.files)}.")
 
@@ -124,8 +122,3 @@ def empty_images(n: int, side: int) -> Tensor:
             f"{n:,} images of {side} pixels need {n * 3 * side**2 / 1e9:,.1f} GB, more memory than there is: "
             "load fewer (limit) or smaller (image_size) images."
         ) from error
-
-
-def _kind(values: Tensor) -> str:
-    """Type and shape of a tensor: "float32 [4]"."""
-    return f"{str(values.dtype).removeprefix('torch.')} {list(values.shape)}"

@@ -58,7 +58,7 @@ BESIDE_IMAGES = {
 }
 READABLE = (
     "images are read from .jpg, .png, .tif and other files that Pillow reads: convert others, for instance to .jpg; "
-    "pip install pillow-heif reads .heic"
+    "pip install 'simclr-lib[heic]' reads .heic"
 )
 TEST_SHARE = 0.2  # of the labelled images, where there is no test folder
 PARTS = {"train": "train", "training": "train"} | dict.fromkeys(

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import operator
 import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import SupportsIndex
 
 from torchvision.transforms.v2.functional import resize
 
@@ -20,7 +18,7 @@ from simclr_lib.data.hugging_face import hugging_face
 from simclr_lib.data.layout import Labels
 from simclr_lib.data.reading import Reading
 from simclr_lib.data.tiny_imagenet import tinyimagenet
-from simclr_lib.errors import SimCLRError, require_range, unknown_name
+from simclr_lib.errors import SimCLRError, require_whole, unknown_name
 
 
 def load_dataset(
@@ -134,8 +132,8 @@ def _load(
 ) -> dict[str, ImageDataset]:
     """Load the parts that ``limits`` names; one that a folder of images does not have is left out."""
     for limit in limits.values():
-        _check_count("limit", limit, MAX_COUNT)
-    _check_count("image_size", image_size, MAX_IMAGE_SIZE)
+        require_whole("limit", limit, 1, MAX_COUNT)
+    require_whole("image_size", image_size, 1, MAX_IMAGE_SIZE)
     folder = _folder(root)
     if name != "imagefolder":
         if labels is not None:
@@ -165,16 +163,6 @@ def _load_known(
     if image_size is not None and image_size != dataset.image_size:
         dataset = _resized(dataset, image_size)
     return dataset
-
-
-def _check_count(name: str, value: SupportsIndex | None, most: int) -> None:
-    """Raise SimCLRError unless ``value`` is None or a whole number from 1 to ``most``."""
-    if value is None:
-        return
-    try:
-        require_range(name, operator.index(value), 1, most)  # takes NumPy's whole numbers too
-    except TypeError:
-        raise SimCLRError(f"{name} must be a whole number, not {value!r}.") from None
 
 
 def _resized(dataset: ImageDataset, image_size: int) -> ImageDataset:

@@ -6,7 +6,9 @@ from torch import Tensor, nn
 
 from simclr_lib.choices import Precision
 from simclr_lib.data import ImageDataset
-from simclr_lib.evaluation.checks import check_features, check_labels
+from simclr_lib.data.labels import check_labels
+from simclr_lib.errors import SimCLRError
+from simclr_lib.evaluation.checks import check_features
 from simclr_lib.evaluation.features import extract_features
 
 
@@ -34,13 +36,16 @@ def balanced_accuracy(predicted: Tensor, labels: Tensor) -> float:
     accuracy of 0.5.
 
     Args:
-        predicted: int64 [M], predicted classes.
+        predicted: int64 [M], M ≥ 1, predicted classes, 0 or more.
         labels: int64 [M], true classes, 0 or more. Classes without an image do not count.
 
     Raises:
-        SimCLRError: the labels are of another shape or type, or negative.
+        SimCLRError: predictions or labels are of another shape or type, or negative, or there are none.
     """
+    check_labels(predicted, "predicted")
     check_labels(labels, "labels", len(predicted))
+    if len(labels) == 0:
+        raise SimCLRError("balanced_accuracy needs at least one image.")
     counts = labels.bincount()
     right = labels[predicted.to(labels.device) == labels].bincount(minlength=len(counts))
     return (right[counts > 0] / counts[counts > 0]).mean().item()

@@ -12,6 +12,7 @@ from simclr_lib.choices import Precision
 from simclr_lib.data import ImageDataset
 from simclr_lib.device import autocast
 from simclr_lib.errors import SimCLRError
+from simclr_lib.evaluation.checks import check_features
 from simclr_lib.models import SimCLR
 from simclr_lib.models.encoders import check_output, evaluating
 
@@ -42,9 +43,7 @@ def extract_features(
         SimCLRError: there are no images, they have another shape, type or range, batch_size is below 1, or the encoder
             does not return features [N, D].
     """
-    _check(dataset)
-    if len(dataset) == 0:
-        raise SimCLRError("extract_features needs at least one image.")
+    _check(dataset, "extract_features")
     if batch_size < 1:
         raise SimCLRError(f"batch_size must be at least 1, not {batch_size}.")
     parameter = next(encoder.parameters(), None)
@@ -70,10 +69,14 @@ def projected(model: SimCLR, h: Tensor) -> Tensor:
 
     Returns:
         float32 [N, out_dim], on the CPU.
+
+    Raises:
+        SimCLRError: the features have another shape or type, or are not finite.
     """
-    device = next(model.parameters()).device
+    check_features(h, "h", at_least=0)
+    parameter = next(model.parameters())
     with evaluating(model):
-        return torch.cat([model.projector(part.to(device)).float().cpu() for part in h.split(4096)])
+        return torch.cat([model.projector(part.to(parameter)).float().cpu() for part in h.split(4096)])
 
 
 def pixel_features(dataset: ImageDataset | Tensor, side: int = PIXEL_SIDE) -> Tensor:
@@ -90,9 +93,9 @@ def pixel_features(dataset: ImageDataset | Tensor, side: int = PIXEL_SIDE) -> Te
         float32 [N, 3·H·W] in [0, 1], on the CPU.
 
     Raises:
-        SimCLRError: the images have another shape, type or range.
+        SimCLRError: there are no images, or they have another shape, type or range.
     """
-    _check(dataset)
+    _check(dataset, "pixel_features")
     parts = (to_unit_range(_batch(dataset, slice(i, i + 1_000))) for i in range(0, len(dataset), 1_000))
     return torch.cat([_small(part, side).flatten(1).cpu() for part in parts])
 
@@ -102,9 +105,11 @@ def _small(images: Tensor, side: int) -> Tensor:
     return images if max(images.shape[-2:]) <= side else F.interpolate(images, side, mode="area")
 
 
-def _check(dataset: ImageDataset | Tensor) -> None:
-    """Raise `SimCLRError` unless these are images."""
+def _check(dataset: ImageDataset | Tensor, caller: str) -> None:
+    """Raise `SimCLRError` unless these are images, at least one."""
     check_images(dataset.images if isinstance(dataset, ImageDataset) else dataset)
+    if len(dataset) == 0:
+        raise SimCLRError(f"{caller} needs at least one image.")
 
 
 def _batch(dataset: ImageDataset | Tensor, rows: slice) -> Tensor:

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from simclr_lib.data.labels import check_labels
 from simclr_lib.errors import SimCLRError
-from simclr_lib.evaluation.checks import check_features, check_labels
+from simclr_lib.evaluation.checks import check_features
 
 
 def knn_predict(
@@ -97,8 +98,11 @@ def votes_of_labelled(features: Tensor, labels: Tensor, k: int | None = None) ->
         float32 [N, C]: each label's share of the votes, 0…1, on the device of the features.
 
     Raises:
-        SimCLRError: the labels are not of two classes or more, or as in `knn_votes`.
+        SimCLRError: there is not one label, int64, for each row of features, a label is below −1, the labels are not of
+            two classes or more, or as in `knn_votes`.
     """
+    check_features(features, "features")
+    check_labels(labels, "labels", len(features), unlabelled=True)
     labels = labels.to(features.device)
     labelled = (labels >= 0).nonzero().flatten()
     if len(labels[labelled].unique()) < 2:
@@ -116,7 +120,11 @@ def suitable_k(labels: Tensor) -> int:
 
     Args:
         labels: int64 [N], −1 where an image has no label.
+
+    Raises:
+        SimCLRError: the labels have another shape or type, or one is below −1.
     """
+    check_labels(labels, "labels", unlabelled=True)
     counts = labels[labels >= 0].bincount()
     return min([20, *filter(None, counts.tolist())])
 

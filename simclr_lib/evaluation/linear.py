@@ -10,8 +10,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from simclr_lib.choices import MAX_SEED
+from simclr_lib.data.labels import check_labels
 from simclr_lib.errors import SimCLRError, require_range, unknown_name
-from simclr_lib.evaluation.checks import check_features, check_labels
+from simclr_lib.evaluation.checks import check_features
 from simclr_lib.evaluation.logistic import logistic_heads
 from simclr_lib.loop import LoopConfig, fit
 from simclr_lib.models import OutputHead

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from simclr_lib.data import few_labels
+from simclr_lib.data.labels import check_labels
 from simclr_lib.errors import SimCLRError
-from simclr_lib.evaluation.checks import check_features, check_labels
+from simclr_lib.evaluation.checks import check_features
 from simclr_lib.evaluation.classifier import balanced_accuracy
 from simclr_lib.evaluation.knn import knn_predict
 from simclr_lib.evaluation.linear import fit_heads
@@ -99,10 +100,14 @@ def labels_needed(accuracy: Mapping[float, float], target: float) -> float | Non
         The smallest such number: the smallest budget if that is enough already, None if no budget is.
 
     Raises:
-        SimCLRError: there are no budgets, or one is not above 0.
+        SimCLRError: there are no budgets, or one is not above 0, or an accuracy or the target is not finite.
     """
-    if not accuracy or not min(accuracy) > 0:
+    if not accuracy or not all(0 < budget < math.inf for budget in accuracy):
         raise SimCLRError(f"labels_needed needs budgets above 0, not {sorted(accuracy)}.")
+    if not all(map(math.isfinite, (*accuracy.values(), target))):
+        raise SimCLRError(
+            f"labels_needed needs finite accuracies and a finite target, not {list(accuracy.values())} and {target}."
+        )
     points = sorted(accuracy.items())
     if points[0][1] >= target:
         return points[0][0]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from simclr_lib.data import ImageDataset
 from simclr_lib.errors import SimCLRError
 from simclr_lib.files import write_atomically
 from simclr_lib.results import Table
+from simclr_lib.training.run_folder import locked
 
 ROWS = "rows.json"  # in the folder of a sweep that has not ended
 
@@ -25,14 +27,14 @@ class Rows:
         identity: what must be the same on resuming, see `rows_identity`.
 
     Raises:
-        SimCLRError: the folder holds rows of another sweep.
+        SimCLRError: the folder holds rows of another sweep, or a damaged file.
     """
 
     def __init__(self, folder: Path, identity: dict[str, object]) -> None:
         self.file = folder / ROWS
         self.content: dict[str, Any] = {"identity": identity, "seconds": 0.0, "seeds": {}}
         if self.file.exists():
-            self.content = json.loads(self.file.read_text(encoding="utf-8"))
+            self.content = _read(self.file)
             earlier = self.content["identity"]
             changed = [name for name in identity if earlier.get(name) != identity[name]]
             if changed:
@@ -69,6 +71,32 @@ class Rows:
 
     def _part(self, seed: int) -> dict[str, Any]:
         return self.content["seeds"].setdefault(str(seed), {"variants": [], "table": {}})
+
+
+@contextlib.contextmanager
+def kept_rows(folder: Path, identity: dict[str, object], resume: bool) -> Iterator[Rows]:
+    """Open the rows of a sweep; within the context no other process can write to its folder.
+
+    Raises:
+        SimCLRError: another process writes to the folder, or as in `Rows` and `check_rows`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder):
+        check_rows(folder, resume)  # another sweep may have begun in between
+        yield Rows(folder, identity)
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """Read the rows so far."""
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SimCLRError(f"cannot read {file}: {error.strerror or error}.") from error
+    except ValueError:  # not UTF-8, or not JSON
+        content = None
+    if not isinstance(content, dict) or not all(isinstance(content.get(key), dict) for key in ("identity", "seeds")):
+        raise SimCLRError(f"{file} is damaged: delete it to start the sweep anew, or choose another folder.")
+    return content
 
 
 def rows_identity(sweep: str, recipe: TrainConfig, train: ImageDataset, test: ImageDataset) -> dict[str, object]:

@@ -23,8 +23,10 @@ from torch import Tensor
 from torchvision.utils import make_grid
 
 from simclr_lib.augment import to_unit_range
+from simclr_lib.data.labels import check_labels
 from simclr_lib.errors import percentage
 from simclr_lib.evaluation import nearest_neighbors
+from simclr_lib.evaluation.projection import check_picture
 from simclr_lib.teaching.style import MARKERS, OKABE_ITO, class_look, drawn
 
 INK = "#222222"
@@ -729,7 +731,13 @@ def plot_embeddings(
         labels: int64 [N]; −1 where an image has no label.
         classes: class names.
         side: width of each plot in inches.
+
+    Raises:
+        SimCLRError: points or labels have another shape or type, points are not finite, or a label is of no class.
     """
+    check_labels(labels, "labels", num_classes=len(classes), unlabelled=True)
+    for title, points in pictures.items():
+        check_picture(points, title, len(labels))
     columns = min(len(pictures), MAX_COLUMNS)
     rows = math.ceil(len(pictures) / columns)
     figure, axes_list = new_figure(side * columns, (side - 0.2) * rows, rows, columns)

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -76,12 +75,14 @@ class Trained:
         return [record["loss"] for record in self.metrics if "loss" in record]
 
 
-def _read_about(run_dir: Path) -> dict[str, Any]:
-    """Read the config.json of a run, with the machine, the versions and the command; {} where there is none."""
+def _read_machine(run_dir: Path) -> dict[str, str]:
+    """Read the machine, the versions and the command of a run from its config.json; {} where there is none."""
     file = run_dir / "config.json"
     try:
-        return dict(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else {}
-    except (ValueError, TypeError) as error:
+        return facts_of(json.loads(file.read_text(encoding="utf-8")).get("environment", {})) if file.exists() else {}
+    except OSError as error:
+        raise SimCLRError(f"cannot read {file}: {error.strerror or error}.") from error
+    except (ValueError, TypeError, AttributeError, KeyError) as error:  # not JSON, or other JSON than a run writes
         raise SimCLRError(f"{file} is damaged: delete it, and the report does without the machine.") from error
 
 
@@ -107,7 +108,7 @@ def report_of_run(run: Trained) -> Report:
     Raises:
         SimCLRError: the config.json of the run is damaged.
     """
-    about = _read_about(run.run_dir)
+    machine = _read_machine(run.run_dir)
     kinds = kinds_of_features(run.model, run.config, run.shown)
     name, h = next(iter(kinds.items()))  # the features of the run come first
     film = film_of_run(read_film(run.run_dir, run.shown), h)
@@ -132,7 +133,7 @@ def report_of_run(run: Trained) -> Report:
         _about(run, tiles),
         tiles,
         [*sections, *(picture.section for picture in pictures)],
-        _facts(run, about),
+        _facts(run, machine),
         film,
         run.shown,
     )
@@ -239,14 +240,14 @@ def _contains(dataset: ImageDataset, some: ImageDataset) -> Tensor:
     return torch.tensor([file in names for file in dataset.files or [""] * len(dataset)])
 
 
-def _facts(run: Trained, about: Mapping[str, Any]) -> dict[str, str]:
+def _facts(run: Trained, machine: Mapping[str, str]) -> dict[str, str]:
     settings = run.stored.config.to_dict()
     if run.result:
         time = ", ".join(f"{part} {seconds:.0f} s" for part, seconds in run.result.seconds.items())
     else:
         time = "not recorded" if _has_ended(run) else "the run has not ended"
     return {
-        **facts_of(about.get("environment", {})),
+        **machine,
         "time": time,
         "settings": ", ".join(f"{key} {value}" for key, value in settings.items() if value is not None),
     }

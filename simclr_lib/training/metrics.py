@@ -70,9 +70,15 @@ def read_metrics(run_dir: Path) -> list[dict[str, float]]:
 
     A damaged line is left out, with a warning that names it. A last line without its end, as a killed run leaves it,
     is left out without a word.
+
+    Raises:
+        SimCLRError: the file cannot be read.
     """
     path = Path(run_dir) / NAME
-    content = path.read_bytes() if path.exists() else b""
+    try:
+        content = path.read_bytes() if path.exists() else b""
+    except OSError as error:
+        raise SimCLRError(f"cannot read {path}: {error.strerror or error}.") from error
     *lines, _ = content.split(b"\n")  # behind the last line's end there is nothing, or a line that was cut off
     records = []
     for number, line in enumerate(lines, 1):
@@ -90,6 +96,6 @@ def _record(line: bytes) -> dict[str, float] | None:
         record = json.loads(line)
     except ValueError:  # not JSON, or not UTF-8
         return None
-    if not isinstance(record, dict) or not isinstance(record.get("step"), int):
+    if not isinstance(record, dict) or type(record.get("step")) is not int:
         return None
-    return record if all(isinstance(value, int | float) for value in record.values()) else None
+    return record if all(type(value) in (int, float) for value in record.values()) else None  # True is no number here

@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import socket
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,7 +67,7 @@ class RunFolder:
 
     def drop_frames_after(self, steps: int) -> None:
         """Remove what a killed run filmed after its last checkpoint: the resumed run will film it again."""
-        for frame in (self.path / FILM).glob("*.pt"):
+        for frame in _frames(self.path):
             if int(frame.stem) > steps:
                 frame.unlink()
 
@@ -97,6 +98,7 @@ def claimed(path: Path, resume: bool) -> Iterator[RunFolder]:
     try:
         with locked(path):
             _check(path, resume)  # another run may have begun in between
+            _remove_leftovers(path)
             yield RunFolder(path, load_checkpoint(path / "checkpoint.pt") if resume else None)
     finally:
         with contextlib.suppress(OSError):
@@ -177,6 +179,19 @@ def _check(path: Path, resume: bool) -> None:
             raise SimCLRError(f"{path} has no checkpoint, but a {name} that would be lost: choose another folder.")
 
 
+def _remove_leftovers(path: Path) -> None:
+    """Remove what killed processes of an early version left, ``.checkpoint.pt.k3v9x0ab``; the caller has the lock.
+
+    Such a file was written to become the file of that name, with permissions for its owner alone. By these it is told
+    from a hidden copy that somebody made. What later versions leave is removed by `write_atomically`.
+    """
+    for name in ("checkpoint.pt", *RESULTS):
+        for leftover in path.glob(f".{name}.????????"):
+            with contextlib.suppress(OSError):
+                if stat.S_IMODE(leftover.lstat().st_mode) == stat.S_IRUSR | stat.S_IWUSR:
+                    leftover.unlink()
+
+
 def _unwritable(path: Path, error: OSError) -> SimCLRError:
     return SimCLRError(f"cannot write to {path} ({error.strerror or error}): choose another folder.")
 
@@ -191,6 +206,11 @@ def read_film(run_dir: Path, filmed: ImageDataset) -> dict[str, Tensor]:
     Returns:
         "epoch 3" → float32 [N, D], in order of time; {} if the run kept features of other images.
     """
-    frames = [load_checkpoint(path) for path in sorted((Path(run_dir) / FILM).glob("*.pt"))]
+    frames = [load_checkpoint(path) for path in sorted(_frames(Path(run_dir)))]
     fingerprint = filmed.fingerprint()
     return {f"epoch {frame['epoch']:.3g}": frame["h"].float() for frame in frames if frame["images"] == fingerprint}
+
+
+def _frames(run_dir: Path) -> list[Path]:
+    """The files of the moments that a run kept. Files with other names in that folder are none of its own."""
+    return [path for path in (run_dir / FILM).glob("*.pt") if path.stem.isdecimal()]
