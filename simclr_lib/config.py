@@ -501,6 +501,11 @@ class TrainConfig(Recipe):
 
 RECIPE = tuple(field.name for field in dataclasses.fields(Recipe))
 
+ONLY_WITHOUT_LABELS = frozenset(  # settings that training with labels does not use
+    {"temperature", "micro_batch", "loss_chunk", "global_negatives", "validation", "monitor_every"}
+    | {"projection_hidden", "projection_dim", "projection_layers"}
+)
+
 _LEFT_OPEN = (
     *("image_size", "store_size", "levels", "stem", "view_size", "blur_prob", "optimizer", "lr", "warmup_epochs"),
     *("monitor_every", "precision"),

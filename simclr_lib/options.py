@@ -23,7 +23,7 @@ import tyro
 from tyro.constructors import PrimitiveConstructorSpec
 
 from simclr_lib.choices import DATASETS, FORMS
-from simclr_lib.config import TrainConfig
+from simclr_lib.config import ONLY_WITHOUT_LABELS, TrainConfig
 from simclr_lib.errors import SimCLRError, is_number, nearest, unknown_name
 
 # The named groups in which `simclr train --help` and `simclr plan --help` show the settings of training.
@@ -45,10 +45,6 @@ GROUPS = {
     "machine": ("device", "precision", "compile", "timeout"),
 }
 GROUP_OF = {name: group for group, names in GROUPS.items() for name in names}
-ONLY_WITHOUT_LABELS = frozenset(  # settings that training with labels does not use
-    {"temperature", "micro_batch", "loss_chunk", "global_negatives", "validation", "monitor_every"}
-    | {"projection_hidden", "projection_dim", "projection_layers"}
-)
 NAMES = {"dataset": DATASETS}  # fields of text that choose among names
 
 

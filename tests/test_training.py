@@ -26,13 +26,15 @@ from simclr_lib import (
     train_supervised,
 )
 from simclr_lib.cli import main
+from simclr_lib.data import Reading
 from simclr_lib.loop import DivergedError
-from simclr_lib.models import ResNet
+from simclr_lib.models import ResNet, SimCLR
 from simclr_lib.recipes import EMBLEMS
 from simclr_lib.seeding import initial_weights
 from simclr_lib.training import (
     Interrupted,
     load_checkpoint,
+    load_pretrained,
     pretraining,
     read_film,
     read_metrics,
@@ -434,19 +436,20 @@ def test_a_run_with_another_temperature_names_the_setting_that_continues_it(embl
     state["config"]["temperature"] = 0.5
     save_checkpoint(finished / "checkpoint.pt", state)
     config = dataclasses.replace(TINY, resume=True)
-    with pytest.raises(SimCLRError, match=r"temperature was 0.5, is 0.2\): give temperature=0.5, or use another folder"):
+    with pytest.raises(SimCLRError, match=r"temperature was 0.5, is 0.2\): give temperature=0.5, or use"):
         pretrain(emblems, config, finished)
     pretrain(emblems, dataclasses.replace(config, temperature=0.5), finished)
 
 
 def test_a_supervised_run_of_an_earlier_version_resumes(emblems, tmp_path):
-    """It used neither the temperature nor `contrastive`, which stood in its settings."""
-    train_supervised(emblems, TINY, tmp_path)
+    """Its settings held a temperature, which it did not use, and `contrastive`, which chose LARS."""
+    config = dataclasses.replace(TINY, optimizer=None, lr=0.1)
+    train_supervised(emblems, dataclasses.replace(config, optimizer="lars"), tmp_path)
     state = load_checkpoint(tmp_path)
     assert state["config"]["contrastive"] is False
-    state["config"] |= {"temperature": 0.5, "contrastive": True}
+    state["config"] |= {"temperature": 0.5, "contrastive": True, "optimizer": None}
     save_checkpoint(tmp_path / "checkpoint.pt", state)
-    train_supervised(emblems, dataclasses.replace(TINY, resume=True), tmp_path)
+    train_supervised(emblems, dataclasses.replace(config, resume=True), tmp_path)
 
 
 @pytest.mark.parametrize("contrastive", [True, False])

@@ -1,4 +1,4 @@
-"""What labels are: the one check for all of the package, with an error that names what was found."""
+"""The check of labels for all of the package, with an error that names what was found."""
 
 from __future__ import annotations
 

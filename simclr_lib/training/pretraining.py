@@ -20,6 +20,7 @@ from simclr_lib.models import SimCLR
 from simclr_lib.seeding import initial_weights, seeded
 from simclr_lib.training.initial import start_from
 from simclr_lib.training.run import Run, dataset_identity, opened
+from simclr_lib.training.run_folder import RunFolder
 
 MONITOR_BANK = 1_000  # at most this many training images vote in the kNN monitor
 MONITOR_QUERIES = 500
@@ -60,8 +61,7 @@ def pretrain(
         Interrupted: Ctrl-C, after everything was saved.
     """
     with opened("pretrain", dataset, config, run_dir, encoder) as (config, device, folder):
-        if folder is None and (watch or filmed):
-            raise SimCLRError(f"{'watch' if watch else 'filmed'} needs run_dir: it works on what a run keeps there.")
+        _check_folder(folder, watch=watch, filmed=filmed)
         with initial_weights(config.seed):
             model = config.simclr(dataset.image_size, encoder)
         if config.init and not config.resume:
@@ -86,6 +86,13 @@ def pretrain(
                 "pretraining",
             )
     return model.eval()
+
+
+def _check_folder(folder: RunFolder | None, **needing_one: object) -> None:
+    """Raise `SimCLRError` if an argument is there that works on a run's folder, and there is none."""
+    for name, value in needing_one.items():
+        if folder is None and value is not None:
+            raise SimCLRError(f"{name} needs run_dir: it works on what a run keeps there.")
 
 
 def untrained_knn(dataset: ImageDataset, config: TrainConfig) -> float:

@@ -16,14 +16,13 @@ from torch import nn
 from torch.amp import GradScaler
 from torch.optim import Optimizer
 
-from simclr_lib.config import RECIPE, TrainConfig
+from simclr_lib.config import ONLY_WITHOUT_LABELS, RECIPE, TrainConfig
 from simclr_lib.data import ImageDataset, Reading
 from simclr_lib.device import check_compiler, check_precision, environment, pick_device
 from simclr_lib.distributed import agree, from_leader, wait_for_all, world
 from simclr_lib.errors import SimCLRError
 from simclr_lib.files import write_atomically
 from simclr_lib.loop import DivergedError
-from simclr_lib.options import ONLY_WITHOUT_LABELS
 from simclr_lib.training.interrupt import Interrupt, Interrupted
 from simclr_lib.training.metrics import MetricsLog, read_metrics
 from simclr_lib.training.run_folder import RunFolder, claimed
@@ -108,9 +107,11 @@ def _resolved_as_before(
     """Resolve the settings by those of the run that is resumed; an error if the two runs are not the same."""
     # Older versions stored None where a setting was left open, and lack newer settings, which take their defaults.
     state, identity = folder.state or {}, dataset_identity(task, dataset)
-    # Earlier versions stored settings that the task or the images, which have a fingerprint, decided otherwise.
-    stored = replace(folder.settings(), contrastive=state["facts"].get("task") != "supervised", fit=config.fit)
-    earlier = replace(stored, bands=config.bands).resolved(dataset.image_size, device, reading=dataset.reading)
+    earlier = folder.settings().resolved(dataset.image_size, device, reading=dataset.reading)
+    # They also stored settings that the task, or the images, whose fingerprint is compared, had decided otherwise.
+    earlier = replace(
+        earlier, contrastive=state["facts"].get("task") != "supervised", fit=config.fit, bands=config.bands
+    )
     config = config.resolved(dataset.image_size, device, earlier, dataset.reading)
     names = [name for name in RECIPE if config.contrastive or name not in ONLY_WITHOUT_LABELS]
     before = {**{name: getattr(earlier, name) for name in names}, **state["facts"]}
