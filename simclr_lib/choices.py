@@ -19,6 +19,12 @@ Precision = Literal["auto", "bf16", "fp16", "fp32"]
 ProjectionMethod = Literal["umap", "pca", "tsne"]
 Stem = Literal["cifar", "fast", "imagenet"]
 
+SWEEP_NAMES = (
+    *("crop-color", "views", "temperature", "temperature-rate", "optimizers", "batch-size", "steps", "large-batch"),
+    *("negatives", "head", "head-rate", "epochs", "recipes", "labels", "shifts"),
+)
+BUNDLED = ("emblems-resnet18", "cifar10-resnet18")  # weights that come with the package
+
 MAX_IMAGE_SIZE = 4096  # pixels; no network here is trained on larger images
 MAX_PIXELS = 178_956_970  # of a file that is read unless a larger number is allowed: Pillow's own limit
 IMAGENET = "imagenet"  # as initial weights

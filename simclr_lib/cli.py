@@ -39,7 +39,7 @@ from simclr_lib.commands.settings import (
     SweepConfig,
 )
 from simclr_lib.config import TrainConfig
-from simclr_lib.errors import SimCLRError, unknown_name
+from simclr_lib.errors import SimCLRError, nearest, unknown_name
 from simclr_lib.options import Option, flag, mistake, options_of, parser_of, preset_option, tidy, values_of
 from simclr_lib.recipes import PRESETS
 
@@ -110,6 +110,7 @@ simclr --version                   print the version
 simclr --print-completion SHELL    print a script with which bash, zsh or fish
                                    completes commands and options"""
 IMAGES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")  # endings of their names
+OVERALL = ("--help", "--version", "--print-completion")  # options without a command
 SHELLS = ("bash", "zsh", "fish")
 UNREAD = 141  # exit code where nobody reads the output any more: what a shell reports of a program that SIGPIPE ended
 
@@ -178,9 +179,20 @@ def run(words: Sequence[str]) -> None:
     elif words[0] in COMMANDS:
         settings = parse(words[0], words[1:])
         settings.check()
+        if isinstance(settings, TrainConfig):
+            settings.check_start()
         COMMANDS[words[0]].run(settings)
     else:
-        raise unknown_name("command", words[0], COMMANDS)
+        raise unknown_command(words)
+
+
+def unknown_command(words: Sequence[str]) -> SimCLRError:
+    """Return the error for words that begin with no command: the nearest one, or all of them."""
+    name = " ".join(words[:2]) if words[0] == "workshop" else words[0]
+    near = nearest(name, [*COMMANDS, *OVERALL])
+    if near is None:
+        return unknown_name("command", name, COMMANDS)
+    return SimCLRError(f"unknown command {name!r}: did you mean {near!r}? `simclr --help` lists all.")
 
 
 def parser(options: Mapping[str, Sequence[Option]]) -> Any:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from simclr_lib.choices import (
+    BUNDLED,
     FORMS,
     IMAGENET,
     MAX_COUNT,
@@ -33,7 +34,8 @@ from simclr_lib.choices import (
     Precision,
     Stem,
 )
-from simclr_lib.errors import ABOVE_0, SimCLRError, require_range, unknown_name
+from simclr_lib.errors import ABOVE_0, SimCLRError, require_device, require_range, unknown_name
+from simclr_lib.files import check_writable, checkpoint_file, require_folder
 
 if TYPE_CHECKING:
     import torch
@@ -452,6 +454,18 @@ class TrainConfig(Recipe):
         augment = self.augment(image_size)
         return augment.compiled() if self.compile and device.type == "cuda" else augment
 
+    def check_start(self) -> None:
+        """Raise `SimCLRError` if ``simclr train`` cannot start: a path is not there, or cannot be written to."""
+        require_device(self.device)
+        if self.dataset == "imagefolder":
+            require_folder(self.data_dir)
+        if self.resume and self.run_dir is None:
+            raise SimCLRError("resume=True needs run_dir: name the folder of the run to continue.")
+        if self.init not in (None, IMAGENET, *BUNDLED) and not self.resume:
+            checkpoint_file(Path(str(self.init)).expanduser())
+        if self.run_dir and os.environ.get("RANK", "0") == "0":  # the leading process writes
+            check_writable(self.run_dir)
+
     def objective(self, network: nn.Module, images: Tensor) -> Objective:
         """Return the loss of a pretraining step on batches of these images, see `contrastive_objective`.
 
@@ -522,12 +536,12 @@ _RANGES: dict[str, tuple[float, float]] = {  # setting → smallest and largest 
     "projection_hidden": (1, 2**20),
     "projection_dim": (1, 2**20),
     "projection_layers": (0, 100),
-    "temperature": (ABOVE_0, math.inf),
-    "view_size": (1, 2**14),
+    "temperature": (ABOVE_0, 1e9),
+    "view_size": (4, 2**14),
     "crop_min": (ABOVE_0, 1),
     "crop_max": (ABOVE_0, 1),
     "flip_prob": (0, 1),
-    "color_strength": (0, 1e3),
+    "color_strength": (0, 2.5),
     "color_prob": (0, 1),
     "gray_prob": (0, 1),
     "blur_prob": (0, 1),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import re
 import shlex
 import shutil
 import sys
@@ -19,7 +18,7 @@ import torchvision
 from torch import nn
 
 from simclr_lib.choices import Precision
-from simclr_lib.errors import SimCLRError, unknown_name
+from simclr_lib.errors import SimCLRError, require_device, unknown_name
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
@@ -37,8 +36,7 @@ def pick_device(name: str = "auto") -> torch.device:
     local_rank = os.environ.get("LOCAL_RANK")  # set by torchrun
     if name == "cuda" and local_rank is not None:
         name = f"cuda:{local_rank}"
-    if not re.fullmatch(r"cpu|mps|cuda(:\d{1,3})?", name):
-        raise SimCLRError(f"unknown device {name!r}: choose auto, cpu, mps, cuda or cuda:0 …")
+    require_device(name)
     device = torch.device(name)
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise SimCLRError("no Apple GPU was found (mps): use the device cpu, or PyTorch for macOS on a newer Mac.")

@@ -129,7 +129,7 @@ def joined(device: torch.device, timeout: float = 600.0) -> Iterator[World]:
         what = f"process {', '.join(silent)} did not answer for {timeout:g} s" if silent else "another one is gone"
         raise LostProcessError(
             f"process {me.rank} of 0…{me.size - 1} lost its connection: {what}. Read what that process printed; then "
-            "go on with --resume, or let torchrun do so with --max-restarts."
+            "go on with resume=True, or let torchrun do so with --max-restarts."
         ) from error
     finally:
         _leave_together(me)

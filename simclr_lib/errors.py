@@ -64,6 +64,12 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> SimCLRError:
     return SimCLRError(f"unknown {kind} {name!r}: {hint}Choose one of {', '.join(known)}.")
 
 
+def require_device(name: str) -> None:
+    """Raise `SimCLRError` unless this is the name of a device; the device itself need not be there."""
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d{1,3})?", name):
+        raise SimCLRError(f"unknown device {name!r}: choose auto, cpu, mps, cuda or cuda:0 …")
+
+
 def require_range(name: str, value: float | None, low: float, high: float) -> None:
     """Raise `SimCLRError` unless ``low`` ≤ ``value`` ≤ ``high``.
 

@@ -23,6 +23,7 @@ if sys.platform == "win32":
 else:
     import fcntl
 
+CHECKPOINT = "checkpoint.pt"  # name of a run's checkpoint in its folder
 PREFIX, LOCK = ".simclr-", ".lock"  # `.simclr-k3v9x0ab` is a temporary folder, `.simclr-k3v9x0ab.lock` its lock
 
 
@@ -133,3 +134,39 @@ def _remove_abandoned(parent: Path) -> None:
                 lock_file(file.fileno())
                 shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
             lock.unlink()
+
+
+def check_writable(folder: Path) -> None:
+    """Raise `SimCLRError` if no file can be written below ``folder``, before hours of work depend on it.
+
+    The folder need not exist, and this does not make it.
+    """
+    existing = next((path for path in (folder, *folder.parents) if path.exists()), Path())
+    try:
+        with tempfile.TemporaryFile(dir=existing):
+            pass
+    except OSError as error:
+        raise SimCLRError(
+            f"cannot write to {folder}: {error.strerror or error}. Choose another folder, or mend its permissions."
+        ) from error
+
+
+def checkpoint_file(path: Path) -> Path:
+    """Return the checkpoint that a path names: the file itself, or the one in the folder of a run.
+
+    Raises:
+        SimCLRError: there is none.
+    """
+    if path.is_dir():
+        if not (path / CHECKPOINT).is_file():
+            raise SimCLRError(f"there is no checkpoint in the folder {path}: check the path, or train one first.")
+        return path / CHECKPOINT
+    if not path.is_file():
+        raise SimCLRError(f"there is no checkpoint at {path}: check the path, or train one first.")
+    return path
+
+
+def require_folder(folder: Path | None) -> None:
+    """Raise `SimCLRError` if a folder of images was named that is not there."""
+    if folder and not folder.is_dir():
+        raise SimCLRError(f"there is no folder {folder}: check the path of the images.")

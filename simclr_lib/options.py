@@ -341,7 +341,7 @@ def mistake(program: str, words: Sequence[str], options: Sequence[Option]) -> Si
         elif name in switches or not name:
             placed += values
         else:
-            near = nearest(name, [*known, *switches])
+            near = nearest(name, [*known, *switches, "--help"])
             return SimCLRError(
                 f"unknown option {name!r}: " + (f"did you mean {near!r}?" if near else f"see {program} --help.")
             )

@@ -20,6 +20,7 @@ import pytest
 import torch
 from PIL import Image
 
+from simclr_lib.choices import SWEEP_NAMES
 from simclr_lib.cli import main, parse
 from simclr_lib.commands.checkpoint import open_run
 from simclr_lib.commands.common import Steps
@@ -652,6 +653,10 @@ def test_a_sweep_needs_a_batch_of_images(capsys):
     assert "needs at least 64 training images, one batch, not 50" in fails(
         capsys, "sweep", "crop-color", "--images", "50"
     )
+
+
+def test_the_command_line_knows_the_sweeps_without_torch():
+    assert tuple(SWEEPS) == SWEEP_NAMES
 
 
 def test_every_sweep_is_named_in_the_help_and_asks_a_question(capsys):

@@ -11,6 +11,7 @@ from simclr_lib import extract_features, knn_accuracy, load_dataset
 from simclr_lib.authoring import weights
 from simclr_lib.authoring.bundle import bundle, in_bits
 from simclr_lib.authoring.tables import fill
+from simclr_lib.choices import BUNDLED
 from simclr_lib.config import TrainConfig
 from simclr_lib.errors import SimCLRError
 from simclr_lib.evaluation import accuracy
@@ -300,3 +301,7 @@ def test_the_encoder_of_either_kind_of_run_can_be_loaded(tiny_run, labelled_run)
 def test_a_run_with_labels_is_no_simclr_model(labelled_run):
     with pytest.raises(SimCLRError, match="was trained with labels"):
         load_run(labelled_run[0], CPU)
+
+
+def test_the_command_line_knows_the_weights_without_torch():
+    assert {file.stem for file in WEIGHTS.glob("*.pt")} == set(BUNDLED)

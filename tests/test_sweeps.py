@@ -190,5 +190,5 @@ def test_a_sweep_that_began_in_between_is_noticed(tmp_path):
 def test_there_must_be_a_sweep_to_go_on_with(tmp_path):
     with pytest.raises(SimCLRError, match="no sweep to resume"):
         sweep(config(tmp_path / "out", resume=True), recipe=QUICK)
-    with pytest.raises(SimCLRError, match="needs --out"):
+    with pytest.raises(SimCLRError, match="needs out=FOLDER"):
         sweep(config(None, resume=True), recipe=QUICK)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from simclr_lib.commands.common import Stopwatch, check_writable
+from simclr_lib.commands.common import Stopwatch
 from simclr_lib.commands.settings import BenchConfig
 from simclr_lib.device import pick_device
 from simclr_lib.experiments.benchmarks import Workload, measured_sections
@@ -20,8 +20,6 @@ def bench(config: BenchConfig, load: Workload | None = None) -> None:
         load: how much is measured; repeats and batch size are the command's settings.
     """
     config.check()
-    if config.out:
-        check_writable(config.out.parent)
     device = pick_device(config.device)
     load = replace(load or Workload(), repeats=config.repeats, batch_size=config.batch_size)
     clock = Stopwatch()

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import torch
 
-from simclr_lib.commands.common import check_writable
 from simclr_lib.commands.settings import CheckpointConfig
 from simclr_lib.config import TrainConfig
 from simclr_lib.data import ImageDataset, load_parts, load_splits
@@ -15,6 +14,7 @@ from simclr_lib.data.bands import TooLargeError
 from simclr_lib.data.pixels import NeedsLevelsError, read_square
 from simclr_lib.device import pick_device
 from simclr_lib.errors import SimCLRError
+from simclr_lib.files import checkpoint_file
 from simclr_lib.models import Classifier, SimCLR
 from simclr_lib.training import StoredRun, read_run
 
@@ -85,11 +85,6 @@ def open_run(config: CheckpointConfig, classify: bool = False) -> Loaded:
         classify: load the encoder of a SimCLR run with its output head, as a `Classifier`.
     """
     config.check()
-    run_dir = config.checkpoint if config.checkpoint.is_dir() else config.checkpoint.parent
-    out = config.out or (run_dir / config.file if config.file else run_dir)
-    if config.file and out.is_dir():
-        raise SimCLRError(f"{out} is a folder: name a file, such as {out / config.file}.")
-    check_writable(out.parent if config.file else out)
     stored, device = read_run(config.checkpoint), pick_device(config.device)
     model: SimCLR | Classifier
     if classify or not stored.config.contrastive:
@@ -112,4 +107,4 @@ def open_run(config: CheckpointConfig, classify: bool = False) -> Loaded:
         device=config.device,
         precision="auto",
     )
-    return Loaded(model, classes, stored, settings, run_dir, out)
+    return Loaded(model, classes, stored, settings, checkpoint_file(config.checkpoint).parent, config.target)

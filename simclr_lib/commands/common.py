@@ -2,27 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Sequence
-from pathlib import Path
-
-from simclr_lib.errors import SimCLRError
-
-
-def check_writable(folder: Path) -> None:
-    """Raise `SimCLRError` if no file can be written below ``folder``, before hours of work depend on it.
-
-    The folder need not exist, and this does not make it.
-    """
-    existing = next((path for path in (folder, *folder.parents) if path.exists()), Path())
-    try:
-        with tempfile.TemporaryFile(dir=existing):
-            pass
-    except OSError as error:
-        raise SimCLRError(
-            f"cannot write to {folder}: {error.strerror or error}. Choose another folder, or mend its permissions."
-        ) from error
 
 
 class Stopwatch:

@@ -6,7 +6,6 @@ from dataclasses import fields
 
 import torch
 
-from simclr_lib.commands.common import check_writable
 from simclr_lib.commands.settings import PlanConfig
 from simclr_lib.config import TrainConfig
 from simclr_lib.device import pick_device
@@ -51,8 +50,6 @@ def _check(config: PlanConfig) -> None:
     config.check()
     for processes in config.processes:
         check_micro_batch(config.micro_batch, World(0, processes).rows(config.batch_size))
-    if config.out:
-        check_writable(config.out.parent)
 
 
 def text_plan(estimates: list[Estimate], steps: int, config: PlanConfig) -> str:

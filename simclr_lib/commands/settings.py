@@ -10,9 +10,19 @@ from typing import Annotated, ClassVar, Literal
 
 from tyro.conf import Positional
 
-from simclr_lib.choices import MAX_COUNT, MAX_SEED, Edition, ExportFormat, Fit, Platform, ProjectionMethod
+from simclr_lib.choices import (
+    MAX_COUNT,
+    MAX_SEED,
+    SWEEP_NAMES,
+    Edition,
+    ExportFormat,
+    Fit,
+    Platform,
+    ProjectionMethod,
+)
 from simclr_lib.config import TrainConfig
-from simclr_lib.errors import SimCLRError, require_range
+from simclr_lib.errors import SimCLRError, require_device, require_range, unknown_name
+from simclr_lib.files import check_writable, checkpoint_file, require_folder
 from simclr_lib.recipes import BUDGETS, DEMO, PRESETS, SHORT
 
 
@@ -49,9 +59,23 @@ class CheckpointConfig:
 
     file: ClassVar[str] = ""  # name of the file that a command writes, where it writes a single one
 
+    @property
+    def target(self) -> Path:
+        """The folder, or the file, for results."""
+        return self.out or checkpoint_file(self.checkpoint).parent / self.file
+
     def check(self) -> None:
-        """Raise `SimCLRError` for a setting that is out of range."""
+        """Raise `SimCLRError` for a setting that is out of range, and for paths that are not there."""
         require_range("limit", self.limit, 1, MAX_COUNT)
+        require_range("max_pixels", self.max_pixels, 1, 2**63)
+        for band in self.bands or ():
+            require_range("bands", band, 1, MAX_COUNT)
+        require_device(self.device)
+        require_folder(self.images)
+        if self.file and self.target.is_dir():
+            raise SimCLRError(f"{self.target} is a folder: name a file, such as {self.target / self.file}.")
+        check_writable(self.target.parent if self.file else self.target)
+        checkpoint_file(self.checkpoint)
 
 
 @dataclass(frozen=True)
@@ -68,11 +92,11 @@ class EvaluateConfig(CheckpointConfig):
 
     def check(self) -> None:
         """Raise `SimCLRError` for a setting that is out of range."""
-        super().check()
         if not self.budgets:
             raise SimCLRError("--budgets needs numbers of labels of at least 1, such as --budgets 10 100.")
         for budget in self.budgets:
             require_range("budgets", budget, 1, MAX_COUNT)
+        super().check()
 
 
 @dataclass(frozen=True)
@@ -86,8 +110,8 @@ class EmbedConfig(CheckpointConfig):
 
     def check(self) -> None:
         """Raise `SimCLRError` for a setting that is out of range."""
-        super().check()
         require_range("seed", self.seed, 0, MAX_SEED)
+        super().check()
 
 
 @dataclass(frozen=True)
@@ -101,10 +125,10 @@ class SearchConfig(CheckpointConfig):
 
     def check(self) -> None:
         """Raise `SimCLRError` for a setting that is out of range."""
-        super().check()
         require_range("count", self.count, 1, MAX_COUNT)
         if not self.photo.is_file():
             raise SimCLRError(f"there is no image {self.photo}: check its path.")
+        super().check()
 
 
 @dataclass(frozen=True)
@@ -124,10 +148,10 @@ class PredictConfig(CheckpointConfig):
 
     def check(self) -> None:
         """Raise `SimCLRError` for a setting that is out of range."""
-        super().check()
         require_range("neighbors", self.neighbors, 1, MAX_COUNT)
         if self.labels == "none":
             raise SimCLRError('labels="none" gives nobody a vote: leave it out, or name a CSV file.')
+        super().check()
 
 
 @dataclass(frozen=True)
@@ -160,7 +184,8 @@ class ExportConfig:
     default it is encoder.torchvision.pt, .timm.pt, .pt2, .safetensors or .onnx beside the checkpoint."""
 
     def check(self) -> None:
-        """Nothing here has a range."""
+        """Raise `SimCLRError` if there is no checkpoint, or the file cannot be written."""
+        check_writable((self.out or checkpoint_file(self.checkpoint)).parent)
 
 
 @dataclass(frozen=True)
@@ -183,6 +208,9 @@ class DemoConfig:
         check_seeds(self.seeds)
         require_range("epochs", self.epochs, 1, MAX_COUNT)
         require_range("images", self.images, 1, MAX_COUNT)
+        require_device(self.device)
+        if self.out:
+            check_writable(self.out)
 
 
 @dataclass(frozen=True)
@@ -219,11 +247,16 @@ class SweepConfig:
     """Continue the sweep in --out that was interrupted. Variants that are done are not repeated."""
 
     def check(self) -> None:
-        """Raise `SimCLRError` for a setting that is out of range."""
+        """Raise `SimCLRError` for an unknown sweep, and for a setting that is out of range."""
+        if self.name not in SWEEP_NAMES:
+            raise unknown_name("sweep", self.name, SWEEP_NAMES)
         check_seeds(self.seeds)
         require_range("epochs", self.epochs, 1, MAX_COUNT)
         require_range("images", self.images, 1, MAX_COUNT)
         require_range("held_out", self.held_out, 0.001, 0.5)
+        require_device(self.device)
+        if self.out:
+            check_writable(self.out)
 
 
 @dataclass(frozen=True)
@@ -252,6 +285,8 @@ class PlanConfig(TrainConfig):
             require_range("processes", processes, 1, 1_000_000)
         require_range("bandwidth", self.bandwidth, 1e-6, 1e6)
         require_range("latency", self.latency, 0, 1e9)
+        if self.out:
+            check_writable(self.out.parent)
 
 
 @dataclass(frozen=True)
@@ -275,6 +310,9 @@ class BenchConfig:
         """Raise `SimCLRError` for a setting that is out of range."""
         require_range("repeats", self.repeats, 1, MAX_COUNT)
         require_range("batch_size", self.batch_size, 2, MAX_COUNT)
+        require_device(self.device)
+        if self.out:
+            check_writable(self.out.parent)
 
 
 @dataclass(frozen=True)
@@ -342,6 +380,8 @@ class MarkConfig:
     def check(self) -> None:
         """Raise `SimCLRError` for a setting that is out of range."""
         require_range("seconds", self.seconds, 0.1, 3600)
+        if self.out:
+            check_writable(self.out.parent)
 
 
 def check_seeds(seeds: tuple[int, ...]) -> None:

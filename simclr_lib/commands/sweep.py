@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from simclr_lib.commands.common import check_writable
 from simclr_lib.commands.settings import SweepConfig
 from simclr_lib.config import TrainConfig
 from simclr_lib.data import ImageDataset, load_splits, split_indices
@@ -31,8 +30,6 @@ def sweep(config: SweepConfig, recipe: TrainConfig | None = None, budget: Budget
     recipe = replace(recipe or _recipe(config), dataset=config.dataset, epochs=config.epochs)
     base = replace(recipe, device=config.device, compile=config.compile)
     budget = budget or Budget()
-    if config.out:
-        check_writable(config.out)
     check_rows(config.out, config.resume)
     train, test = _images(config, recipe, budget)
     variants = chosen.chosen(base, config.only)

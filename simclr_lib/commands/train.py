@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from simclr_lib.commands.common import Stopwatch, check_writable
+from simclr_lib.commands.common import Stopwatch
 from simclr_lib.commands.describe import describe, format_minutes
 from simclr_lib.config import TrainConfig
 from simclr_lib.data import ImageDataset, load_parts, load_splits
@@ -43,8 +43,7 @@ def train(config: TrainConfig) -> None:
     The processes that ``torchrun`` started train together; the leading one writes, evaluates and prints.
     """
     config.check()
-    if config.resume and config.run_dir is None:
-        raise SimCLRError("resume=True needs run_dir: name the folder of the run to continue.")
+    config.check_start()
     device = pick_device(config.device)
     clock = Stopwatch()
     with joined(device, config.timeout) as processes:
@@ -54,8 +53,6 @@ def train(config: TrainConfig) -> None:
             check_compiler(device)
         config.check_network()
         check_micro_batch(config.micro_batch, processes.rows(config.batch_size))
-        if config.run_dir and processes.leads:
-            check_writable(config.run_dir)
         with first_on_each_machine():
             data = _load(config)
         clock.lap("data")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from simclr_lib.commands.common import check_writable
 from simclr_lib.commands.describe import format_minutes
 from simclr_lib.commands.settings import BuildConfig, BundleConfig, CheckConfig, MarkConfig
 from simclr_lib.errors import counted
@@ -49,8 +48,6 @@ def check(config: CheckConfig) -> None:
 
 def mark(config: MarkConfig) -> None:
     """Run ``simclr workshop mark``: marks the notebooks one by one, then sums up."""
-    if config.out:
-        check_writable(config.out.parent)
     print("marking executes the learners' code: in processes of its own, with a time limit, and without the network.")
     marks = []
     for of_notebook in marking.mark_folder(config.folder, config.seconds):

@@ -173,7 +173,7 @@ def find_images(root: Path, labels: Labels | None = None) -> Layout:
         SimCLRError: there are no images, the parts do not fit together, or the CSV file does not fit the images.
     """
     if not root.is_dir():
-        raise SimCLRError(f"there is no folder {root}: point data_dir to a folder of images.")
+        raise SimCLRError(f"there is no folder {root}: check the path of the images.")
     roots = _part_folders(root)
     beside = _beside(root, roots)
     blocks = [(name, folder, child) for name, folder in roots.items() for child in [*_folders(folder), folder]]

@@ -40,7 +40,7 @@ class Rows:
             if changed:
                 raise SimCLRError(
                     f"{folder} holds a sweep with another {', '.join(changed)}: use the same settings, or "
-                    "choose another --out."
+                    "choose another out=FOLDER."
                 )
         self._start = time.perf_counter() - self.content.get("seconds", 0.0)  # older files do not tell the seconds
 
@@ -110,11 +110,13 @@ def check_rows(folder: Path | None, resume: bool) -> None:
     """Raise `SimCLRError` where a folder holds another sweep, or nothing to resume."""
     if folder is None:
         if resume:
-            raise SimCLRError("resume=True needs --out: name the folder of the sweep to continue.")
+            raise SimCLRError("resume=True needs out=FOLDER: name that of the sweep to continue.")
         return
     if (folder / "results.json").exists():
-        raise SimCLRError(f"{folder} already holds results: choose another --out.")
+        raise SimCLRError(f"{folder} already holds results: choose another out=FOLDER.")
     if resume and not (folder / ROWS).exists():
         raise SimCLRError(f"no sweep to resume is in {folder}: leave out resume=True to start one there.")
     if not resume and (folder / ROWS).exists():
-        raise SimCLRError(f"{folder} holds an unfinished sweep: continue it (resume=True), or choose another --out.")
+        raise SimCLRError(
+            f"{folder} holds an unfinished sweep: continue it (resume=True), or choose another out=FOLDER."
+        )

@@ -139,7 +139,7 @@ def find_sweep(name: str, dataset: str) -> Sweep:
     if name not in SWEEPS:
         raise unknown_name("sweep", name, SWEEPS)
     if dataset != "emblems" and SWEEPS[name].only_emblems:
-        raise SimCLRError(f"{name} compares recipes that were chosen for emblems: leave out --dataset.")
+        raise SimCLRError(f"{name} compares recipes that were chosen for emblems: leave out dataset={dataset!r}.")
     return SWEEPS[name]
 
 

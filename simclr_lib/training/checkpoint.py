@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import pickle
 import zipfile
 from collections.abc import Mapping
@@ -15,10 +14,9 @@ import torch
 from torch import Tensor
 
 from simclr_lib.errors import SimCLRError
-from simclr_lib.files import write_atomically
+from simclr_lib.files import CHECKPOINT, checkpoint_file, write_atomically
 
 FORMAT = 1
-FILE_NAME = "checkpoint.pt"  # in a run's folder
 MAX_EXPANSION = 10  # weights compress little: an archive that unpacks to more than this many times its size is a trap
 
 
@@ -56,13 +54,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     Raises:
         SimCLRError: there is no such file, it is damaged, or it is not a checkpoint of this package.
     """
-    path = Path(path)
-    if os.path.isdir(path):
-        if not os.path.isfile(path / FILE_NAME):
-            raise SimCLRError(f"there is no checkpoint in the folder {path}: check the path, or train one first.")
-        path = path / FILE_NAME
-    if not os.path.isfile(path):
-        raise SimCLRError(f"there is no checkpoint at {path}: check the path, or train one first.")
+    path = checkpoint_file(Path(path))
     try:
         _check_archive(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
@@ -104,7 +96,7 @@ def _check_archive(path: Path) -> None:
         if begins_as_archive:
             raise _damaged(path) from error
         raise SimCLRError(
-            f"{path} is not a checkpoint and cannot be read as one: give a run's folder or its {FILE_NAME}."
+            f"{path} is not a checkpoint and cannot be read as one: give a run's folder or its {CHECKPOINT}."
         ) from error
     if not intact:
         raise _damaged(path)
