@@ -367,7 +367,7 @@ def test_a_run_keeps_what_was_chosen_for_its_images_and_is_resumed_with_it(tmp_p
     assert (kept.image_size, kept.reading()) == (16, data.reading)
     assert (data.images.shape[-1], kept.view_size, kept.levels) == (32, 16, (image.min(), image.max()))
     pretrain(data, replace(config, resume=True), tmp_path / "run")
-    with pytest.raises(SimCLRError, match="fit was 'crop', is 'pad'"):
+    with pytest.raises(SimCLRError, match="fit is 'pad', but these images were read with 'crop'"):
         pretrain(data, replace(config, resume=True, fit="pad"), tmp_path / "run")
 
 
