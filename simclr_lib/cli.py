@@ -21,7 +21,11 @@ from typing import Annotated, Any, Union
 import tyro
 
 import simclr_lib
-from simclr_lib.commands.settings import (
+from simclr_lib.config import TrainConfig
+from simclr_lib.errors import SimCLRError, nearest, unknown_name
+from simclr_lib.options import Option, flag, mistake, options_of, parser_of, preset_option, tidy, values_of
+from simclr_lib.recipes import PRESETS
+from simclr_lib.settings import (
     BenchConfig,
     BuildConfig,
     BundleConfig,
@@ -38,10 +42,6 @@ from simclr_lib.commands.settings import (
     SearchConfig,
     SweepConfig,
 )
-from simclr_lib.config import TrainConfig
-from simclr_lib.errors import SimCLRError, nearest, unknown_name
-from simclr_lib.options import Option, flag, mistake, options_of, parser_of, preset_option, tidy, values_of
-from simclr_lib.recipes import PRESETS
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,8 @@ FLOORS = {  # a room may import from floors below its own
     "results": 4,
     "recipes": 6,
     "options": 6,
+    "settings": 7,
+    "describe": 7,
     "evaluation": 6,
     "training": 7,  # may use evaluation to monitor, never the other way
     "experiments": 8,
@@ -149,9 +151,7 @@ def test_a_docstring_opens_with_a_noun_or_a_verb(path):
 
 def test_commands_only_set_check_call_print_and_write():
     lines = sum(len(path.read_text(encoding="utf-8").splitlines()) for path in (PACKAGE / "commands").glob("*.py"))
-    # 1,058 is half of what the first seven commands once took; each of the five that came later has 60 more, and the
-    # four of `simclr workshop`, which are short, share 150: half of them declares their options.
-    assert lines <= 1_058 + 5 * 60 + 150
+    assert lines <= 1_058  # half of what the first seven of them once took
 
 
 def test_no_notebook_imports_a_command():

@@ -15,7 +15,6 @@ from torch import nn
 from simclr_lib import loop
 from simclr_lib.authoring import folders, step
 from simclr_lib.commands.bench import bench
-from simclr_lib.commands.settings import BenchConfig
 from simclr_lib.config import TrainConfig
 from simclr_lib.data import load_dataset
 from simclr_lib.errors import SimCLRError
@@ -25,6 +24,7 @@ from simclr_lib.experiments.photographs import write_photographs
 from simclr_lib.experiments.throughput import Peak, Row, Section, best, compare, version, work
 from simclr_lib.models import resnet18
 from simclr_lib.results import Result
+from simclr_lib.settings import BenchConfig
 
 TINY = Workload(
     images=16,

@@ -25,7 +25,6 @@ from simclr_lib.cli import main, parse
 from simclr_lib.commands.checkpoint import open_run
 from simclr_lib.commands.common import Steps
 from simclr_lib.commands.demo import DemoBudget, demo
-from simclr_lib.commands.settings import DemoConfig, SweepConfig
 from simclr_lib.commands.sweep import sweep
 from simclr_lib.config import TrainConfig
 from simclr_lib.data import ImageDataset, Reading, load_dataset
@@ -35,6 +34,7 @@ from simclr_lib.experiments.sweeps import SWEEPS, Budget, overview
 from simclr_lib.recipes import SHORT
 from simclr_lib.results import Result
 from simclr_lib.seeding import seeded
+from simclr_lib.settings import DemoConfig, SweepConfig
 from simclr_lib.teaching.demo_report import Drawn
 from simclr_lib.teaching.page import PREVIEW_SIZE
 from simclr_lib.teaching.report import Section

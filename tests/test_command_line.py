@@ -13,8 +13,8 @@ import pytest
 
 from simclr_lib import __version__
 from simclr_lib.cli import COMMANDS, Command, main, with_flags
-from simclr_lib.commands.describe import describe, format_minutes
 from simclr_lib.config import TrainConfig
+from simclr_lib.describe import describe, format_minutes
 from simclr_lib.errors import SimCLRError
 from simclr_lib.options import GROUPS, options_of
 from simclr_lib.recipes import DEMO, PRESETS
@@ -34,7 +34,7 @@ NUMBERS = [
 def settings(monkeypatch):
     """The settings that commands were started with; the commands do nothing, and every path is there."""
     started = []
-    monkeypatch.setattr("simclr_lib.commands.settings.checkpoint_file", lambda path: path / "checkpoint.pt")
+    monkeypatch.setattr("simclr_lib.settings.checkpoint_file", lambda path: path / "checkpoint.pt")
     monkeypatch.setattr("simclr_lib.config.require_folder", lambda folder: None)
     monkeypatch.setattr(Command, "run", lambda command, settings: started.append(settings))
     return started

@@ -12,7 +12,7 @@ from torch import nn
 from simclr_lib import SimCLRError, TrainConfig, extract_features, load_dataset, load_pretrained, pretrain
 from simclr_lib.augment import SimCLRAugment
 from simclr_lib.cli import main
-from simclr_lib.commands.describe import describe
+from simclr_lib.describe import describe
 from simclr_lib.distributed import _exchange_batch_norm
 from simclr_lib.evaluation import feature_dim
 from simclr_lib.experiments.comparison import compare_encoder

@@ -10,7 +10,6 @@ import pytest
 import torch
 from tiny import TINY
 
-from simclr_lib.commands.settings import SweepConfig
 from simclr_lib.commands.sweep import sweep
 from simclr_lib.config import TrainConfig
 from simclr_lib.data import load_dataset
@@ -21,6 +20,7 @@ from simclr_lib.losses import nt_xent
 from simclr_lib.recipes import EMBLEMS
 from simclr_lib.results import Result, summary
 from simclr_lib.seeding import initial_weights
+from simclr_lib.settings import SweepConfig
 from simclr_lib.training.run_folder import locked
 
 QUICK = replace(TINY, limit=None, epochs=1, validation=0.0)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from simclr_lib.commands.common import Stopwatch
-from simclr_lib.commands.settings import BenchConfig
 from simclr_lib.device import pick_device
 from simclr_lib.experiments.benchmarks import Workload, measured_sections
 from simclr_lib.experiments.throughput import OPTIONAL, Section, measure_peak, version
 from simclr_lib.results import Result
+from simclr_lib.settings import BenchConfig
 
 
 def bench(config: BenchConfig, load: Workload | None = None) -> None:

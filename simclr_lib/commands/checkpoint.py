@@ -7,7 +7,6 @@ from pathlib import Path
 
 import torch
 
-from simclr_lib.commands.settings import CheckpointConfig
 from simclr_lib.config import TrainConfig
 from simclr_lib.data import ImageDataset, load_parts, load_splits
 from simclr_lib.data.bands import TooLargeError
@@ -16,6 +15,7 @@ from simclr_lib.device import pick_device
 from simclr_lib.errors import SimCLRError
 from simclr_lib.files import checkpoint_file
 from simclr_lib.models import Classifier, SimCLR
+from simclr_lib.settings import CheckpointConfig
 from simclr_lib.training import StoredRun, read_run
 
 

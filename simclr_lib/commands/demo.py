@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from simclr_lib.commands.common import Steps, Stopwatch, minutes
-from simclr_lib.commands.settings import DemoConfig
 from simclr_lib.data import ImageDataset, load_dataset
 from simclr_lib.data.emblems import CLASSES
 from simclr_lib.device import pick_device
@@ -27,6 +26,7 @@ from simclr_lib.experiments.throughput import median_seconds
 from simclr_lib.models import SimCLR
 from simclr_lib.recipes import DEMO, DEMO_SUPERVISED
 from simclr_lib.results import Result, Table, columns, in_words, text_table
+from simclr_lib.settings import DemoConfig
 from simclr_lib.training import Interrupted, new_folder, pretrain
 
 LOOK_EVERY = 3  # epochs between two looks at the features: each costs a second, and another as a frame of the film

@@ -8,13 +8,13 @@ import numpy as np
 from torch import Tensor
 
 from simclr_lib.commands.checkpoint import open_run
-from simclr_lib.commands.settings import EmbedConfig
 from simclr_lib.data import ImageDataset
 from simclr_lib.errors import counted
 from simclr_lib.evaluation import extract_features, near_duplicates, project, projected, trustworthiness
 from simclr_lib.experiments.comparison import FILMED, evenly
 from simclr_lib.files import write_atomically, write_csv, write_npz
 from simclr_lib.models import SimCLR
+from simclr_lib.settings import EmbedConfig
 from simclr_lib.training import read_film
 
 EXPLORED = 5_000  # images in an explorer without a film: its file stays below 15 MB

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from simclr_lib.commands.checkpoint import open_run
 from simclr_lib.commands.common import Stopwatch
-from simclr_lib.commands.settings import EvaluateConfig
 from simclr_lib.device import pick_device
 from simclr_lib.experiments.comparison import compare_encoder, few_label_parts, fine_tuned_row
 from simclr_lib.results import Result, text_table
+from simclr_lib.settings import EvaluateConfig
 
 
 def evaluate(config: EvaluateConfig) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from simclr_lib.commands.settings import ExportConfig
+from simclr_lib.settings import ExportConfig
 from simclr_lib.training.export import export_encoder
 
 

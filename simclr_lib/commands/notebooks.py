@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 
-from simclr_lib.commands.settings import NotebooksConfig
+from simclr_lib.settings import NotebooksConfig
 from simclr_lib.teaching.course import copy_notebooks
 
 

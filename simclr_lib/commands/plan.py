@@ -6,13 +6,13 @@ from dataclasses import fields
 
 import torch
 
-from simclr_lib.commands.settings import PlanConfig
 from simclr_lib.config import TrainConfig
 from simclr_lib.device import pick_device
 from simclr_lib.distributed import World
 from simclr_lib.experiments.scaling import Estimate, Link, calibrate, estimate, measured_estimate, size_of
 from simclr_lib.objectives import check_micro_batch
 from simclr_lib.results import Result
+from simclr_lib.settings import PlanConfig
 
 
 def plan(config: PlanConfig) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 
 from simclr_lib.commands.checkpoint import open_run
-from simclr_lib.commands.settings import PredictConfig
 from simclr_lib.errors import counted, shown
 from simclr_lib.evaluation import extract_features, suitable_k, votes_of_labelled
 from simclr_lib.files import write_csv
+from simclr_lib.settings import PredictConfig
 
 
 def predict(config: PredictConfig) -> None:

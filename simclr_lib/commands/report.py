@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from simclr_lib.commands.checkpoint import open_run
-from simclr_lib.commands.settings import ReportConfig
 from simclr_lib.errors import counted
 from simclr_lib.experiments.comparison import FILMED, evenly
 from simclr_lib.results import Result
+from simclr_lib.settings import ReportConfig
 
 
 def report(config: ReportConfig) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 
 from simclr_lib.commands.checkpoint import open_run
-from simclr_lib.commands.settings import SearchConfig
 from simclr_lib.errors import SimCLRError
 from simclr_lib.evaluation import extract_features, nearest_neighbors
 from simclr_lib.files import write_atomically, write_csv
+from simclr_lib.settings import SearchConfig
 
 
 def search(config: SearchConfig) -> None:

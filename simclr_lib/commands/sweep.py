@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from simclr_lib.commands.settings import SweepConfig
 from simclr_lib.config import TrainConfig
 from simclr_lib.data import ImageDataset, load_splits, split_indices
 from simclr_lib.device import pick_device
@@ -14,6 +13,7 @@ from simclr_lib.experiments.rows import check_rows, kept_rows, rows_identity
 from simclr_lib.experiments.sweeps import Budget, changes, find_sweep
 from simclr_lib.recipes import PRESETS, SHORT
 from simclr_lib.results import Result, text_table
+from simclr_lib.settings import SweepConfig
 from simclr_lib.training import new_folder
 
 

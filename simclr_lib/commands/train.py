@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 
 from simclr_lib.commands.common import Stopwatch
-from simclr_lib.commands.describe import describe, format_minutes
 from simclr_lib.config import TrainConfig
 from simclr_lib.data import ImageDataset, load_parts, load_splits
+from simclr_lib.describe import describe, format_minutes
 from simclr_lib.device import check_compiler, check_precision, pick_device
 from simclr_lib.distributed import World, first_on_each_machine, from_leader, joined, recall, remember
 from simclr_lib.errors import SimCLRError

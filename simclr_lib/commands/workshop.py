@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from simclr_lib.commands.describe import format_minutes
-from simclr_lib.commands.settings import BuildConfig, BundleConfig, CheckConfig, MarkConfig
+from simclr_lib.describe import format_minutes
 from simclr_lib.errors import counted
 from simclr_lib.files import write_csv
+from simclr_lib.settings import BuildConfig, BundleConfig, CheckConfig, MarkConfig
 from simclr_lib.teaching.workshop import editions, marking, offline, readiness
 
 SIGNS = {True: "✓", False: "✗", None: "!"}
