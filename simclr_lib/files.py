@@ -24,6 +24,7 @@ else:
     import fcntl
 
 CHECKPOINT = "checkpoint.pt"  # name of a run's checkpoint in its folder
+ROWS = "rows.json"  # in the folder of a sweep that has not ended
 PREFIX, LOCK = ".simclr-", ".lock"  # `.simclr-k3v9x0ab` is a temporary folder, `.simclr-k3v9x0ab.lock` its lock
 
 
@@ -170,3 +171,19 @@ def require_folder(folder: Path | None) -> None:
     """Raise `SimCLRError` if a folder of images was named that is not there."""
     if folder and not folder.is_dir():
         raise SimCLRError(f"there is no folder {folder}: check the path of the images.")
+
+
+def check_rows(folder: Path | None, resume: bool) -> None:
+    """Raise `SimCLRError` where a folder holds another sweep, or nothing to resume."""
+    if folder is None:
+        if resume:
+            raise SimCLRError("resume=True needs out=FOLDER: name that of the sweep to continue.")
+        return
+    if (folder / "results.json").exists():
+        raise SimCLRError(f"{folder} already holds results: choose another out=FOLDER.")
+    if resume and not (folder / ROWS).exists():
+        raise SimCLRError(f"no sweep to resume is in {folder}: leave out resume=True to start one there.")
+    if not resume and (folder / ROWS).exists():
+        raise SimCLRError(
+            f"{folder} holds an unfinished sweep: continue it (resume=True), or choose another out=FOLDER."
+        )

@@ -253,6 +253,7 @@ MISTAKES = [
     *("train --resume", "train --images nowhere", "train --device tpu", "train --dataset emblems --init nowhere"),
     *("train --color-strength 3", "train --view-size 2", "train --temperature inf", "demo --device tpu"),
     *("sweep nowhere", "sweep temperature --device tpu", "bench --device tpu", "workshop chek", "xyz", "--vresion"),
+    *("sweep temperature --resume", "sweep labels --dataset cifar10"),
     *(f"{command} --out FILE/x" for command in ("sweep temperature", "demo")),
     *(f"{command} --out FILE/x/y" for command in ("bench", "plan", "workshop mark nowhere")),
 ]

@@ -13,6 +13,7 @@ from tyro.conf import Positional
 from simclr_lib.choices import (
     MAX_COUNT,
     MAX_SEED,
+    ONLY_EMBLEMS,
     SWEEP_NAMES,
     Edition,
     ExportFormat,
@@ -22,7 +23,7 @@ from simclr_lib.choices import (
 )
 from simclr_lib.config import TrainConfig
 from simclr_lib.errors import SimCLRError, require_device, require_range, unknown_name
-from simclr_lib.files import check_writable, checkpoint_file, require_folder
+from simclr_lib.files import check_rows, check_writable, checkpoint_file, require_folder
 from simclr_lib.recipes import BUDGETS, DEMO, PRESETS, SHORT
 
 
@@ -250,6 +251,9 @@ class SweepConfig:
         """Raise `SimCLRError` for an unknown sweep, and for a setting that is out of range."""
         if self.name not in SWEEP_NAMES:
             raise unknown_name("sweep", self.name, SWEEP_NAMES)
+        if self.dataset != "emblems" and self.name in ONLY_EMBLEMS:
+            fitting = f'leave out dataset="{self.dataset}"'
+            raise SimCLRError(f"{self.name} compares recipes that were chosen for emblems: {fitting}.")
         check_seeds(self.seeds)
         require_range("epochs", self.epochs, 1, MAX_COUNT)
         require_range("images", self.images, 1, MAX_COUNT)
@@ -257,6 +261,7 @@ class SweepConfig:
         require_device(self.device)
         if self.out:
             check_writable(self.out)
+        check_rows(self.out, self.resume)
 
 
 @dataclass(frozen=True)
