@@ -167,10 +167,41 @@ def checkpoint_file(path: Path) -> Path:
     return path
 
 
-def require_folder(folder: Path | None) -> None:
-    """Raise `SimCLRError` if a folder of images was named that is not there."""
+def data_folder(path: str | os.PathLike[str] | None) -> Path:
+    """Return the folder of the data: the one that is named, or that of this machine."""
+    return Path(path or os.environ.get("SIMCLR_DATA") or "data").expanduser()
+
+
+def require_folder(folder: Path | None, holding: str = "images") -> None:
+    """Raise `SimCLRError` if a folder was named that is not there."""
     if folder and not folder.is_dir():
-        raise SimCLRError(f"there is no folder {folder}: check the path of the images.")
+        raise SimCLRError(f"there is no folder {folder}: check the path of the {holding}.")
+
+
+def content_of(file: Path) -> bytes:
+    """Return what a file holds.
+
+    Raises:
+        SimCLRError: it cannot be read.
+    """
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise SimCLRError(f"{file} cannot be read: {error.strerror or error}.") from error
+
+
+def check_images(folder: Path | None, labels: str | None) -> None:
+    """Raise `SimCLRError` if a folder of images was named that is not there, or a CSV file of labels that is not."""
+    require_folder(folder)
+    if labels not in (None, "folders", "none"):
+        content_of(Path(labels).expanduser())
+
+
+def check_file(file: Path, example: str) -> None:
+    """Raise `SimCLRError` if a file cannot be written, or is a folder that could hold one such as ``example``."""
+    if file.is_dir():
+        raise SimCLRError(f"{file} is a folder: name a file, such as {file / example}.")
+    check_writable(file.parent)
 
 
 def check_rows(folder: Path | None, resume: bool) -> None:

@@ -35,7 +35,8 @@ def settings(monkeypatch):
     """The settings that commands were started with; the commands do nothing, and every path is there."""
     started = []
     monkeypatch.setattr("simclr_lib.commands.settings.checkpoint_file", lambda path: path / "checkpoint.pt")
-    monkeypatch.setattr("simclr_lib.config.require_folder", lambda folder: None)
+    monkeypatch.setattr("simclr_lib.files.require_folder", lambda folder: None)
+    monkeypatch.setattr("simclr_lib.files.content_of", lambda file: b"")
     monkeypatch.setattr(Command, "run", lambda command, settings: started.append(settings))
     return started
 
@@ -253,7 +254,18 @@ MISTAKES = [
     *("train --resume", "train --images nowhere", "train --device tpu", "train --dataset emblems --init nowhere"),
     *("train --color-strength 3", "train --view-size 2", "train --temperature inf", "demo --device tpu"),
     *("sweep nowhere", "sweep temperature --device tpu", "bench --device tpu", "workshop chek", "xyz", "--vresion"),
-    *("sweep temperature --resume", "sweep labels --dataset cifar10"),
+    *("sweep temperature --resume", "sweep labels --dataset cifar10", "train --dataset imagefolder"),
+    *("train --image-size 2", "train --projection-layers 100", "train --images . --labels nowhere.csv"),
+    *(
+        f"predict {words}"
+        for words in ("RUN --bands 0 1 2", "RUN --levels 2 1", "RUN --max-pixels 0", "RUN --images x")
+    ),
+    *("predict RUN --dataset imagefolder --data-dir x", "predict RUN --labels x.csv", "workshop mark nowhere"),
+    *("embed RUN --seed -1", "workshop build FILE/x", "workshop bundle FILE/x"),
+    *(
+        f"{command} --out ."
+        for command in ("predict RUN", "report RUN", "export RUN", "bench", "plan", "workshop mark .")
+    ),
     *(f"{command} --out FILE/x" for command in ("sweep temperature", "demo")),
     *(f"{command} --out FILE/x/y" for command in ("bench", "plan", "workshop mark nowhere")),
 ]
@@ -261,7 +273,9 @@ MISTAKES = [
 
 def test_a_mistake_is_answered_before_torch_is_imported(tmp_path):
     """PyTorch takes seconds to import. A path, a name or a number that is wrong can be seen without it."""
-    (tmp_path / "FILE").touch()
+    for file in ("FILE", "RUN/checkpoint.pt"):
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).touch()
     program = (
         "import sys; from simclr_lib.cli import main\n"
         f"for words in {MISTAKES}: assert main(words.split()) == 2 and 'torch' not in sys.modules, words"
@@ -269,7 +283,7 @@ def test_a_mistake_is_answered_before_torch_is_imported(tmp_path):
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert len(done.stderr.splitlines()) == len(MISTAKES)
-    assert [path.name for path in tmp_path.iterdir()] == ["FILE"]
+    assert {path.name for path in tmp_path.rglob("*")} == {"FILE", "RUN", "checkpoint.pt"}
 
 
 @pytest.mark.parametrize(

@@ -21,9 +21,9 @@ from simclr_lib.choices import (
     Platform,
     ProjectionMethod,
 )
-from simclr_lib.config import TrainConfig
+from simclr_lib.config import TrainConfig, check_ranges
 from simclr_lib.errors import SimCLRError, require_device, require_range, unknown_name
-from simclr_lib.files import check_rows, check_writable, checkpoint_file, require_folder
+from simclr_lib.files import check_file, check_images, check_rows, check_writable, checkpoint_file, require_folder
 from simclr_lib.recipes import BUDGETS, DEMO, PRESETS, SHORT
 
 
@@ -67,15 +67,13 @@ class CheckpointConfig:
 
     def check(self) -> None:
         """Raise `SimCLRError` for a setting that is out of range, and for paths that are not there."""
-        require_range("limit", self.limit, 1, MAX_COUNT)
-        require_range("max_pixels", self.max_pixels, 1, 2**63)
-        for band in self.bands or ():
-            require_range("bands", band, 1, MAX_COUNT)
+        check_ranges(self)
         require_device(self.device)
-        require_folder(self.images)
-        if self.file and self.target.is_dir():
-            raise SimCLRError(f"{self.target} is a folder: name a file, such as {self.target / self.file}.")
-        check_writable(self.target.parent if self.file else self.target)
+        check_images(self.images or (self.data_dir if self.dataset == "imagefolder" else None), self.labels)
+        if self.file:
+            check_file(self.target, self.file)
+        else:
+            check_writable(self.target)
         checkpoint_file(self.checkpoint)
 
 
@@ -108,11 +106,6 @@ class EmbedConfig(CheckpointConfig):
     """Method that projects the features to two dimensions."""
     seed: int = 0
     """Random seed of the projection."""
-
-    def check(self) -> None:
-        """Raise `SimCLRError` for a setting that is out of range."""
-        require_range("seed", self.seed, 0, MAX_SEED)
-        super().check()
 
 
 @dataclass(frozen=True)
@@ -186,7 +179,7 @@ class ExportConfig:
 
     def check(self) -> None:
         """Raise `SimCLRError` if there is no checkpoint, or the file cannot be written."""
-        check_writable((self.out or checkpoint_file(self.checkpoint)).parent)
+        check_file(self.out or checkpoint_file(self.checkpoint), "encoder.pt")
 
 
 @dataclass(frozen=True)
@@ -291,7 +284,7 @@ class PlanConfig(TrainConfig):
         require_range("bandwidth", self.bandwidth, 1e-6, 1e6)
         require_range("latency", self.latency, 0, 1e9)
         if self.out:
-            check_writable(self.out.parent)
+            check_file(self.out, "plan.json")
 
 
 @dataclass(frozen=True)
@@ -317,7 +310,7 @@ class BenchConfig:
         require_range("batch_size", self.batch_size, 2, MAX_COUNT)
         require_device(self.device)
         if self.out:
-            check_writable(self.out.parent)
+            check_file(self.out, "bench.json")
 
 
 @dataclass(frozen=True)
@@ -342,7 +335,8 @@ class BuildConfig:
     answers, minutes, usual mistakes and slides)."""
 
     def check(self) -> None:
-        """Nothing here has a range."""
+        """Raise `SimCLRError` for a folder that cannot be written to."""
+        check_writable(self.folder)
 
 
 @dataclass(frozen=True)
@@ -360,6 +354,7 @@ class BundleConfig:
         """Raise `SimCLRError` for something that is no version."""
         if not re.fullmatch(r"3\.\d+", self.python):
             raise SimCLRError(f"--python must be a version such as 3.12, not {self.python!r}.")
+        check_writable(self.folder)
 
 
 @dataclass(frozen=True)
@@ -385,8 +380,9 @@ class MarkConfig:
     def check(self) -> None:
         """Raise `SimCLRError` for a setting that is out of range."""
         require_range("seconds", self.seconds, 0.1, 3600)
+        require_folder(self.folder, "notebooks")
         if self.out:
-            check_writable(self.out.parent)
+            check_file(self.out, "marks.csv")
 
 
 def check_seeds(seeds: tuple[int, ...]) -> None:
