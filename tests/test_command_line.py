@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -113,6 +114,20 @@ def test_a_shell_can_complete_commands_and_options(capsys, shell):
     script = capsys.readouterr().out
     assert "evaluate" in script
     assert "--projection-hidden" in script
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [("simclr wor", "workshop"), ("simclr workshop ch", "check"), ("simclr workshop mark --se", "--seconds")],
+)
+def test_the_second_word_of_a_command_is_completed(capsys, tmp_path, words, completed):
+    assert main(["--print-completion", "bash"]) == 0
+    (tmp_path / "completion.bash").write_text(capsys.readouterr().out)
+    count = len(words.split()) - 1
+    press = f"source completion.bash; COMP_WORDS=({words}); COMP_CWORD={count}; _tyro_simclr; echo ${{COMPREPLY[*]}}"
+    done = subprocess.run(["bash", "-c", press], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == completed
 
 
 def test_an_unknown_shell_is_named(capsys):
@@ -290,6 +305,9 @@ def test_a_mistake_is_answered_before_torch_is_imported(tmp_path):
     ("words", "near"),
     [
         ("workshop chek", "workshop check"),
+        ("workshp bundel folder", "workshop bundle"),
+        ("sweep crop-colour", "crop-color"),
+        ("train --dataset cifr10", "cifar10"),
         ("--vresion", "--version"),
         ("evalute", "evaluate"),
         ("train --hlp", "--help"),
@@ -299,6 +317,11 @@ def test_a_near_miss_is_suggested_in_a_short_line(capsys, words, near):
     line = fails(capsys, *words.split())
     assert f"did you mean {near!r}?" in line
     assert len(line) < 100
+
+
+@pytest.mark.parametrize("words", ["workshop", "workshop xyz"])
+def test_a_group_of_commands_names_its_own(capsys, words):
+    assert fails(capsys, *words.split()).endswith(": choose one of check, build, bundle, mark.")
 
 
 @pytest.mark.parametrize("option", ["--run-dir", "--data-dir", "--device"])
