@@ -137,11 +137,13 @@ def _remove_abandoned(parent: Path) -> None:
             lock.unlink()
 
 
-def check_writable(folder: Path) -> None:
+def check_writable(folder: Path | None) -> None:
     """Raise `SimCLRError` if no file can be written below ``folder``, before hours of work depend on it.
 
-    The folder need not exist, and this does not make it.
+    The folder need not exist, and this does not make it. None passes, because it stands for a new folder.
     """
+    if folder is None:
+        return
     existing = next((path for path in (folder, *folder.parents) if path.exists()), Path())
     try:
         with tempfile.TemporaryFile(dir=existing):
@@ -197,8 +199,13 @@ def check_images(folder: Path | None, labels: str | None) -> None:
         content_of(Path(labels).expanduser())
 
 
-def check_file(file: Path, example: str) -> None:
-    """Raise `SimCLRError` if a file cannot be written, or is a folder that could hold one such as ``example``."""
+def check_file(file: Path | None, example: str) -> None:
+    """Raise `SimCLRError` if a file cannot be written, or is a folder that could hold one such as ``example``.
+
+    None passes, because it stands for no file.
+    """
+    if file is None:
+        return
     if file.is_dir():
         raise SimCLRError(f"{file} is a folder: name a file, such as {file / example}.")
     check_writable(file.parent)

@@ -811,7 +811,18 @@ def test_out_of_memory_gets_one_line(capsys, monkeypatch):
 
     monkeypatch.setattr("simclr_lib.commands.train.pretrain", too_large)
     error = fails(capsys, "train", "--dataset", "emblems", "--limit", "20")
-    assert error == "out of memory: use a smaller --batch-size, --limit, --width or --projection-hidden."
+    assert error == "simclr: error: out of memory: use a smaller --batch-size, --limit, --width or --projection-hidden."
+
+
+@pytest.mark.parametrize("step", ["pretrain", "seconds_of_steps"])
+def test_a_run_that_fails_before_its_first_step_leaves_no_folder(step, capsys, monkeypatch, tmp_path):
+    def too_large(*_, **__):
+        raise MemoryError
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(f"simclr_lib.commands.train.{step}", too_large)
+    assert "out of memory" in fails(capsys, "train", "--dataset", "emblems", "--limit", "20", *TINY)
+    assert not list(tmp_path.glob("runs/*"))
 
 
 def test_one_class_pretrains_but_has_nothing_to_classify(tmp_path, capsys, monkeypatch):

@@ -203,8 +203,7 @@ class DemoConfig:
         require_range("epochs", self.epochs, 1, MAX_COUNT)
         require_range("images", self.images, 1, MAX_COUNT)
         require_device(self.device)
-        if self.out:
-            check_writable(self.out)
+        check_writable(self.out)
 
 
 @dataclass(frozen=True)
@@ -252,8 +251,7 @@ class SweepConfig:
         require_range("images", self.images, 1, MAX_COUNT)
         require_range("held_out", self.held_out, 0.001, 0.5)
         require_device(self.device)
-        if self.out:
-            check_writable(self.out)
+        check_writable(self.out)
         check_rows(self.out, self.resume)
 
 
@@ -283,8 +281,7 @@ class PlanConfig(TrainConfig):
             require_range("processes", processes, 1, 1_000_000)
         require_range("bandwidth", self.bandwidth, 1e-6, 1e6)
         require_range("latency", self.latency, 0, 1e9)
-        if self.out:
-            check_file(self.out, "plan.json")
+        check_file(self.out, "plan.json")
 
 
 @dataclass(frozen=True)
@@ -309,8 +306,7 @@ class BenchConfig:
         require_range("repeats", self.repeats, 1, MAX_COUNT)
         require_range("batch_size", self.batch_size, 2, MAX_COUNT)
         require_device(self.device)
-        if self.out:
-            check_file(self.out, "bench.json")
+        check_file(self.out, "bench.json")
 
 
 @dataclass(frozen=True)
@@ -381,8 +377,7 @@ class MarkConfig:
         """Raise `SimCLRError` for a setting that is out of range."""
         require_range("seconds", self.seconds, 0.1, 3600)
         require_folder(self.folder, "notebooks")
-        if self.out:
-            check_file(self.out, "marks.csv")
+        check_file(self.out, "marks.csv")
 
 
 def check_seeds(seeds: tuple[int, ...]) -> None:
