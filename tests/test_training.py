@@ -368,7 +368,7 @@ def test_a_batch_larger_than_the_data_set_is_refused(emblems):
         ({"lr": -1.0}, "lr must be above 0"),
         ({"weight_decay": -1.0}, "weight_decay must be between 0 and"),
         ({"warmup_epochs": float("nan")}, "warmup_epochs must be between 0 and 2,147,483,647"),
-        ({"view_size": 0}, "view_size must be between 1 and"),
+        ({"view_size": 0}, "view_size must be between 4 and"),
         ({"monitor_every": 0}, "monitor_every must be at least 1"),
     ],
 )
