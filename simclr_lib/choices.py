@@ -23,6 +23,7 @@ SWEEP_NAMES = (
     *("crop-color", "views", "temperature", "temperature-rate", "optimizers", "batch-size", "steps", "large-batch"),
     *("negatives", "head", "head-rate", "epochs", "recipes", "labels", "shifts"),
 )
+ONLY_EMBLEMS = ("labels", "shifts")  # sweeps whose recipes were chosen for emblems and suit no other data set
 BUNDLED = ("emblems-resnet18", "cifar10-resnet18")  # weights that come with the package
 
 MAX_IMAGE_SIZE = 4096  # pixels; no network here is trained on larger images

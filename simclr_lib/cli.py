@@ -6,6 +6,7 @@ Nothing here imports torch before a command runs, so that help and mistakes are 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import importlib
 import io
 import itertools
@@ -111,6 +112,7 @@ simclr --print-completion SHELL    print a script with which bash, zsh or fish
                                    completes commands and options"""
 IMAGES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")  # endings of their names
 OVERALL = ("--help", "--version", "--print-completion")  # options without a command
+DEMANDING = ("batch_size", "limit", "images", "width", "projection_hidden")  # settings that memory grows with
 SHELLS = ("bash", "zsh", "fish")
 UNREAD = 141  # exit code where nobody reads the output any more: what a shell reports of a program that SIGPIPE ended
 
@@ -146,10 +148,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         complain(f"{error.filename or 'output'}: {error.strerror or error}.")
     except (MemoryError, RuntimeError) as error:
-        out_of_memory = "out of memory" in str(error) or "can't allocate memory" in str(error)
-        if not out_of_memory and not isinstance(error, MemoryError):
+        lacks_memory = "out of memory" in str(error) or "can't allocate memory" in str(error)
+        if not lacks_memory and not isinstance(error, MemoryError):
             raise
-        complain("out of memory: use a smaller --batch-size or --limit.")
+        complain(out_of_memory(words))
     except KeyboardInterrupt as error:
         print(f"simclr: {str(error) or 'stopped'}", file=sys.stderr)
         return 130
@@ -174,8 +176,7 @@ def run(words: Sequence[str]) -> None:
         shell = words[1] if len(words) > 1 else ""
         if shell not in SHELLS:
             raise unknown_name("shell", shell, SHELLS)
-        everything = parser({name: command.options() for name, command in COMMANDS.items()})
-        tyro.cli(everything, args=["--tyro-print-completion", shell], prog="simclr")
+        tyro.cli(completed(), args=["--tyro-print-completion", shell], prog="simclr")
     elif words[0] in COMMANDS:
         settings = parse(words[0], words[1:])
         settings.check()
@@ -188,11 +189,17 @@ def run(words: Sequence[str]) -> None:
 
 def unknown_command(words: Sequence[str]) -> SimCLRError:
     """Return the error for words that begin with no command: the nearest one, or all of them."""
-    name = " ".join(words[:2]) if words[0] == "workshop" else words[0]
-    near = nearest(name, [*COMMANDS, *OVERALL])
+    inner = [command.removeprefix("workshop ") for command in COMMANDS if command.startswith("workshop ")]
+    near = nearest(words[0], [*COMMANDS, *OVERALL, "workshop"])
     if near is None:
-        return unknown_name("command", name, COMMANDS)
-    return SimCLRError(f"unknown command {name!r}: did you mean {near!r}? `simclr --help` lists all.")
+        return unknown_name("command", words[0], COMMANDS)
+    if near.split()[0] != "workshop":
+        return SimCLRError(f"unknown command {words[0]!r}: did you mean {near!r}? `simclr --help` lists all.")
+    if len(words) == 1:
+        return SimCLRError(f"simclr workshop needs a command: choose one of {', '.join(inner)}.")
+    second = nearest(words[1], inner)
+    hint = f"did you mean 'workshop {second}'?" if second else f"choose one of {', '.join(inner)}."
+    return SimCLRError(f"unknown command {' '.join(words[:2])!r}: {hint}")
 
 
 def parser(options: Mapping[str, Sequence[Option]]) -> Any:
@@ -201,6 +208,19 @@ def parser(options: Mapping[str, Sequence[Option]]) -> Any:
         Annotated[parser_of(name, options.get(name, ())), tyro.conf.subcommand(name, description=command.summary)]
         for name, command in COMMANDS.items()
     ]
+    return Union[tuple(commands)]  # noqa: UP007
+
+
+def completed() -> Any:
+    """Return the type whose words a shell completes: in it, the commands of ``simclr workshop`` are those of one."""
+    groups: dict[str, list[Any]] = {"": [], "workshop": []}
+    for name, command in COMMANDS.items():
+        group, _, last = name.rpartition(" ")
+        kind = parser_of(last, command.options())
+        groups[group].append(Annotated[kind, tyro.conf.subcommand(last, description=command.summary)])
+    inner: Any = Annotated[Union[tuple(groups["workshop"])], tyro.conf.OmitSubcommandPrefixes]  # noqa: UP007
+    workshop: Any = dataclasses.make_dataclass("workshop", [("command", inner)], namespace={"__doc__": ""})
+    commands = [*groups[""], Annotated[workshop, tyro.conf.subcommand("workshop")]]
     return Union[tuple(commands)]  # noqa: UP007
 
 
@@ -272,6 +292,15 @@ class Notes(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Print one report, to where the outputs lead at this moment."""
         print(record.getMessage(), file=sys.stderr if record.levelno >= logging.WARNING else sys.stdout)
+
+
+def out_of_memory(words: Sequence[str]) -> str:
+    """The message for a command that found too little memory: it names those of its options that decide about it."""
+    options = COMMANDS[words[0]].options() if words and words[0] in COMMANDS else []
+    numbers = {option.name for option in options if option.kind is int}  # the images of ``simclr train`` are a folder
+    *others, last = [flag(name) for name in DEMANDING if name in numbers] or [""]
+    smaller = " or ".join(filter(None, [", ".join(others), last]))
+    return "out of memory: " + (f"use a smaller {smaller}." if smaller else "use a machine that has more.")
 
 
 def complain(message: str) -> None:

@@ -35,7 +35,7 @@ from simclr_lib.choices import (
     Stem,
 )
 from simclr_lib.errors import ABOVE_0, SimCLRError, require_device, require_range, unknown_name
-from simclr_lib.files import check_writable, checkpoint_file, require_folder
+from simclr_lib.files import check_images, check_writable, checkpoint_file, data_folder
 
 if TYPE_CHECKING:
     import torch
@@ -173,9 +173,7 @@ class Recipe:
 
     def check(self) -> None:
         """Raise `SimCLRError` for a value that makes no sense. Training calls this first."""
-        for name, (low, high) in _RANGES.items():
-            for value in _numbers(getattr(self, name, None)):
-                require_range(name, value, low, high)
+        check_ranges(self)
         for name, hint in _types(type(self)).items():
             choices = [c for kind in _kinds(hint) if typing.get_origin(kind) is Literal for c in typing.get_args(kind)]
             value = getattr(self, name)
@@ -201,8 +199,6 @@ class Recipe:
             )
         if self.crop_min > self.crop_max:
             raise SimCLRError(f"crop_min must be at most crop_max, not {self.crop_min} and {self.crop_max}.")
-        if self.levels is not None and not self.levels[0] < self.levels[1]:
-            raise SimCLRError(f"levels are those of black and of white, the smaller one first, not {self.levels}.")
         if self.blur_sigma[0] > self.blur_sigma[1]:
             raise SimCLRError(f"blur_sigma is a smallest and a largest value, not {self.blur_sigma}.")
 
@@ -457,8 +453,7 @@ class TrainConfig(Recipe):
     def check_start(self) -> None:
         """Raise `SimCLRError` if ``simclr train`` cannot start: a path is not there, or cannot be written to."""
         require_device(self.device)
-        if self.dataset == "imagefolder":
-            require_folder(self.data_dir)
+        check_images(data_folder(self.data_dir) if self.dataset == "imagefolder" else None, self.labels)
         if self.resume and self.run_dir is None:
             raise SimCLRError("resume=True needs run_dir: name the folder of the run to continue.")
         if self.init not in (None, IMAGENET, *BUNDLED) and not self.resume:
@@ -527,17 +522,17 @@ _LEFT_OPEN = (
 
 _RANGES: dict[str, tuple[float, float]] = {  # setting → smallest and largest value
     "limit": (1, MAX_COUNT),
-    "image_size": (1, 2**14),
+    "image_size": (4, MAX_IMAGE_SIZE),
     "store_size": (1, MAX_IMAGE_SIZE),
     "bands": (1, MAX_COUNT),
     "levels": (-1e30, 1e30),
     "max_pixels": (1, 2**63),
     "width": (1, 2**14),
-    "projection_hidden": (1, 2**20),
-    "projection_dim": (1, 2**20),
-    "projection_layers": (0, 100),
+    "projection_hidden": (1, 2**16),
+    "projection_dim": (1, 2**16),
+    "projection_layers": (0, 10),
     "temperature": (ABOVE_0, 1e9),
-    "view_size": (4, 2**14),
+    "view_size": (4, MAX_IMAGE_SIZE),
     "crop_min": (ABOVE_0, 1),
     "crop_max": (ABOVE_0, 1),
     "flip_prob": (0, 1),
@@ -559,6 +554,16 @@ _RANGES: dict[str, tuple[float, float]] = {  # setting → smallest and largest 
     "checkpoint_seconds": (0, math.inf),
     "timeout": (ABOVE_0, 1e9),
 }
+
+
+def check_ranges(settings: object) -> None:
+    """Raise `SimCLRError` for a setting outside its range, in `TrainConfig` or a class with some of its fields."""
+    for name, (low, high) in _RANGES.items():
+        for value in _numbers(getattr(settings, name, None)):
+            require_range(name, value, low, high)
+    levels = getattr(settings, "levels", None)
+    if levels is not None and not levels[0] < levels[1]:
+        raise SimCLRError(f"levels are those of black and of white, the smaller one first, not {levels}.")
 
 
 def _numbers(value: object) -> tuple[float, ...]:

@@ -57,11 +57,16 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> SimCLRError:
-    """The error for a name that is not among ``known``; it offers the nearest one and lists all."""
+    """The error for a name that is not among ``known``: it offers the nearest one, or lists all.
+
+    A short list follows the nearest one, too.
+    """
     known = list(known)
-    near = nearest(name, known)
-    hint = f"did you mean {near!r}? " if near else ""
-    return SimCLRError(f"unknown {kind} {name!r}: {hint}Choose one of {', '.join(known)}.")
+    near, listed = nearest(name, known), ", ".join(known)
+    if near is None:
+        return SimCLRError(f"unknown {kind} {name!r}: choose one of {listed}.")
+    others = f" Choose one of {listed}." if len(listed) <= 40 else ""
+    return SimCLRError(f"unknown {kind} {name!r}: did you mean {near!r}?{others}")
 
 
 def require_device(name: str) -> None:

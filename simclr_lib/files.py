@@ -24,6 +24,7 @@ else:
     import fcntl
 
 CHECKPOINT = "checkpoint.pt"  # name of a run's checkpoint in its folder
+ROWS = "rows.json"  # in the folder of a sweep that has not ended
 PREFIX, LOCK = ".simclr-", ".lock"  # `.simclr-k3v9x0ab` is a temporary folder, `.simclr-k3v9x0ab.lock` its lock
 
 
@@ -136,11 +137,13 @@ def _remove_abandoned(parent: Path) -> None:
             lock.unlink()
 
 
-def check_writable(folder: Path) -> None:
+def check_writable(folder: Path | None) -> None:
     """Raise `SimCLRError` if no file can be written below ``folder``, before hours of work depend on it.
 
-    The folder need not exist, and this does not make it.
+    The folder need not exist, and this does not make it. None passes, because it stands for a new folder.
     """
+    if folder is None:
+        return
     existing = next((path for path in (folder, *folder.parents) if path.exists()), Path())
     try:
         with tempfile.TemporaryFile(dir=existing):
@@ -166,7 +169,59 @@ def checkpoint_file(path: Path) -> Path:
     return path
 
 
-def require_folder(folder: Path | None) -> None:
-    """Raise `SimCLRError` if a folder of images was named that is not there."""
+def data_folder(path: str | os.PathLike[str] | None) -> Path:
+    """Return the folder of the data: the one that is named, or that of this machine."""
+    return Path(path or os.environ.get("SIMCLR_DATA") or "data").expanduser()
+
+
+def require_folder(folder: Path | None, holding: str = "images") -> None:
+    """Raise `SimCLRError` if a folder was named that is not there."""
     if folder and not folder.is_dir():
-        raise SimCLRError(f"there is no folder {folder}: check the path of the images.")
+        raise SimCLRError(f"there is no folder {folder}: check the path of the {holding}.")
+
+
+def content_of(file: Path) -> bytes:
+    """Return what a file holds.
+
+    Raises:
+        SimCLRError: it cannot be read.
+    """
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise SimCLRError(f"{file} cannot be read: {error.strerror or error}.") from error
+
+
+def check_images(folder: Path | None, labels: str | None) -> None:
+    """Raise `SimCLRError` if a folder of images was named that is not there, or a CSV file of labels that is not."""
+    require_folder(folder)
+    if labels not in (None, "folders", "none"):
+        content_of(Path(labels).expanduser())
+
+
+def check_file(file: Path | None, example: str) -> None:
+    """Raise `SimCLRError` if a file cannot be written, or is a folder that could hold one such as ``example``.
+
+    None passes, because it stands for no file.
+    """
+    if file is None:
+        return
+    if file.is_dir():
+        raise SimCLRError(f"{file} is a folder: name a file, such as {file / example}.")
+    check_writable(file.parent)
+
+
+def check_rows(folder: Path | None, resume: bool) -> None:
+    """Raise `SimCLRError` where a folder holds another sweep, or nothing to resume."""
+    if folder is None:
+        if resume:
+            raise SimCLRError("resume=True needs out=FOLDER: name that of the sweep to continue.")
+        return
+    if (folder / "results.json").exists():
+        raise SimCLRError(f"{folder} already holds results: choose another out=FOLDER.")
+    if resume and not (folder / ROWS).exists():
+        raise SimCLRError(f"no sweep to resume is in {folder}: leave out resume=True to start one there.")
+    if not resume and (folder / ROWS).exists():
+        raise SimCLRError(
+            f"{folder} holds an unfinished sweep: continue it (resume=True), or choose another out=FOLDER."
+        )

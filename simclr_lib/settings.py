@@ -13,6 +13,7 @@ from tyro.conf import Positional
 from simclr_lib.choices import (
     MAX_COUNT,
     MAX_SEED,
+    ONLY_EMBLEMS,
     SWEEP_NAMES,
     Edition,
     ExportFormat,
@@ -20,9 +21,9 @@ from simclr_lib.choices import (
     Platform,
     ProjectionMethod,
 )
-from simclr_lib.config import TrainConfig
+from simclr_lib.config import TrainConfig, check_ranges
 from simclr_lib.errors import SimCLRError, require_device, require_range, unknown_name
-from simclr_lib.files import check_writable, checkpoint_file, require_folder
+from simclr_lib.files import check_file, check_images, check_rows, check_writable, checkpoint_file, require_folder
 from simclr_lib.recipes import BUDGETS, DEMO, PRESETS, SHORT
 
 
@@ -66,15 +67,13 @@ class CheckpointConfig:
 
     def check(self) -> None:
         """Raise `SimCLRError` for a setting that is out of range, and for paths that are not there."""
-        require_range("limit", self.limit, 1, MAX_COUNT)
-        require_range("max_pixels", self.max_pixels, 1, 2**63)
-        for band in self.bands or ():
-            require_range("bands", band, 1, MAX_COUNT)
+        check_ranges(self)
         require_device(self.device)
-        require_folder(self.images)
-        if self.file and self.target.is_dir():
-            raise SimCLRError(f"{self.target} is a folder: name a file, such as {self.target / self.file}.")
-        check_writable(self.target.parent if self.file else self.target)
+        check_images(self.images or (self.data_dir if self.dataset == "imagefolder" else None), self.labels)
+        if self.file:
+            check_file(self.target, self.file)
+        else:
+            check_writable(self.target)
         checkpoint_file(self.checkpoint)
 
 
@@ -107,11 +106,6 @@ class EmbedConfig(CheckpointConfig):
     """Method that projects the features to two dimensions."""
     seed: int = 0
     """Random seed of the projection."""
-
-    def check(self) -> None:
-        """Raise `SimCLRError` for a setting that is out of range."""
-        require_range("seed", self.seed, 0, MAX_SEED)
-        super().check()
 
 
 @dataclass(frozen=True)
@@ -185,7 +179,7 @@ class ExportConfig:
 
     def check(self) -> None:
         """Raise `SimCLRError` if there is no checkpoint, or the file cannot be written."""
-        check_writable((self.out or checkpoint_file(self.checkpoint)).parent)
+        check_file(self.out or checkpoint_file(self.checkpoint), "encoder.pt")
 
 
 @dataclass(frozen=True)
@@ -209,8 +203,7 @@ class DemoConfig:
         require_range("epochs", self.epochs, 1, MAX_COUNT)
         require_range("images", self.images, 1, MAX_COUNT)
         require_device(self.device)
-        if self.out:
-            check_writable(self.out)
+        check_writable(self.out)
 
 
 @dataclass(frozen=True)
@@ -250,13 +243,16 @@ class SweepConfig:
         """Raise `SimCLRError` for an unknown sweep, and for a setting that is out of range."""
         if self.name not in SWEEP_NAMES:
             raise unknown_name("sweep", self.name, SWEEP_NAMES)
+        if self.dataset != "emblems" and self.name in ONLY_EMBLEMS:
+            fitting = f'leave out dataset="{self.dataset}"'
+            raise SimCLRError(f"{self.name} compares recipes that were chosen for emblems: {fitting}.")
         check_seeds(self.seeds)
         require_range("epochs", self.epochs, 1, MAX_COUNT)
         require_range("images", self.images, 1, MAX_COUNT)
         require_range("held_out", self.held_out, 0.001, 0.5)
         require_device(self.device)
-        if self.out:
-            check_writable(self.out)
+        check_writable(self.out)
+        check_rows(self.out, self.resume)
 
 
 @dataclass(frozen=True)
@@ -285,8 +281,7 @@ class PlanConfig(TrainConfig):
             require_range("processes", processes, 1, 1_000_000)
         require_range("bandwidth", self.bandwidth, 1e-6, 1e6)
         require_range("latency", self.latency, 0, 1e9)
-        if self.out:
-            check_writable(self.out.parent)
+        check_file(self.out, "plan.json")
 
 
 @dataclass(frozen=True)
@@ -311,8 +306,7 @@ class BenchConfig:
         require_range("repeats", self.repeats, 1, MAX_COUNT)
         require_range("batch_size", self.batch_size, 2, MAX_COUNT)
         require_device(self.device)
-        if self.out:
-            check_writable(self.out.parent)
+        check_file(self.out, "bench.json")
 
 
 @dataclass(frozen=True)
@@ -337,7 +331,8 @@ class BuildConfig:
     answers, minutes, usual mistakes and slides)."""
 
     def check(self) -> None:
-        """Nothing here has a range."""
+        """Raise `SimCLRError` for a folder that cannot be written to."""
+        check_writable(self.folder)
 
 
 @dataclass(frozen=True)
@@ -355,6 +350,7 @@ class BundleConfig:
         """Raise `SimCLRError` for something that is no version."""
         if not re.fullmatch(r"3\.\d+", self.python):
             raise SimCLRError(f"--python must be a version such as 3.12, not {self.python!r}.")
+        check_writable(self.folder)
 
 
 @dataclass(frozen=True)
@@ -380,8 +376,8 @@ class MarkConfig:
     def check(self) -> None:
         """Raise `SimCLRError` for a setting that is out of range."""
         require_range("seconds", self.seconds, 0.1, 3600)
-        if self.out:
-            check_writable(self.out.parent)
+        require_folder(self.folder, "notebooks")
+        check_file(self.out, "marks.csv")
 
 
 def check_seeds(seeds: tuple[int, ...]) -> None:

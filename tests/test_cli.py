@@ -810,7 +810,19 @@ def test_out_of_memory_gets_one_line(capsys, monkeypatch):
         raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory")
 
     monkeypatch.setattr("simclr_lib.commands.train.pretrain", too_large)
-    assert "smaller --batch-size" in fails(capsys, "train", "--dataset", "emblems", "--limit", "20")
+    error = fails(capsys, "train", "--dataset", "emblems", "--limit", "20")
+    assert error == "simclr: error: out of memory: use a smaller --batch-size, --limit, --width or --projection-hidden."
+
+
+@pytest.mark.parametrize("step", ["pretrain", "seconds_of_steps"])
+def test_a_run_that_fails_before_its_first_step_leaves_no_folder(step, capsys, monkeypatch, tmp_path):
+    def too_large(*_, **__):
+        raise MemoryError
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(f"simclr_lib.commands.train.{step}", too_large)
+    assert "out of memory" in fails(capsys, "train", "--dataset", "emblems", "--limit", "20", *TINY)
+    assert not list(tmp_path.glob("runs/*"))
 
 
 def test_one_class_pretrains_but_has_nothing_to_classify(tmp_path, capsys, monkeypatch):
@@ -818,7 +830,7 @@ def test_one_class_pretrains_but_has_nothing_to_classify(tmp_path, capsys, monke
     one = ImageDataset(emblems.images, torch.zeros(40, dtype=torch.int64), ["all"])
     monkeypatch.setattr("simclr_lib.commands.train.load_parts", lambda *_, **__: {"train": one, "test": one})
     options = [*TINY, "--run-dir", str(tmp_path / "run")]
-    assert main(["train", "--dataset", "imagefolder", *options]) == 0
+    assert main(["train", "--images", str(tmp_path), *options]) == 0
     assert "the images are of one class only; look at them with simclr embed" in capsys.readouterr().out
     assert Result.read(tmp_path / "run" / "results.json").results == {}
     assert not (tmp_path / "run" / "output_head.pt").exists()
@@ -829,7 +841,7 @@ def test_labels_that_nothing_is_left_to_test_with_train_an_output_head(tmp_path,
     few = replace(emblems, labels=torch.where(torch.arange(40) < 6, emblems.labels, -1))
     monkeypatch.setattr("simclr_lib.commands.train.load_parts", lambda *_, **__: {"train": few})
     run = tmp_path / "run"
-    assert main(["train", "--dataset", "imagefolder", *TINY, "--run-dir", str(run)]) == 0
+    assert main(["train", "--images", str(tmp_path), *TINY, "--run-dir", str(run)]) == 0
     printed = capsys.readouterr().out
     assert "no test image has a label: the output head is trained on 6 images, and not tested" in printed
     assert Result.read(run / "results.json").results == {}

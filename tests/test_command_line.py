@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -35,7 +36,8 @@ def settings(monkeypatch):
     """The settings that commands were started with; the commands do nothing, and every path is there."""
     started = []
     monkeypatch.setattr("simclr_lib.settings.checkpoint_file", lambda path: path / "checkpoint.pt")
-    monkeypatch.setattr("simclr_lib.config.require_folder", lambda folder: None)
+    monkeypatch.setattr("simclr_lib.files.require_folder", lambda folder: None)
+    monkeypatch.setattr("simclr_lib.files.content_of", lambda file: b"")
     monkeypatch.setattr(Command, "run", lambda command, settings: started.append(settings))
     return started
 
@@ -112,6 +114,20 @@ def test_a_shell_can_complete_commands_and_options(capsys, shell):
     script = capsys.readouterr().out
     assert "evaluate" in script
     assert "--projection-hidden" in script
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [("simclr wor", "workshop"), ("simclr workshop ch", "check"), ("simclr workshop mark --se", "--seconds")],
+)
+def test_the_second_word_of_a_command_is_completed(capsys, tmp_path, words, completed):
+    assert main(["--print-completion", "bash"]) == 0
+    (tmp_path / "completion.bash").write_text(capsys.readouterr().out)
+    count = len(words.split()) - 1
+    press = f"source completion.bash; COMP_WORDS=({words}); COMP_CWORD={count}; _tyro_simclr; echo ${{COMPREPLY[*]}}"
+    done = subprocess.run(["bash", "-c", press], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == completed
 
 
 def test_an_unknown_shell_is_named(capsys):
@@ -253,6 +269,18 @@ MISTAKES = [
     *("train --resume", "train --images nowhere", "train --device tpu", "train --dataset emblems --init nowhere"),
     *("train --color-strength 3", "train --view-size 2", "train --temperature inf", "demo --device tpu"),
     *("sweep nowhere", "sweep temperature --device tpu", "bench --device tpu", "workshop chek", "xyz", "--vresion"),
+    *("sweep temperature --resume", "sweep labels --dataset cifar10", "train --dataset imagefolder"),
+    *("train --image-size 2", "train --projection-layers 100", "train --images . --labels nowhere.csv"),
+    *(
+        f"predict {words}"
+        for words in ("RUN --bands 0 1 2", "RUN --levels 2 1", "RUN --max-pixels 0", "RUN --images x")
+    ),
+    *("predict RUN --dataset imagefolder --data-dir x", "predict RUN --labels x.csv", "workshop mark nowhere"),
+    *("embed RUN --seed -1", "workshop build FILE/x", "workshop bundle FILE/x"),
+    *(
+        f"{command} --out ."
+        for command in ("predict RUN", "report RUN", "export RUN", "bench", "plan", "workshop mark .")
+    ),
     *(f"{command} --out FILE/x" for command in ("sweep temperature", "demo")),
     *(f"{command} --out FILE/x/y" for command in ("bench", "plan", "workshop mark nowhere")),
 ]
@@ -260,7 +288,9 @@ MISTAKES = [
 
 def test_a_mistake_is_answered_before_torch_is_imported(tmp_path):
     """PyTorch takes seconds to import. A path, a name or a number that is wrong can be seen without it."""
-    (tmp_path / "FILE").touch()
+    for file in ("FILE", "RUN/checkpoint.pt"):
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).touch()
     program = (
         "import sys; from simclr_lib.cli import main\n"
         f"for words in {MISTAKES}: assert main(words.split()) == 2 and 'torch' not in sys.modules, words"
@@ -268,13 +298,16 @@ def test_a_mistake_is_answered_before_torch_is_imported(tmp_path):
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert len(done.stderr.splitlines()) == len(MISTAKES)
-    assert [path.name for path in tmp_path.iterdir()] == ["FILE"]
+    assert {path.name for path in tmp_path.rglob("*")} == {"FILE", "RUN", "checkpoint.pt"}
 
 
 @pytest.mark.parametrize(
     ("words", "near"),
     [
         ("workshop chek", "workshop check"),
+        ("workshp bundel folder", "workshop bundle"),
+        ("sweep crop-colour", "crop-color"),
+        ("train --dataset cifr10", "cifar10"),
         ("--vresion", "--version"),
         ("evalute", "evaluate"),
         ("train --hlp", "--help"),
@@ -284,6 +317,11 @@ def test_a_near_miss_is_suggested_in_a_short_line(capsys, words, near):
     line = fails(capsys, *words.split())
     assert f"did you mean {near!r}?" in line
     assert len(line) < 100
+
+
+@pytest.mark.parametrize("words", ["workshop", "workshop xyz"])
+def test_a_group_of_commands_names_its_own(capsys, words):
+    assert fails(capsys, *words.split()).endswith(": choose one of check, build, bundle, mark.")
 
 
 @pytest.mark.parametrize("option", ["--run-dir", "--data-dir", "--device"])

@@ -759,7 +759,7 @@ def test_mixed_sizes_become_64(tmp_path: Path) -> None:
         ({"val/a": 1}, None, "val/ but no train/"),
         ({"a": 1}, None, "no test part: no image has a label"),
         ({}, "train", "has no images: images are read from"),
-        ({}, None, "no folder .*check the path of the images"),
+        ({}, None, "no folder .*: check the path of the images"),
     ],
 )
 def test_a_folder_that_cannot_be_used_says_what_to_do(

@@ -134,9 +134,9 @@ def test_the_command_line_trains_a_network_of_timm(tmp_path, capsys, monkeypatch
     ("words", "message"),
     [
         ("--base-model 81", "value of --base-model '81': did you mean '18'? Choose one of 18, 34, 50, timm:NAME."),
-        ("--base-model resnet18", "Choose one of 18, 34, 50, timm:NAME."),
+        ("--base-model resnet18", "choose one of 18, 34, 50, timm:NAME."),
         ("--base-model timm:", "Choose one of 18, 34, 50, timm:NAME."),
-        ("--base-model module:x.Y", "Choose one of 18, 34, 50, timm:NAME."),
+        ("--base-model module:x.Y", "choose one of 18, 34, 50, timm:NAME."),
         ("--base-model timm:test_convnex", "timm knows no network 'test_convnex': did you mean 'test_convnext'?"),
         ("--base-model timm:test_convnext --width 8", "leave them out with --base-model timm:test_convnext."),
         ("--base-model timm:test_convnext --stem fast", "leave them out with --base-model timm:test_convnext."),

@@ -111,7 +111,7 @@ def test_the_best_recipe_is_chosen_by_all_seeds(compared):
 
 @pytest.mark.parametrize("size", [Size(), gpu.TOY], ids=["full", "rehearsal"])
 def test_every_command_can_be_typed(compared, size, monkeypatch):
-    monkeypatch.setattr("simclr_lib.settings.checkpoint_file", lambda path: path / "checkpoint.pt")  # later
+    monkeypatch.setattr("simclr_lib.settings.checkpoint_file", lambda path: path / "checkpoint.pt")
     for job in jobs(size):
         for command in job.commands:
             program, name, *words = shlex.split(gpu.filled(command, compared))

@@ -15,7 +15,8 @@ from simclr_lib.config import TrainConfig
 from simclr_lib.data import load_dataset
 from simclr_lib.errors import SimCLRError
 from simclr_lib.experiments import sweeps
-from simclr_lib.experiments.rows import ROWS, kept_rows
+from simclr_lib.experiments.rows import kept_rows
+from simclr_lib.files import ROWS
 from simclr_lib.losses import nt_xent
 from simclr_lib.recipes import EMBLEMS
 from simclr_lib.results import Result, summary

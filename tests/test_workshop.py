@@ -30,7 +30,7 @@ def test_the_command_builds_an_edition(capsys, tmp_path):
 
 def test_an_unknown_edition_is_refused_in_one_line(capsys, tmp_path):
     assert main(["workshop", "build", str(tmp_path), "--edition", "teacher"]) == 2
-    assert "Choose one of student, solutions, instructor." in capsys.readouterr().err
+    assert "choose one of student, solutions, instructor." in capsys.readouterr().err
 
 
 # --- bundle

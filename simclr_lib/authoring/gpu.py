@@ -45,8 +45,7 @@ import simclr_lib
 from simclr_lib.data import load_dataset
 from simclr_lib.errors import SimCLRError
 from simclr_lib.experiments.benchmarks import Workload, seconds_on_gpu
-from simclr_lib.experiments.rows import ROWS
-from simclr_lib.files import write_atomically
+from simclr_lib.files import ROWS, write_atomically
 from simclr_lib.options import flag
 from simclr_lib.results import Result
 from simclr_lib.training.run_folder import locked

@@ -9,8 +9,8 @@ from simclr_lib.data import ImageDataset, load_splits, split_indices
 from simclr_lib.device import pick_device
 from simclr_lib.errors import SimCLRError
 from simclr_lib.experiments.comparison import merge_seeds
-from simclr_lib.experiments.rows import check_rows, kept_rows, rows_identity
-from simclr_lib.experiments.sweeps import Budget, changes, find_sweep
+from simclr_lib.experiments.rows import kept_rows, rows_identity
+from simclr_lib.experiments.sweeps import SWEEPS, Budget, changes
 from simclr_lib.recipes import PRESETS, SHORT
 from simclr_lib.results import Result, text_table
 from simclr_lib.settings import SweepConfig
@@ -26,11 +26,10 @@ def sweep(config: SweepConfig, recipe: TrainConfig | None = None, budget: Budget
         budget: how much is spent besides pretraining.
     """
     config.check()
-    chosen = find_sweep(config.name, config.dataset)
+    chosen = SWEEPS[config.name]
     recipe = replace(recipe or _recipe(config), dataset=config.dataset, epochs=config.epochs)
     base = replace(recipe, device=config.device, compile=config.compile)
     budget = budget or Budget()
-    check_rows(config.out, config.resume)
     train, test = _images(config, recipe, budget)
     variants = chosen.chosen(base, config.only)
     if len(train) < (batch := max(variant.batch_size for variant in variants.values())):

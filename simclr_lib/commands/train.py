@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 from pathlib import Path
@@ -32,6 +33,7 @@ from simclr_lib.training import (
 )
 from simclr_lib.training.pretrained import OUTPUT_HEAD
 from simclr_lib.training.pretraining import has_classes
+from simclr_lib.training.run_folder import removed_if_empty
 
 Data = dict[str, ImageDataset]
 """Part of the data set → images: "train", "test", and perhaps "unlabeled"."""
@@ -46,7 +48,7 @@ def train(config: TrainConfig) -> None:
     config.check_start()
     device = pick_device(config.device)
     clock = Stopwatch()
-    with joined(device, config.timeout) as processes:
+    with joined(device, config.timeout) as processes, contextlib.ExitStack() as stack:
         # These errors are found before anything is written.
         check_precision(device, config.precision)
         if config.compile:
@@ -56,7 +58,9 @@ def train(config: TrainConfig) -> None:
         with first_on_each_machine():
             data = _load(config)
         clock.lap("data")
-        config = _resolved(_in_its_folder(config, processes), data, device)
+        config = _in_its_folder(config, processes)
+        stack.enter_context(removed_if_empty(Path(config.run_dir or "")))
+        config = _resolved(config, data, device)
         if processes.leads:
             team = f"{processes.size} processes, " if processes.size > 1 else ""
             images = f"{len(_trained_on(data)):,} images of {data['train'].name}"

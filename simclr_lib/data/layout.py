@@ -21,6 +21,7 @@ from PIL import Image, features
 
 from simclr_lib.data.listing import files_below, holds_a_run, is_set_aside
 from simclr_lib.errors import SimCLRError, counted, shown
+from simclr_lib.files import content_of, require_folder
 
 # Formats of pictures by Pillow's names, and the feature that Pillow must have to read them. Plugins add HEIF and JXL.
 FORMATS = {
@@ -172,8 +173,7 @@ def find_images(root: Path, labels: Labels | None = None) -> Layout:
     Raises:
         SimCLRError: there are no images, the parts do not fit together, or the CSV file does not fit the images.
     """
-    if not root.is_dir():
-        raise SimCLRError(f"there is no folder {root}: check the path of the images.")
+    require_folder(root)
     roots = _part_folders(root)
     beside = _beside(root, roots)
     blocks = [(name, folder, child) for name, folder in roots.items() for child in [*_folders(folder), folder]]
@@ -324,12 +324,10 @@ def _composed(name: str) -> str:
 
 def _rows_of_csv(file: Path) -> list[tuple[str, str]]:
     """Return the (file, label) of each line that has both; the names of the columns may stand first."""
+    written = content_of(file)
     try:
-        content = file.read_bytes()
-        is_utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-        text = content.decode("utf-16" if is_utf16 else "utf-8-sig")
-    except OSError as error:
-        raise SimCLRError(f"{file} cannot be read: {error.strerror or error}.") from error
+        is_utf16 = written.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        text = written.decode("utf-16" if is_utf16 else "utf-8-sig")
     except UnicodeDecodeError as error:
         raise SimCLRError(f'{file} is not in UTF-8: save it as "CSV UTF-8", as spreadsheets call it.') from error
     first = text.partition("\n")[0]

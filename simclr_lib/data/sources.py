@@ -19,6 +19,7 @@ from simclr_lib.data.layout import Labels
 from simclr_lib.data.reading import Reading
 from simclr_lib.data.tiny_imagenet import tinyimagenet
 from simclr_lib.errors import SimCLRError, require_whole, unknown_name
+from simclr_lib.files import data_folder
 
 
 def load_dataset(
@@ -82,7 +83,7 @@ def load_splits(
             raise unknown_name(f"{name} split", str(split), splits)
     loaded = _load(name, root, download, limits, image_size, labels, reading)
     if limits.keys() != loaded.keys():  # only the test part of one's own images may be missing
-        where = name if name.startswith(HF) else _folder(root)
+        where = name if name.startswith(HF) else data_folder(root)
         raise SimCLRError(
             f"{where} has no test part: no image has a label, or so few have one that none of them was chosen. "
             "Add a folder called test, or label images (more of them)."
@@ -134,7 +135,7 @@ def _load(
     for limit in limits.values():
         require_whole("limit", limit, 1, MAX_COUNT)
     require_whole("image_size", image_size, 1, MAX_IMAGE_SIZE)
-    folder = _folder(root)
+    folder = data_folder(root)
     if name != "imagefolder":
         if labels is not None:
             raise SimCLRError(f"labels are for a folder of your own images, not for {name}: leave them out.")
@@ -144,11 +145,6 @@ def _load(
         return {part: _load_known(name, part, folder, download, limit, image_size) for part, limit in limits.items()}
     chosen: Labels | None = labels if labels in (None, "folders", "none") else Path(labels).expanduser()  # type: ignore[assignment]
     return image_parts(folder, limits, image_size, chosen, reading)
-
-
-def _folder(root: str | os.PathLike[str] | None) -> Path:
-    """Return the data folder."""
-    return Path(root or os.environ.get("SIMCLR_DATA") or "data").expanduser()
 
 
 def _load_known(

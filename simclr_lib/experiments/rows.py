@@ -12,11 +12,9 @@ from typing import Any
 from simclr_lib.config import RECIPE, TrainConfig
 from simclr_lib.data import ImageDataset
 from simclr_lib.errors import SimCLRError
-from simclr_lib.files import write_atomically
+from simclr_lib.files import ROWS, check_rows, write_atomically
 from simclr_lib.results import Table
 from simclr_lib.training.run_folder import locked
-
-ROWS = "rows.json"  # in the folder of a sweep that has not ended
 
 
 class Rows:
@@ -104,19 +102,3 @@ def rows_identity(sweep: str, recipe: TrainConfig, train: ImageDataset, test: Im
     settings = recipe.to_dict()
     images = {"training images": train.fingerprint(), "test images": test.fingerprint()}
     return {"sweep": sweep, **images, **{name: settings[name] for name in RECIPE if name != "seed"}}
-
-
-def check_rows(folder: Path | None, resume: bool) -> None:
-    """Raise `SimCLRError` where a folder holds another sweep, or nothing to resume."""
-    if folder is None:
-        if resume:
-            raise SimCLRError("resume=True needs out=FOLDER: name that of the sweep to continue.")
-        return
-    if (folder / "results.json").exists():
-        raise SimCLRError(f"{folder} already holds results: choose another out=FOLDER.")
-    if resume and not (folder / ROWS).exists():
-        raise SimCLRError(f"no sweep to resume is in {folder}: leave out resume=True to start one there.")
-    if not resume and (folder / ROWS).exists():
-        raise SimCLRError(
-            f"{folder} holds an unfinished sweep: continue it (resume=True), or choose another out=FOLDER."
-        )

@@ -20,7 +20,7 @@ from simclr_lib.choices import OptimizerName
 from simclr_lib.config import TrainConfig
 from simclr_lib.data import ImageDataset
 from simclr_lib.device import pick_device, place
-from simclr_lib.errors import SimCLRError, unknown_name
+from simclr_lib.errors import unknown_name
 from simclr_lib.evaluation import SHIFTS, accuracy, extract_features, linear_probe, shifted
 from simclr_lib.experiments.comparison import (
     epochs_for,
@@ -78,13 +78,11 @@ class Sweep:
         question: the question that it answers.
         variants: from the recipe, with its seed and device, to the variants.
         measure: makes the table of one seed, piece by piece.
-        only_emblems: whether its recipes were chosen for emblems and suit no other data set.
     """
 
     question: str
     variants: Callable[[TrainConfig], Variants]
     measure: Measure
-    only_emblems: bool
 
     def chosen(self, base: TrainConfig, only: Sequence[str] | None = None) -> Variants:
         """The variants of a recipe, or those of these names.
@@ -117,30 +115,15 @@ SWEEPS: dict[str, Sweep] = {}
 """Every sweep by its name."""
 
 
-def answered_by(
-    measure: Measure, only_emblems: bool = False
-) -> Callable[[Callable[[TrainConfig], Variants]], Callable[[TrainConfig], Variants]]:
+def answered_by(measure: Measure) -> Callable[[Callable[[TrainConfig], Variants]], Callable[[TrainConfig], Variants]]:
     """Register a function of variants as a sweep: its name gives the sweep's name, its docstring the question."""
 
     def register(variants: Callable[[TrainConfig], Variants]) -> Callable[[TrainConfig], Variants]:
         question = " ".join((inspect.getdoc(variants) or "").split())
-        SWEEPS[variants.__name__.replace("_", "-")] = Sweep(question, variants, measure, only_emblems)
+        SWEEPS[variants.__name__.replace("_", "-")] = Sweep(question, variants, measure)
         return variants
 
     return register
-
-
-def find_sweep(name: str, dataset: str) -> Sweep:
-    """The sweep of this name.
-
-    Raises:
-        SimCLRError: there is none, or it does not suit the data set.
-    """
-    if name not in SWEEPS:
-        raise unknown_name("sweep", name, SWEEPS)
-    if dataset != "emblems" and SWEEPS[name].only_emblems:
-        raise SimCLRError(f"{name} compares recipes that were chosen for emblems: leave out dataset={dataset!r}.")
-    return SWEEPS[name]
 
 
 def overview() -> str:
@@ -479,13 +462,13 @@ def recipes(base: TrainConfig) -> Variants:
     return variants
 
 
-@answered_by(rows_of_label_budgets, only_emblems=True)
+@answered_by(rows_of_label_budgets)
 def labels(base: TrainConfig) -> Variants:
     """Section 5: what are the features worth, beside training with labels?"""
     return {"SimCLR": base, "supervised": _supervised(base)}
 
 
-@answered_by(rows_of_shifts, only_emblems=True)
+@answered_by(rows_of_shifts)
 def shifts(base: TrainConfig) -> Variants:
     """Does what was learnt without labels hold where test images differ from the training images?"""
     supervised = _supervised(base)

@@ -95,11 +95,17 @@ def claimed(path: Path, resume: bool) -> Iterator[RunFolder]:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise _unwritable(path, error) from error
+    with removed_if_empty(path), locked(path):
+        _check(path, resume)  # another run may have begun in between
+        _remove_leftovers(path)
+        yield RunFolder(path, load_checkpoint(path / "checkpoint.pt") if resume else None)
+
+
+@contextlib.contextmanager
+def removed_if_empty(path: Path) -> Iterator[None]:
+    """Remove a folder in the end if nothing was written to it."""
     try:
-        with locked(path):
-            _check(path, resume)  # another run may have begun in between
-            _remove_leftovers(path)
-            yield RunFolder(path, load_checkpoint(path / "checkpoint.pt") if resume else None)
+        yield
     finally:
         with contextlib.suppress(OSError):
             path.rmdir()  # fails unless the folder is empty
