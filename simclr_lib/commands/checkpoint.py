@@ -27,8 +27,7 @@ class Loaded:
         model: the trained model.
         classes: the classes that it tells apart, if it is a `Classifier`.
         stored: the run's checkpoint: the settings that it was trained with, and facts.
-        settings: the same settings, except for device and precision, which suit this machine, and for the images and
-            the reading of them, which are those of the command.
+        settings: the same settings, with device and precision of this machine, and images and reading of the command.
         run_dir: the folder of the checkpoint.
         out: the folder, or the file, for results; it can be written to.
     """
