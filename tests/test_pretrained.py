@@ -303,5 +303,20 @@ def test_a_run_with_labels_is_no_simclr_model(labelled_run):
         load_run(labelled_run[0], CPU)
 
 
+def test_a_run_of_an_early_version_is_what_trained_it_and_not_what_its_settings_say(tiny_run, labelled_run, tmp_path):
+    """`pretrain` and `train_supervised` stored `contrastive` as it was given, and did not go by it."""
+    folder, trained = labelled_run
+    for run, said in ((tiny_run, False), (folder, True)):
+        state = load_checkpoint(run)
+        state["config"]["contrastive"] = said
+        save_checkpoint(tmp_path / f"said {said}.pt", state)
+    images = torch.rand(3, 3, 32, 32)
+    classifier, config, _ = load_classifier(tmp_path / "said True.pt", CPU)
+    assert torch.equal(classifier(images), trained(images))
+    assert not config.contrastive
+    _, z = load_pretrained(tmp_path / "said False.pt", "cpu")(images)
+    assert torch.equal(z, load_pretrained(tiny_run, "cpu")(images)[1])
+
+
 def test_the_command_line_knows_the_weights_without_torch():
     assert {file.stem for file in WEIGHTS.glob("*.pt")} == set(BUNDLED)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -194,7 +195,10 @@ def read_run(path: Path) -> StoredRun:
     with _damage_named(path):
         config = TrainConfig.from_dict(state["config"])
         stored = StoredRun(Path(path), config, dict(state["facts"]), _weights(state))
-        return stored._replace(config=stored.config.resolved(stored.image_size))
+        config = config.resolved(stored.image_size)
+        # Early versions stored `contrastive` as it was given, and the function that trained may have done the other.
+        task = stored.facts.get("task", "pretrain" if config.contrastive else "supervised")
+        return stored._replace(config=replace(config, contrastive=task == "pretrain"))
 
 
 def _weights(state: Mapping[str, Any]) -> dict[str, Tensor]:
