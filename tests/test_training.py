@@ -452,6 +452,18 @@ def test_a_supervised_run_of_an_earlier_version_resumes(emblems, tmp_path):
     train_supervised(emblems, dataclasses.replace(config, resume=True), tmp_path)
 
 
+@pytest.mark.parametrize("setting", [{"global_negatives": False}, {"micro_batch": 4}])
+def test_only_simclr_depends_on_the_processes_by_its_negatives_and_micro_batches(emblems, tmp_path, setting):
+    config = dataclasses.replace(TINY, epochs=1, **setting)
+    for name, train in {"simclr": pretrain, "labels": train_supervised}.items():
+        train(emblems, config, tmp_path / name)
+        save_checkpoint(tmp_path / name / "checkpoint.pt", {**load_checkpoint(tmp_path / name), "processes": 2})
+    again = dataclasses.replace(config, resume=True)
+    with pytest.raises(SimCLRError, match="processes were 2, are 1"):
+        pretrain(emblems, again, tmp_path / "simclr")
+    train_supervised(emblems, again, tmp_path / "labels")
+
+
 @pytest.mark.parametrize("contrastive", [True, False])
 def test_the_function_decides_whether_there_are_labels(emblems, tmp_path, contrastive):
     config = dataclasses.replace(TINY, contrastive=contrastive, optimizer=None, lr=None, epochs=1)

@@ -122,7 +122,8 @@ def _resolved_as_before(
         if before.get(name) != after.get(name)
     ]
     processes_before, processes = state.get("processes", 1), world().size
-    if processes_before != processes and (config.micro_batch or not config.global_negatives):
+    depends = config.contrastive and (config.micro_batch or not config.global_negatives)
+    if processes_before != processes and depends:
         changed.append(
             f"processes were {processes_before}, are {processes}: local negatives and micro-batches depend on them"
         )
