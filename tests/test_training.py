@@ -489,6 +489,19 @@ def test_the_settings_of_a_run_say_how_its_images_were_read(emblems, tmp_path):
     assert json.loads((tmp_path / "config.json").read_text())["config"]["fit"] == "pad"
 
 
+@pytest.mark.parametrize("reading", [None, Reading(store_size=32, levels=(0.0, 1.0))])
+def test_resuming_corrects_what_an_early_version_said_about_reading(emblems, tmp_path, reading):
+    """It stored these settings as they were given, although the images had been read already."""
+    read = dataclasses.replace(emblems, reading=reading)
+    pretrain(read, TINY, tmp_path)
+    state = load_checkpoint(tmp_path)
+    state["config"] |= {"fit": "pad", "levels": [0.0, 9.0], "store_size": 64}
+    save_checkpoint(tmp_path / "checkpoint.pt", state)
+    pretrain(read, dataclasses.replace(TINY, resume=True), tmp_path)
+    stored = TrainConfig.from_dict(json.loads((tmp_path / "config.json").read_text())["config"])
+    assert stored.reading() == (reading or Reading())
+
+
 @pytest.mark.parametrize("arguments", [{"watch": print}, {"filmed": True}, {"log": "tensorboard"}])
 def test_what_works_on_the_folder_of_a_run_needs_one(emblems, arguments):
     config = dataclasses.replace(TINY, log=arguments.pop("log", None))

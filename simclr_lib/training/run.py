@@ -28,6 +28,8 @@ from simclr_lib.training.metrics import MetricsLog, read_metrics
 from simclr_lib.training.run_folder import RunFolder, claimed
 from simclr_lib.training.trackers import tracker_module
 
+_READING = ("fit", "bands", "levels", "store_size")  # settings that say how the images were read
+
 
 class Opened(NamedTuple):
     """The beginning of a run: its resolved settings, its device, and its folder if it has one."""
@@ -90,7 +92,7 @@ def _fitting(config: TrainConfig, task: str, dataset: ImageDataset) -> TrainConf
         SimCLRError: a setting asks for another way of reading than the one in which the images were read.
     """
     used = Reading() if dataset.reading is None else dataset.reading
-    decided = {name: getattr(used, name) for name in ("fit", "bands", "levels", "store_size")}
+    decided = {name: getattr(used, name) for name in _READING}
     for name, value in decided.items():
         given = getattr(config, name)
         if given not in (getattr(Reading, name), value):
@@ -109,9 +111,8 @@ def _resolved_as_before(
     state, identity = folder.state or {}, dataset_identity(task, dataset)
     earlier = folder.settings().resolved(dataset.image_size, device, reading=dataset.reading)
     # They also stored settings that the task, or the images, whose fingerprint is compared, had decided otherwise.
-    earlier = replace(
-        earlier, contrastive=state["facts"].get("task") != "supervised", fit=config.fit, bands=config.bands
-    )
+    read = {name: getattr(config, name) for name in _READING}
+    earlier = replace(earlier, contrastive=state["facts"].get("task") != "supervised", **read)
     config = config.resolved(dataset.image_size, device, earlier, dataset.reading)
     names = [name for name in RECIPE if config.contrastive or name not in ONLY_WITHOUT_LABELS]
     before = {**{name: getattr(earlier, name) for name in names}, **state["facts"]}
