@@ -40,7 +40,7 @@ def pretrain(
     Args:
         dataset: training images. A share ``config.validation`` of them is kept out, and the kNN accuracy on it is
             logged during training; labels are used for nothing else.
-        config: settings. ``contrastive`` and how files were read are known, so those settings are not used.
+        config: settings. ``contrastive`` is not used, and those of reading files have to fit ``dataset``.
         run_dir: folder for metrics and checkpoint. None takes ``config.run_dir``; if that is None, too, nothing is
             written.
         labelled: images to measure the kNN accuracy on instead of those of ``dataset``; they are not trained on.

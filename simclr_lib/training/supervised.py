@@ -27,8 +27,9 @@ def train_supervised(
 
     Args:
         dataset: labelled training images.
-        config: settings. Those of the projection head, the loss NT-Xent and the validation images are not used, and
-            ``contrastive`` and how files were read are known.
+        config: settings. Those of the projection head, the loss NT-Xent and the validation images are not used, nor
+            is ``contrastive``, because this function decides about it. The settings of how files are read have to be
+            those of ``dataset``, or left out.
         run_dir: folder for metrics and checkpoint. None takes ``config.run_dir``; if that is None, too, nothing is
             written.
         encoder: a network of your own to train a copy of, as for `pretrain`.
