@@ -34,5 +34,7 @@ OWN = "module:"  # stands before the class of an encoder that was given as a mod
 HF = "hf:"  # stands before the name of a data set of the Hugging Face Hub
 FORMS = {"base_model": f"{TIMM}NAME", "dataset": f"{HF}NAME"}  # settings that take words of a form beside their choices
 
+NUM_EMBLEM_CLASSES = 10  # silhouettes with a texture of their own in simclr_lib.data.emblems
+
 MAX_COUNT = 2**31 - 1  # images, epochs and other counts: a larger number is a slip of the hand
 MAX_SEED = 2**32 - 1  # the largest seed that NumPy takes, and with it UMAP and scikit-learn

@@ -169,7 +169,7 @@ def joined(words: Sequence[str]) -> list[str]:
 def run(words: Sequence[str]) -> None:
     """Do what the words of the command line say."""
     if not words or words[0] in ("-h", "--help"):
-        tyro.cli(parser({}), args=["--help"], prog="simclr", description=OVERVIEW)
+        tyro.cli(overview(), args=["--help"], prog="simclr", description=OVERVIEW)
     elif words[0] == "--version":
         print(f"simclr {simclr_lib.__version__}")
     elif words[0] == "--print-completion":
@@ -202,10 +202,10 @@ def unknown_command(words: Sequence[str]) -> SimCLRError:
     return SimCLRError(f"unknown command {' '.join(words[:2])!r}: {hint}")
 
 
-def parser(options: Mapping[str, Sequence[Option]]) -> Any:
-    """Return the type that tyro reads: every command, and the options of those commands whose options matter."""
+def overview() -> Any:
+    """Return the type that tyro reads for ``simclr --help``: every command, without its options."""
     commands = [
-        Annotated[parser_of(name, options.get(name, ())), tyro.conf.subcommand(name, description=command.summary)]
+        Annotated[parser_of(name, ()), tyro.conf.subcommand(name, description=command.summary)]
         for name, command in COMMANDS.items()
     ]
     return Union[tuple(commands)]  # noqa: UP007
@@ -277,13 +277,19 @@ def with_flags(message: str, names: Iterable[str]) -> str:
 
     A name with an underscore is replaced wherever it is a word of its own. A name that may be an English word, such
     as ``limit``, is replaced only before "=", before " must be" and in backticks. ``resume=True`` becomes
-    ``--resume``, and ``dataset="emblems"`` becomes ``--dataset emblems``.
+    ``--resume``, ``dataset="emblems"`` becomes ``--dataset emblems``, and ``levels=(0, 4095)`` becomes
+    ``--levels 0 4095``.
     """
     plain = "|".join(names)
     compound = "|".join(name for name in names if "_" in name)
     name = rf"(?:{compound or '(?!)'})(?![\w/\\-]|\.\w)|(?:{plain or '(?!)'})(?==| must be|`)"
-    pattern = rf"""(?<![\w./\\-])(?P<name>{name})(?:=True\b|="(?P<value>[^"]*)")?"""
-    return re.sub(pattern, lambda found: " ".join(filter(None, [flag(found["name"]), found["value"]])), message)
+    pattern = rf"""(?<![\w./\\-])(?P<name>{name})(?:=True\b|="(?P<value>[^"]*)"|=\((?P<values>[^)]*)\))?"""
+
+    def option(found: re.Match[str]) -> str:
+        values = (found["values"] or "").replace(",", "")
+        return " ".join(filter(None, [flag(found["name"]), found["value"], values]))
+
+    return re.sub(pattern, option, message)
 
 
 class Notes(logging.Handler):

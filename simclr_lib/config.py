@@ -35,7 +35,7 @@ from simclr_lib.choices import (
     Stem,
 )
 from simclr_lib.errors import ABOVE_0, SimCLRError, require_device, require_range, unknown_name
-from simclr_lib.files import check_images, check_writable, checkpoint_file, data_folder
+from simclr_lib.files import check_images, check_run, check_writable, checkpoint_file, data_folder
 
 if TYPE_CHECKING:
     import torch
@@ -222,6 +222,8 @@ class Recipe:
         chosen = self
         if earlier is not None:
             left_open = [name for name in _LEFT_OPEN if getattr(self, name) in (None, "auto")]
+            if reading is not None:  # the images decide; early versions also stored levels that were not used
+                left_open = [name for name in left_open if not hasattr(reading, name)]
             chosen = dataclasses.replace(self, **{name: getattr(earlier, name) for name in left_open})
         optimizer: OptimizerName = chosen.optimizer or ("lars" if self.contrastive else "sgd")
         values: dict[str, Any] = {
@@ -460,6 +462,8 @@ class TrainConfig(Recipe):
             checkpoint_file(Path(str(self.init)).expanduser())
         if self.run_dir and os.environ.get("RANK", "0") == "0":  # the leading process writes
             check_writable(self.run_dir)
+            if os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0":  # otherwise it may be this very run
+                check_run(self.run_dir, self.resume)
 
     def objective(self, network: nn.Module, images: Tensor) -> Objective:
         """Return the loss of a pretraining step on batches of these images, see `contrastive_objective`.

@@ -24,6 +24,8 @@ else:
     import fcntl
 
 CHECKPOINT = "checkpoint.pt"  # name of a run's checkpoint in its folder
+OUTPUT_HEAD = "output_head.pt"  # beside it: the head that was trained on the frozen features, and its classes
+RESULTS = ("config.json", "metrics.jsonl", "results.json", OUTPUT_HEAD)  # the other files of a run
 ROWS = "rows.json"  # in the folder of a sweep that has not ended
 PREFIX, LOCK = ".simclr-", ".lock"  # `.simclr-k3v9x0ab` is a temporary folder, `.simclr-k3v9x0ab.lock` its lock
 
@@ -189,7 +191,7 @@ def content_of(file: Path) -> bytes:
     try:
         return file.read_bytes()
     except OSError as error:
-        raise SimCLRError(f"{file} cannot be read: {error.strerror or error}.") from error
+        raise SimCLRError(f"cannot read {file}: {error.strerror or error}.") from error
 
 
 def check_images(folder: Path | None, labels: str | None) -> None:
@@ -211,6 +213,18 @@ def check_file(file: Path | None, example: str) -> None:
     check_writable(file.parent)
 
 
+def check_run(folder: Path, resume: bool) -> None:
+    """Raise `SimCLRError` where a folder holds another run, or nothing to resume."""
+    begun = (folder / CHECKPOINT).exists()
+    if resume and not begun:
+        raise SimCLRError(f"no checkpoint to resume is in {folder}: leave out resume=True to start a run there.")
+    if begun and not resume:
+        raise SimCLRError(f"{folder} already holds a run: continue it (resume=True), or choose another folder.")
+    for name in RESULTS:
+        if not begun and (folder / name).exists():
+            raise SimCLRError(f"{folder} has no checkpoint, but a {name} that would be lost: choose another folder.")
+
+
 def check_rows(folder: Path | None, resume: bool) -> None:
     """Raise `SimCLRError` where a folder holds another sweep, or nothing to resume."""
     if folder is None:
@@ -218,10 +232,20 @@ def check_rows(folder: Path | None, resume: bool) -> None:
             raise SimCLRError("resume=True needs out=FOLDER: name that of the sweep to continue.")
         return
     if (folder / "results.json").exists():
-        raise SimCLRError(f"{folder} already holds results: choose another out=FOLDER.")
+        raise SimCLRError(f"{folder} already holds results: choose another folder.")
     if resume and not (folder / ROWS).exists():
         raise SimCLRError(f"no sweep to resume is in {folder}: leave out resume=True to start one there.")
     if not resume and (folder / ROWS).exists():
-        raise SimCLRError(
-            f"{folder} holds an unfinished sweep: continue it (resume=True), or choose another out=FOLDER."
-        )
+        raise SimCLRError(f"{folder} holds an unfinished sweep: continue it (resume=True), or choose another folder.")
+
+
+def notebooks_in(folder: Path) -> list[Path]:
+    """Return the notebooks in a folder and in the folders in it, without Jupyter's own copies.
+
+    Raises:
+        SimCLRError: there are none.
+    """
+    notebooks = sorted(path for path in folder.rglob("*.ipynb") if ".ipynb_checkpoints" not in path.parts)
+    if not notebooks:
+        raise SimCLRError(f"{folder} holds no notebooks: give the folder with the files that the learners returned.")
+    return notebooks

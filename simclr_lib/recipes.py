@@ -7,6 +7,7 @@ from dataclasses import replace
 from simclr_lib.config import TrainConfig
 
 BUDGETS = (10, 50, 100)  # labels per class at which tables compare features
+FILMED = 1_000  # test images in a film of the training: enough to see clusters, few enough for UMAP to take seconds
 
 # The recipe for emblems on a CPU: a narrow ResNet-18 with a stride-2 stem. The weights in the package come from it.
 EMBLEMS = TrainConfig(

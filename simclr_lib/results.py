@@ -7,13 +7,13 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
-import torch
-
-from simclr_lib.device import environment
 from simclr_lib.errors import SimCLRError, shown
 from simclr_lib.files import write_atomically
+
+if TYPE_CHECKING:
+    import torch
 
 
 class Accuracy(TypedDict):
@@ -80,6 +80,8 @@ class Result:
             device: the device that was measured on.
             command: the command that measured, where it is not a ``simclr`` command.
         """
+        from simclr_lib.device import environment  # imported here, because the command line reads results without torch
+
         where = environment(device)
         complete = replace(self, environment={**where, "command": command or where["command"]})
         content = json.dumps(rounded(complete.to_dict()), indent=1, ensure_ascii=False)

@@ -13,6 +13,7 @@ from tyro.conf import Positional
 from simclr_lib.choices import (
     MAX_COUNT,
     MAX_SEED,
+    NUM_EMBLEM_CLASSES,
     ONLY_EMBLEMS,
     SWEEP_NAMES,
     Edition,
@@ -23,8 +24,17 @@ from simclr_lib.choices import (
 )
 from simclr_lib.config import TrainConfig, check_ranges
 from simclr_lib.errors import SimCLRError, require_device, require_range, unknown_name
-from simclr_lib.files import check_file, check_images, check_rows, check_writable, checkpoint_file, require_folder
-from simclr_lib.recipes import BUDGETS, DEMO, PRESETS, SHORT
+from simclr_lib.files import (
+    check_file,
+    check_images,
+    check_rows,
+    check_writable,
+    checkpoint_file,
+    notebooks_in,
+    require_folder,
+)
+from simclr_lib.recipes import BUDGETS, DEMO, FILMED, PRESETS, SHORT
+from simclr_lib.results import Result
 
 
 @dataclass(frozen=True)
@@ -183,6 +193,23 @@ class ExportConfig:
 
 
 @dataclass(frozen=True)
+class DemoBudget:
+    """The work of the demo besides pretraining.
+
+    Attributes:
+        labels: labels per class that it compares.
+        steps: steps of training from scratch with the fewest labels.
+        supervised_epochs: epochs of training from scratch with all labels.
+        filmed: test images in the film and in the report.
+    """
+
+    labels: tuple[int, ...] = (10, 100)
+    steps: int = 300
+    supervised_epochs: int = 8
+    filmed: int = FILMED
+
+
+@dataclass(frozen=True)
 class DemoConfig:
     """Settings of ``simclr demo``."""
 
@@ -197,13 +224,26 @@ class DemoConfig:
     device: str = "auto"
     """Device to compute on: cpu, mps, cuda or cuda:N. With auto, it is the CUDA GPU if there is one."""
 
-    def check(self) -> None:
-        """Raise `SimCLRError` for a setting that is out of range."""
+    def check(self, budget: DemoBudget | None = None) -> None:
+        """Raise `SimCLRError` for a setting that is out of range, and for a folder that holds a finished demo.
+
+        Args:
+            budget: the work besides pretraining, which needs some images of each class.
+        """
         check_seeds(self.seeds)
         require_range("epochs", self.epochs, 1, MAX_COUNT)
         require_range("images", self.images, 1, MAX_COUNT)
+        most = max((budget or DemoBudget()).labels)
+        if self.images < NUM_EMBLEM_CLASSES * most:
+            raise SimCLRError(
+                f"the demo compares up to {most} labels per class: images must be at least "
+                f"{NUM_EMBLEM_CLASSES * most:,}, not {self.images}."
+            )
         require_device(self.device)
         check_writable(self.out)
+        results = self.out and self.out / "results.json"
+        if results and results.exists() and Result.read(results).extra.get("complete", True):  # a stopped one goes on
+            raise SimCLRError(f"{self.out} already holds a demo: choose another folder.")
 
 
 @dataclass(frozen=True)
@@ -377,6 +417,7 @@ class MarkConfig:
         """Raise `SimCLRError` for a setting that is out of range."""
         require_range("seconds", self.seconds, 0.1, 3600)
         require_folder(self.folder, "notebooks")
+        notebooks_in(self.folder)
         check_file(self.out, "marks.csv")
 
 

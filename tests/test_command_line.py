@@ -38,6 +38,7 @@ def settings(monkeypatch):
     monkeypatch.setattr("simclr_lib.settings.checkpoint_file", lambda path: path / "checkpoint.pt")
     monkeypatch.setattr("simclr_lib.files.require_folder", lambda folder: None)
     monkeypatch.setattr("simclr_lib.files.content_of", lambda file: b"")
+    monkeypatch.setattr("simclr_lib.config.check_run", lambda folder, resume: None)
     monkeypatch.setattr(Command, "run", lambda command, settings: started.append(settings))
     return started
 
@@ -282,15 +283,22 @@ MISTAKES = [
         for command in ("predict RUN", "report RUN", "export RUN", "bench", "plan", "workshop mark .")
     ),
     *(f"{command} --out FILE/x" for command in ("sweep temperature", "demo")),
+    *(
+        "train --run-dir RUN",
+        "train --run-dir EMPTY --resume",
+        "demo --out DEMO",
+        "demo --images 80",
+        "workshop mark RUN",
+    ),
     *(f"{command} --out FILE/x/y" for command in ("bench", "plan", "workshop mark nowhere")),
 ]
 
 
 def test_a_mistake_is_answered_before_torch_is_imported(tmp_path):
     """PyTorch takes seconds to import. A path, a name or a number that is wrong can be seen without it."""
-    for file in ("FILE", "RUN/checkpoint.pt"):
+    for file in ("FILE", "RUN/checkpoint.pt", "DEMO/results.json"):
         (tmp_path / file).parent.mkdir(exist_ok=True)
-        (tmp_path / file).touch()
+        (tmp_path / file).write_text('{"what": "a finished demo"}')
     program = (
         "import sys; from simclr_lib.cli import main\n"
         f"for words in {MISTAKES}: assert main(words.split()) == 2 and 'torch' not in sys.modules, words"
@@ -298,7 +306,7 @@ def test_a_mistake_is_answered_before_torch_is_imported(tmp_path):
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert len(done.stderr.splitlines()) == len(MISTAKES)
-    assert {path.name for path in tmp_path.rglob("*")} == {"FILE", "RUN", "checkpoint.pt"}
+    assert {path.name for path in tmp_path.rglob("*")} == {"FILE", "RUN", "checkpoint.pt", "DEMO", "results.json"}
 
 
 @pytest.mark.parametrize(
@@ -373,6 +381,7 @@ def test_a_folder_of_photographs_is_not_taken_for_cifar10(capsys, settings, tmp_
         ("a lower batch_size.", "a lower --batch-size."),
         ("choose `limit` or `run_dir`", "choose `--limit` or `--run-dir`"),
         ("limit=3 leaves nothing", "--limit=3 leaves nothing"),
+        ("start with levels=(0, 4095).", "start with --levels 0 4095."),
         ("lr must be above 0", "--lr must be above 0"),
         ("the limit is reached", "the limit is reached"),
         ("use --batch-size 110", "use --batch-size 110"),
@@ -382,7 +391,7 @@ def test_a_folder_of_photographs_is_not_taken_for_cifar10(capsys, settings, tmp_
     ],
 )
 def test_errors_name_options_where_the_library_names_settings(message, shown):
-    assert with_flags(message, ["batch_size", "run_dir", "limit", "lr"]) == shown
+    assert with_flags(message, ["batch_size", "run_dir", "limit", "lr", "levels"]) == shown
 
 
 # --- notebooks

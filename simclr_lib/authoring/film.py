@@ -17,8 +17,9 @@ from torch import Tensor
 from simclr_lib.data import ImageDataset, load_dataset
 from simclr_lib.errors import SimCLRError
 from simclr_lib.evaluation import make_film
-from simclr_lib.experiments.comparison import FILMED, evenly
+from simclr_lib.experiments.comparison import evenly
 from simclr_lib.files import write_atomically
+from simclr_lib.recipes import FILMED
 from simclr_lib.teaching.moving import moving_picture
 from simclr_lib.teaching.plots import plot_embeddings
 from simclr_lib.teaching.report import png_bytes

@@ -129,8 +129,9 @@ def main(words: Sequence[str] | None = None) -> None:
 def _with(result: Result, name: str, column: str, values: Sequence[float]) -> Result:
     """The result with the accuracies of one row in one column."""
     results = {**result.results, name: {**result.results.get(name, {}), column: summary(values)}}
+    most = max(len(accuracy["values"]) for row in results.values() for accuracy in row.values())
     settings = {row: vars(SETTINGS[row]) for row in results if row in SETTINGS}
-    return replace(result, results=results, seeds=range(len(values)), extra={"settings": settings})
+    return replace(result, results=results, seeds=range(most), extra={"settings": settings})
 
 
 if __name__ == "__main__":

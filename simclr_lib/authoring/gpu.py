@@ -45,7 +45,7 @@ import simclr_lib
 from simclr_lib.data import load_dataset
 from simclr_lib.errors import SimCLRError
 from simclr_lib.experiments.benchmarks import Workload, seconds_on_gpu
-from simclr_lib.files import ROWS, write_atomically
+from simclr_lib.files import CHECKPOINT, ROWS, write_atomically
 from simclr_lib.options import flag
 from simclr_lib.results import Result
 from simclr_lib.training.run_folder import locked
@@ -230,7 +230,7 @@ def filled(command: str, folder: Path) -> str:
 def resumed(command: str, folder: Path) -> str:
     """The command with ``--resume`` where an earlier call was interrupted in a training or in a sweep."""
     words = shlex.split(command)
-    for option, sign in (("--run-dir", "checkpoint.pt"), ("--out", ROWS)):
+    for option, sign in (("--run-dir", CHECKPOINT), ("--out", ROWS)):
         if option in words and (folder / words[words.index(option) + 1] / sign).exists():
             return f"{command} --resume"
     return command

@@ -10,11 +10,8 @@ from torch import Tensor
 
 from simclr_lib.commands.common import Steps, Stopwatch, minutes
 from simclr_lib.data import ImageDataset, load_dataset
-from simclr_lib.data.emblems import CLASSES
 from simclr_lib.device import pick_device
-from simclr_lib.errors import SimCLRError
 from simclr_lib.experiments.comparison import (
-    FILMED,
     evaluate_baselines,
     evaluate_encoder,
     evenly,
@@ -23,10 +20,11 @@ from simclr_lib.experiments.comparison import (
 )
 from simclr_lib.experiments.scaling import stepper
 from simclr_lib.experiments.throughput import median_seconds
+from simclr_lib.files import CHECKPOINT
 from simclr_lib.models import SimCLR
 from simclr_lib.recipes import DEMO, DEMO_SUPERVISED
 from simclr_lib.results import Result, Table, columns, in_words, text_table
-from simclr_lib.settings import DemoConfig
+from simclr_lib.settings import DemoBudget, DemoConfig
 from simclr_lib.training import Interrupted, new_folder, pretrain
 
 LOOK_EVERY = 3  # epochs between two looks at the features: each costs a second, and another as a frame of the film
@@ -37,23 +35,6 @@ SUPERVISED_STEP = 0.7  # a step of training with labels, which has half as many 
 REPORT_SECONDS = 25  # most of it is spent on one core, by UMAP
 
 
-@dataclass(frozen=True)
-class DemoBudget:
-    """The work of the demo besides pretraining.
-
-    Attributes:
-        labels: labels per class that it compares.
-        steps: steps of training from scratch with the fewest labels.
-        supervised_epochs: epochs of training from scratch with all labels.
-        filmed: test images in the film and in the report.
-    """
-
-    labels: tuple[int, ...] = (10, 100)
-    steps: int = 300
-    supervised_epochs: int = 8
-    filmed: int = FILMED
-
-
 def demo(config: DemoConfig, budget: DemoBudget | None = None) -> None:
     """Run ``simclr demo``: writes results.json, prints the table, and draws report.html and its figures.
 
@@ -62,18 +43,8 @@ def demo(config: DemoConfig, budget: DemoBudget | None = None) -> None:
         budget: how much is spent besides pretraining.
     """
     budget = budget or DemoBudget()
-    needed = len(CLASSES) * max(budget.labels)
-    config.check()
-    if config.images < needed:
-        raise SimCLRError(
-            f"the demo compares up to {max(budget.labels)} labels per class: --images must be at least {needed:,}, "
-            f"not {config.images}."
-        )
+    config.check(budget)
     pick_device(config.device)  # an error is found before the folder is made
-    if config.out:
-        results = config.out / "results.json"
-        if results.exists() and Result.read(results).extra.get("complete", True):  # a demo that was stopped goes on
-            raise SimCLRError(f"{config.out} already holds a demo: choose another --out.")
     out = config.out or new_folder("demo")
     try:
         _run_demo(config, budget, out)
@@ -174,7 +145,7 @@ def _pretrain_and_evaluate(
         seed=seed,
         epochs=config.epochs,
         device=config.device,
-        resume=(run_dir / "checkpoint.pt").exists(),
+        resume=(run_dir / CHECKPOINT).exists(),
         monitor_every=LOOK_EVERY,
     )
     steps.begin()

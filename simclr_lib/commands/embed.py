@@ -11,9 +11,10 @@ from simclr_lib.commands.checkpoint import open_run
 from simclr_lib.data import ImageDataset
 from simclr_lib.errors import counted
 from simclr_lib.evaluation import extract_features, near_duplicates, project, projected, trustworthiness
-from simclr_lib.experiments.comparison import FILMED, evenly
+from simclr_lib.experiments.comparison import evenly
 from simclr_lib.files import write_atomically, write_csv, write_npz
 from simclr_lib.models import SimCLR
+from simclr_lib.recipes import FILMED
 from simclr_lib.settings import EmbedConfig
 from simclr_lib.training import read_film
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from simclr_lib.commands.checkpoint import open_run
 from simclr_lib.errors import counted
-from simclr_lib.experiments.comparison import FILMED, evenly
+from simclr_lib.experiments.comparison import evenly
+from simclr_lib.recipes import FILMED
 from simclr_lib.results import Result
 from simclr_lib.settings import ReportConfig
 

@@ -15,12 +15,13 @@ from simclr_lib.data import ImageDataset, load_parts, load_splits
 from simclr_lib.describe import describe, format_minutes
 from simclr_lib.device import check_compiler, check_precision, pick_device
 from simclr_lib.distributed import World, first_on_each_machine, from_leader, joined, recall, remember
-from simclr_lib.errors import SimCLRError
 from simclr_lib.evaluation import accuracy
-from simclr_lib.experiments.comparison import FILMED, compare_encoder, evenly, output_head
+from simclr_lib.experiments.comparison import compare_encoder, evenly, output_head
 from simclr_lib.experiments.scaling import seconds_of_steps
+from simclr_lib.files import CHECKPOINT, OUTPUT_HEAD
 from simclr_lib.models import Classifier, SimCLR
 from simclr_lib.objectives import check_micro_batch
+from simclr_lib.recipes import FILMED
 from simclr_lib.results import Result, Table, summary, text_table
 from simclr_lib.training import (
     RunFolder,
@@ -31,7 +32,6 @@ from simclr_lib.training import (
     train_supervised,
     training_rows,
 )
-from simclr_lib.training.pretrained import OUTPUT_HEAD
 from simclr_lib.training.pretraining import has_classes
 from simclr_lib.training.run_folder import removed_if_empty
 
@@ -66,8 +66,10 @@ def train(config: TrainConfig) -> None:
             images = f"{len(_trained_on(data)):,} images of {data['train'].name}"
             print(f"{_method(config)} on {images}, {team}{device}, run folder {config.run_dir}")
             print(describe(config, watched=has_classes(data["train"].labelled)))
-            if processes.size == 1:
-                print(f"estimated time: {format_minutes(_estimated_seconds(config, data, device))}", flush=True)
+        seconds = _estimated_seconds(config, data, device, processes)
+        if processes.leads:
+            uncompiled = ", without --compile" if config.compile else ""
+            print(f"estimated time{uncompiled}: {format_minutes(seconds)}", flush=True)
         if config.contrastive:
             model: SimCLR | Classifier = pretrain(
                 _trained_on(data),
@@ -130,12 +132,10 @@ def _in_its_folder(config: TrainConfig, processes: World) -> TrainConfig:
     if folder is None and processes.leads:
         folder = new_folder(f"{config.dataset}-{config.network}-{_method(config)}-{time.strftime('%Y%m%d-%H%M%S')}")
     run_dir = from_leader(folder or Path())
-    begun, tested = from_leader([(run_dir / name).exists() for name in ("checkpoint.pt", OUTPUT_HEAD)])
+    begun = from_leader((run_dir / CHECKPOINT).exists())
     go_on = config.resume or (begun and earlier is not None)
     if go_on or not begun:  # do not adopt a run that an earlier command left here
         remember("run folder", str(run_dir))
-    if tested and not begun:
-        raise SimCLRError(f"{run_dir} holds an {OUTPUT_HEAD} that would be lost: choose another run_dir.")
     return dataclasses.replace(config, run_dir=run_dir, resume=go_on)
 
 
@@ -146,19 +146,20 @@ def _resolved(config: TrainConfig, data: Data, device: torch.device) -> TrainCon
         print(f"the batch size is {count}, the number of training images, instead of {config.batch_size}")
         config = dataclasses.replace(config, batch_size=count)
     earlier, run_dir = None, config.run_dir
-    if config.resume and run_dir and (run_dir / "checkpoint.pt").exists():
+    if config.resume and run_dir and (run_dir / CHECKPOINT).exists():
         earlier = RunFolder(run_dir, load_checkpoint(run_dir)).settings()
     images = _trained_on(data)
     return config.resolved(images.image_size, device, earlier, images.reading)
 
 
-def _estimated_seconds(config: TrainConfig, data: Data, device: torch.device) -> float:
+def _estimated_seconds(config: TrainConfig, data: Data, device: torch.device, processes: World) -> float:
     """The duration of the training, from a few steps of pretraining. A step with labels has half as many views."""
     images = _trained_on(data)
     fixed, per_image = seconds_of_steps(dataclasses.replace(config, compile=False), images.image_size, device)
     views = 1.0 if config.contrastive else 0.5
     num_images = len(training_rows(images, config, _watched(data)) if config.contrastive else images)
-    return config.epochs * (num_images // config.batch_size) * (fixed + views * per_image * config.batch_size)
+    step = fixed + views * per_image * processes.rows(config.batch_size)
+    return config.epochs * (num_images // config.batch_size) * step
 
 
 def _evaluate(model: SimCLR | Classifier, config: TrainConfig, data: Data) -> Table:

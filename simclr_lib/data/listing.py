@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from simclr_lib.errors import counted, shown
+from simclr_lib.files import CHECKPOINT
 
 OF_SYSTEMS = {  # folders that systems make
     "@eadir",  # Synology and QNAP
@@ -31,7 +32,7 @@ OF_SYSTEMS = {  # folders that systems make
     "temporary items",
     "lost+found",  # Linux
 }
-OF_RUNS = ("checkpoint.pt", "results.json")  # files that make a folder one of results, whose pictures are no photos
+OF_RUNS = (CHECKPOINT, "results.json")  # files that make a folder one of results, whose pictures are no photos
 
 log = logging.getLogger(__name__)
 

@@ -23,7 +23,6 @@ from simclr_lib.training import fine_tune, train_supervised
 
 log = logging.getLogger(__name__)
 
-FILMED = 1_000  # test images in a film of the training: enough to see clusters, few enough for UMAP to take seconds
 FINE_TUNING_LR = 0.05  # at a fixed number of steps; chosen on emblems held out from training
 
 

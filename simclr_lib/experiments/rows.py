@@ -12,7 +12,7 @@ from typing import Any
 from simclr_lib.config import RECIPE, TrainConfig
 from simclr_lib.data import ImageDataset
 from simclr_lib.errors import SimCLRError
-from simclr_lib.files import ROWS, check_rows, write_atomically
+from simclr_lib.files import ROWS, check_rows, content_of, write_atomically
 from simclr_lib.results import Table
 from simclr_lib.training.run_folder import locked
 
@@ -87,9 +87,7 @@ def kept_rows(folder: Path, identity: dict[str, object], resume: bool) -> Iterat
 def _read(file: Path) -> dict[str, Any]:
     """Read the rows so far."""
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SimCLRError(f"cannot read {file}: {error.strerror or error}.") from error
+        content = json.loads(content_of(file))
     except ValueError:  # not UTF-8, or not JSON
         content = None
     if not isinstance(content, dict) or not all(isinstance(content.get(key), dict) for key in ("identity", "seeds")):

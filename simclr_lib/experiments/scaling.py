@@ -28,7 +28,16 @@ from torch.optim import Optimizer
 from simclr_lib.config import TrainConfig
 from simclr_lib.data import load_dataset
 from simclr_lib.device import autocast, gradient_scaler, pick_device, place
-from simclr_lib.distributed import World, agree, distribute_and_compile, joined, on_this_machine, summed
+from simclr_lib.distributed import (
+    World,
+    agree,
+    distribute_and_compile,
+    from_leader,
+    joined,
+    on_this_machine,
+    summed,
+    world,
+)
 from simclr_lib.experiments.competitors import loss_steps, loss_work
 from simclr_lib.experiments.throughput import largest_size, median_seconds
 from simclr_lib.loop import train_step
@@ -207,11 +216,15 @@ def calibrate(config: TrainConfig, size: int, device: torch.device, link: Link) 
 
 
 def seconds_of_steps(config: TrainConfig, size: int, device: torch.device) -> tuple[float, float]:
-    """(seconds of a step that do not depend on its images, seconds for each image): a line through two sizes."""
+    """(seconds of a step that do not depend on its images, seconds for each image of a process), from two sizes.
+
+    Processes that train together take these steps together: all of them must call this, and get the same numbers.
+    """
 
     def seconds(images: int) -> float:
         fitting = replace(config, micro_batch=config.micro_batch and min(config.micro_batch, images))
-        return median_seconds(stepper(fitting, size, device, images)[0], device)
+        step, _ = stepper(fitting, size, device, images * world().size)
+        return from_leader(median_seconds(step, device))
 
     images = 2 * FIRST_IMAGES
     short, long = seconds(FIRST_IMAGES), seconds(images)

@@ -24,6 +24,7 @@ from simclr_lib.evaluation import (
     project,
     trustworthiness,
 )
+from simclr_lib.files import content_of
 from simclr_lib.models import Classifier, SimCLR
 from simclr_lib.results import Result, columns, in_words
 from simclr_lib.teaching.explorer import kinds_of_features, make_scene
@@ -79,9 +80,7 @@ def _read_machine(run_dir: Path) -> dict[str, str]:
     """Read the machine, the versions and the command of a run from its config.json; {} where there is none."""
     file = run_dir / "config.json"
     try:
-        return facts_of(json.loads(file.read_text(encoding="utf-8")).get("environment", {})) if file.exists() else {}
-    except OSError as error:
-        raise SimCLRError(f"cannot read {file}: {error.strerror or error}.") from error
+        return facts_of(json.loads(content_of(file)).get("environment", {})) if file.exists() else {}
     except (ValueError, TypeError, AttributeError, KeyError) as error:  # not JSON, or other JSON than a run writes
         raise SimCLRError(f"{file} is damaged: delete it, and the report does without the machine.") from error
 

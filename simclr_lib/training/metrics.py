@@ -9,7 +9,7 @@ from pathlib import Path
 
 from simclr_lib.choices import LogName
 from simclr_lib.errors import SimCLRError
-from simclr_lib.files import write_atomically
+from simclr_lib.files import content_of, write_atomically
 from simclr_lib.training.trackers import Tracker, open_tracker
 
 NAME = "metrics.jsonl"
@@ -75,10 +75,7 @@ def read_metrics(run_dir: Path) -> list[dict[str, float]]:
         SimCLRError: the file cannot be read.
     """
     path = Path(run_dir) / NAME
-    try:
-        content = path.read_bytes() if path.exists() else b""
-    except OSError as error:
-        raise SimCLRError(f"cannot read {path}: {error.strerror or error}.") from error
+    content = content_of(path) if path.exists() else b""
     *lines, _ = content.split(b"\n")  # behind the last line's end there is nothing, or a line that was cut off
     records = []
     for number, line in enumerate(lines, 1):

@@ -17,12 +17,12 @@ from simclr_lib.choices import OWN
 from simclr_lib.config import TrainConfig
 from simclr_lib.device import ModuleT, pick_device, place
 from simclr_lib.errors import SimCLRError
+from simclr_lib.files import OUTPUT_HEAD
 from simclr_lib.models import Classifier, OutputHead, SimCLR
 from simclr_lib.seeding import initial_weights
 from simclr_lib.training.checkpoint import load_checkpoint
 
 WEIGHTS = Path(__file__).parent / "weights"
-OUTPUT_HEAD = "output_head.pt"  # in a SimCLR run's folder
 
 
 def load_pretrained(source: str | Path, device: str = "auto", encoder: nn.Module | None = None) -> SimCLR:

@@ -18,12 +18,11 @@ from simclr_lib.config import TrainConfig
 from simclr_lib.data import ImageDataset
 from simclr_lib.distributed import world
 from simclr_lib.errors import SimCLRError
-from simclr_lib.files import lock_file
+from simclr_lib.files import CHECKPOINT, RESULTS, check_run, lock_file
 from simclr_lib.training.checkpoint import load_checkpoint, save_checkpoint
 
 LOCK = ".lock"
 FILM = "film"  # folder of the filmed images' features, a file per moment
-RESULTS = ("config.json", "metrics.jsonl", "results.json")  # the files beside the checkpoint
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ class RunFolder:
     @property
     def checkpoint(self) -> Path:
         """The path of the checkpoint."""
-        return self.path / "checkpoint.pt"
+        return self.path / CHECKPOINT
 
     def settings(self) -> TrainConfig:
         """Return the settings of the run that is resumed.
@@ -90,15 +89,15 @@ def claimed(path: Path, resume: bool) -> Iterator[RunFolder]:
     if not world().leads:  # the other processes go by what the leading one finds
         yield RunFolder(path)
         return
-    _check(path, resume)
+    check_run(path, resume)
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise _unwritable(path, error) from error
     with removed_if_empty(path), locked(path):
-        _check(path, resume)  # another run may have begun in between
+        check_run(path, resume)  # another run may have begun in between
         _remove_leftovers(path)
-        yield RunFolder(path, load_checkpoint(path / "checkpoint.pt") if resume else None)
+        yield RunFolder(path, load_checkpoint(path / CHECKPOINT) if resume else None)
 
 
 @contextlib.contextmanager
@@ -171,27 +170,13 @@ def _locked_file(path: Path) -> int:
         os.close(file)  # its holder removed the file in between
 
 
-def _check(path: Path, resume: bool) -> None:
-    """Raise `SimCLRError` where a folder holds another run, or nothing to resume."""
-    has_checkpoint = (path / "checkpoint.pt").exists()
-    if resume:
-        if not has_checkpoint:
-            raise SimCLRError(f"no checkpoint to resume is in {path}: leave out resume=True to start a run there.")
-        return
-    if has_checkpoint:
-        raise SimCLRError(f"{path} already holds a run: continue it (resume=True), or choose another folder.")
-    for name in RESULTS:
-        if (path / name).exists():
-            raise SimCLRError(f"{path} has no checkpoint, but a {name} that would be lost: choose another folder.")
-
-
 def _remove_leftovers(path: Path) -> None:
     """Remove what killed processes of an early version left, ``.checkpoint.pt.k3v9x0ab``; the caller has the lock.
 
     Such a file was written to become the file of that name, with permissions for its owner alone. By these it is told
     from a hidden copy that somebody made. What later versions leave is removed by `write_atomically`.
     """
-    for name in ("checkpoint.pt", *RESULTS):
+    for name in (CHECKPOINT, *RESULTS):
         for leftover in path.glob(f".{name}.????????"):
             with contextlib.suppress(OSError):
                 if stat.S_IMODE(leftover.lstat().st_mode) == stat.S_IRUSR | stat.S_IWUSR:

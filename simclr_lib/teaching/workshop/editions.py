@@ -34,6 +34,9 @@ SOLUTION = re.compile(r"<details><summary>Solution</summary>\s*```python\n(.*?)`
 FOLDED = re.compile(r"\s+Each\s+solution\s+is\s+folded\s+below\s+its\s+exercise\.")
 SECTION = re.compile(r"^## (\d+\.\d+)", re.MULTILINE)
 QUESTION = re.compile(r"\*\*(Predict|To discuss)")
+ASKS = re.compile(r"^\s*predict\(", re.MULTILINE)
+OTHER_SUBJECT = re.compile(r"#|\*\*")  # a title, or bold words at the beginning of a paragraph
+READING = re.compile(r"\*(What|Why|So what)")  # of a figure: "*What you see.*", "*Why.*", "*So what.*"
 
 
 def source_notebooks() -> list[Path]:
@@ -76,16 +79,35 @@ def notebook_bytes(source: Path, edition: Edition) -> bytes:
 
 
 def student_cells(cells: Iterable[Cell]) -> list[Cell]:
-    """The cells without outputs and solutions. A cell that held nothing but a solution is left out."""
-    kept = []
+    """The cells without outputs and solutions, and with folded answers. A cell with nothing but a solution is left out.
+
+    Somebody reads what was measured while still guessing if it stands below the question. So the text about the figure
+    of a question is folded.
+    """
+    kept, asked = [], False
     for cell in cells:
         if cell["cell_type"] == "code":
             kept.append({**cell, "outputs": [], "execution_count": None})
+            asked = asked or bool(ASKS.search(cell["source"]))
             continue
         text = FOLDED.sub("", SOLUTION.sub("", cell["source"])).rstrip()
         if text:
-            kept.append({**cell, "source": text})
+            kept.append({**cell, "source": with_folded_answer(text) if asked else text})
+        asked = False
     return kept
+
+
+def with_folded_answer(text: str) -> str:
+    """Fold what a text says about the figure above it: up to the next subject, or to the last words on its reading."""
+    paragraphs = text.split("\n\n")
+    others = [index for index, paragraph in enumerate(paragraphs) if OTHER_SUBJECT.match(paragraph)]
+    end = min(others, default=len(paragraphs))
+    readings = [index for index, paragraph in enumerate(paragraphs[:end]) if READING.match(paragraph)]
+    end = max(readings, default=end - 1) + 1
+    if end == 0:
+        return text
+    folded = ["<details><summary>After your guess</summary>", *paragraphs[:end], "</details>"]
+    return "\n\n".join([*folded, *paragraphs[end:]])
 
 
 def solved_cells(cells: list[Cell]) -> list[Cell]:

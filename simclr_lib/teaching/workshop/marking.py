@@ -25,7 +25,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from simclr_lib.errors import SimCLRError, counted
+from simclr_lib.errors import counted
+from simclr_lib.files import notebooks_in
 from simclr_lib.teaching import exercises as package
 from simclr_lib.teaching.exercises import NOT_ATTEMPTED, RIGHT, Exercise
 from simclr_lib.teaching.workshop.editions import CHECK, exercises_of, module_of, source_notebooks
@@ -77,10 +78,7 @@ def mark_folder(folder: Path, seconds: float = 10.0) -> Iterator[list[Mark]]:
     Raises:
         SimCLRError: the folder holds no notebooks.
     """
-    notebooks = sorted(path for path in folder.rglob("*.ipynb") if ".ipynb_checkpoints" not in path.parts)
-    if not notebooks:
-        raise SimCLRError(f"{folder} holds no notebooks: give the folder with the files that the learners returned.")
-    for path in notebooks:
+    for path in notebooks_in(folder):
         yield mark_notebook(path, learner_of(path, folder), seconds)
 
 
