@@ -11,6 +11,7 @@ import torch
 
 from simclr_lib import SimCLRError, TrainConfig, load_dataset, pretrain
 from simclr_lib.config import RECIPE, Recipe
+from simclr_lib.data import Reading
 from simclr_lib.optim import default_lr
 from simclr_lib.recipes import DIGITS
 from simclr_lib.training import load_checkpoint, save_checkpoint
@@ -188,3 +189,10 @@ def test_compile_compiles_the_views_on_a_gpu_only(device, compiled, monkeypatch)
     assert len(programs) == compiled
     TrainConfig(compile=False).augment_on(torch.device(device), 32)
     assert len(programs) == compiled
+
+
+def test_how_images_are_read_is_not_taken_from_an_earlier_run():
+    """Early versions stored levels that their images, of 8 bits, did not need."""
+    earlier = TrainConfig(levels=(0.0, 4095.0), view_size=24)
+    resolved = TrainConfig().resolved(32, earlier=earlier, reading=Reading())
+    assert (resolved.levels, resolved.view_size) == (None, 24)

@@ -25,6 +25,7 @@ from simclr_lib.teaching.workshop.editions import (
     source_notebooks,
     split_at_titles,
     student_cells,
+    with_folded_answer,
 )
 from simclr_lib.teaching.workshop.marking import outcome_of
 from simclr_lib.teaching.workshop.notes import computing, minutes_of, plans, read_notes, sayings
@@ -64,9 +65,31 @@ def test_students_get_valid_notebooks_without_outputs_and_solutions(source):
     nbformat.validate(nbformat.reads(content.decode(), as_version=4))
     assert len(content) < 80_000
     assert all(not cell["outputs"] and cell["execution_count"] is None for cell in cells(content, "code"))
-    assert "<details>" not in text(cells(content))
+    assert "<summary>Solution" not in text(cells(content))
     assert "folded" not in text(cells(content))
     assert "**Student edition.**" in cells(content)[0]["source"]
+
+
+@every_notebook
+def test_students_do_not_read_what_was_measured_before_they_guess(source):
+    """What is said about the figure of a question is folded, up to the next subject."""
+    asked, visible = False, []
+    for cell in cells(notebook_bytes(source, "student")):
+        if cell["cell_type"] == "code":
+            asked = asked or re.search(r"^\s*predict\(", cell["source"], re.MULTILINE)
+        elif asked:
+            visible.append(re.sub(r"<details>.*?</details>\s*", "", cell["source"], flags=re.DOTALL))
+            asked = False
+    assert not [words for words in visible if re.match(r"\*What you see|\|", words)]
+    assert not re.search(r"^\*(What you see|Why|So what)", "\n".join(visible), re.MULTILINE)
+
+
+def test_an_answer_is_folded_and_the_next_subject_is_not():
+    seen, why, others = "*What you see.* Red is best.", "*Why.* Nobody knows.", "Move the slider.\n\n## Next"
+    folded = f"<details><summary>After your guess</summary>\n\n{seen}\n\n{why}\n\n</details>"
+    assert with_folded_answer(f"{seen}\n\n{why}\n\n{others}") == f"{folded}\n\n{others}"
+    assert with_folded_answer("Red is best.\n\n**Blue.** Or not.").endswith("</details>\n\n**Blue.** Or not.")
+    assert with_folded_answer("## Next\n\nRed.") == "## Next\n\nRed."
 
 
 @every_notebook

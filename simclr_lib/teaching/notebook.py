@@ -26,13 +26,18 @@ WIDTH = 860  # largest width of a picture on the page, in pixels
 # JupyterLab gives this class to pictures whose metadata say that they need a light background.
 DRAWING = "jp-needs-light-background"
 DARK_THEME = f"<style>[data-jp-theme-light=false] .{DRAWING} {{filter: invert(0.93) hue-rotate(180deg)}}</style>"
+# JupyterLab and nbconvert drop the alternative text that a picture carries. This gives it back to the picture above.
+DESCRIBE = """<script>{
+const here = document.currentScript?.closest(".jp-OutputArea-child");
+const picture = here?.previousElementSibling?.querySelector("img");
+if (picture) picture.alt = here.querySelector("small").textContent;
+}</script>"""
 
 
 def show(figure: Figure, alt: str) -> None:
-    """Display a figure as PNG, and its description below it.
+    """Display a figure as PNG, and below it its description, which becomes its alternative text too.
 
-    The description is text of its own because JupyterLab and nbconvert drop the one that a picture carries. A figure
-    without photographs is dark in JupyterLab's dark theme.
+    A figure without photographs is dark in JupyterLab's dark theme.
 
     Raises:
         SimCLRError: if the description ``alt`` is empty.
@@ -45,7 +50,7 @@ def show(figure: Figure, alt: str) -> None:
 def _display(png: bytes, width: int, alt: str, drawing: bool) -> None:
     """Display a PNG, so many pixels wide, above its description."""
     display(Image(png, width=width, alt=shown(alt)), metadata={"needs_background": "light"} if drawing else {})
-    display(HTML(caption(alt)))
+    display(HTML(caption(alt) + DESCRIBE))
 
 
 def caption(text: str) -> str:
