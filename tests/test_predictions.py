@@ -30,12 +30,13 @@ def displayed(monkeypatch):
 
 @pytest.fixture
 def learner(monkeypatch):
-    """Somebody who answers: a function that types a guess, presses the button and returns the reply."""
+    """Somebody who answers: a function that types a guess or chooses it, presses a button and returns the reply."""
     monkeypatch.setattr(predictions, "somebody_answers", lambda: True)
 
     def guess(asked, answer):
         asked.field.value = answer
-        asked.button.click()
+        chosen = [button for button in asked.buttons if button.description == answer]
+        (chosen or asked.buttons)[0].click()
         return asked.reply.value
 
     return guess
@@ -49,17 +50,23 @@ def test_a_number_is_compared_after_the_guess(displayed, learner):
     assert "You predicted 20 %; measured: 58.9 %." in learner(asked, " 20 % ")
     assert seen == ["a figure"]
     assert asked.field.disabled
-    assert asked.button.disabled
+    assert asked.buttons[0].disabled
 
 
 def test_without_a_guess_nothing_is_shown(displayed, learner):
     seen = []
     predict("How high?", 0.5, lambda: seen.append("a figure"))
-    predict("Which?", "color", lambda: seen.append("a figure"), options=["crop", "color"])
     assert "type a number" in learner(displayed[0], "high")
-    assert "choose an answer" in learner(displayed[1], None)
     assert seen == []
     assert "You predicted 1; measured: 0.5." in learner(displayed[0], "1")
+
+
+def test_every_answer_is_a_button_which_keys_reach(displayed, learner):
+    predict("Which?", "color", options=["crop", "color"])
+    (asked,) = displayed
+    assert [button.description for button in asked.children[1].children] == ["crop", "color"]
+    assert "You predicted crop; measured: color." in learner(asked, "crop")
+    assert all(button.disabled for button in asked.buttons)
 
 
 def test_the_summary_lists_the_guesses_and_counts_the_right_choices(displayed, learner, capsys):
@@ -102,7 +109,7 @@ def test_a_result_that_did_not_come_out_stops_a_program_and_tells_a_learner(monk
     assert capsys.readouterr().out == ""
     monkeypatch.setattr(predictions, "somebody_answers", lambda: True)
     expect(False, "The loss falls.")
-    assert "With the given settings this held: The loss falls." in capsys.readouterr().out
+    assert "With the original settings: The loss falls." in capsys.readouterr().out
 
 
 @pytest.mark.slow

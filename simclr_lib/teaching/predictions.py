@@ -13,7 +13,9 @@ from simclr_lib.errors import SimCLRError, is_number
 
 
 class Prediction(widgets.VBox):
-    """A question, a field for the guess, and a button that shows what was measured.
+    """A question, a field for the guess and a button, or a button for each answer; a guess shows what was measured.
+
+    Buttons are reached with the Tab key, and screen readers say their names. Jupyter's radio buttons lack both.
 
     Args:
         question: what to guess, as a sentence or a short name of the quantity.
@@ -36,26 +38,30 @@ class Prediction(widgets.VBox):
         self.question, self.then, self.unit, self.guess = question, then, unit, ""
         self.has_options = bool(options)
         self.measured = measured if isinstance(measured, str) else f"{measured:,.{decimals}f} {unit}".strip()
-        self.field = (
-            widgets.RadioButtons(options=list(options), value=None, layout=widgets.Layout(width="auto"))
-            if options
-            else widgets.Text(description=f"Your guess in {unit}" if unit else "Your guess", placeholder="a number")
-        )
+        self.field = widgets.Text(description=f"Your guess in {unit}" if unit else "Your guess", placeholder="a number")
         self.field.style.description_width = "initial"
-        self.button = widgets.Button(description="This is my guess", button_style="primary")
-        self.button.on_click(self._answer)
+        self.buttons = [
+            widgets.Button(description=answer, layout=widgets.Layout(width="auto"))
+            for answer in options or ["This is my guess"]
+        ]
+        for button in self.buttons:
+            button.on_click(self._answer)
+        inputs = self.buttons if options else [self.field, *self.buttons]
         self.reply, self.output = widgets.HTML(), widgets.Output()
         asked = widgets.HTML(f"<b>{escape(question)}</b>")
-        super().__init__([asked, self.field, self.button, self.reply, self.output])
+        row = widgets.HBox(inputs, layout=widgets.Layout(flex_flow="row wrap"))
+        super().__init__([asked, row, self.reply, self.output])
 
-    def _answer(self, button: object) -> None:
-        """Keep the guess, and show what was measured. Without a guess, ask for one."""
-        guess = str(self.field.value or "").strip().removesuffix("%").strip()
-        if not (guess if self.has_options else is_number(guess)):
-            self._say("Please choose an answer." if self.has_options else "Please type a number.")
+    def _answer(self, button: widgets.Button) -> None:
+        """Keep the guess, and show what was measured. Where no number was typed, ask for one."""
+        guess = button.description if self.has_options else self.field.value.strip().removesuffix("%").strip()
+        if not self.has_options and not is_number(guess):
+            self._say("Please type a number.")
             return
         self.guess = f"{guess} {self.unit}".strip()
-        self.field.disabled = self.button.disabled = True
+        button.button_style = "primary"
+        for control in (self.field, *self.buttons):
+            control.disabled = True
         self._say(f"You predicted {self.guess}; measured: {self.measured}.")
         if self.then:
             with self.output:
@@ -122,7 +128,7 @@ def expect(held: bool, result: str) -> None:
         return
     if not somebody_answers():
         raise AssertionError(result)
-    print(f"Here it came out otherwise. With the given settings this held: {result}")
+    print(f"Your result is different. With the original settings: {result}")
 
 
 def somebody_answers() -> bool:
