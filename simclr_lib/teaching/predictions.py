@@ -20,7 +20,7 @@ class Prediction(widgets.VBox):
     Args:
         question: what to guess, as a sentence or a short name of the quantity.
         measured: the answer: a number, or one of the options.
-        then: shows the figure.
+        reveal: shows the figure.
         options: the answers to choose from. Without them the guess is a number.
         unit: unit of the number, such as "%".
         decimals: number of decimals of the measured number.
@@ -30,12 +30,12 @@ class Prediction(widgets.VBox):
         self,
         question: str,
         measured: float | str,
-        then: Callable[[], object] | None,
+        reveal: Callable[[], object] | None,
         options: Sequence[str],
         unit: str,
         decimals: int,
     ) -> None:
-        self.question, self.then, self.unit, self.guess = question, then, unit, ""
+        self.question, self.reveal, self.unit, self.guess = question, reveal, unit, ""
         self.has_options = bool(options)
         self.measured = measured if isinstance(measured, str) else f"{measured:,.{decimals}f} {unit}".strip()
         self.field = widgets.Text(description=f"Your guess in {unit}" if unit else "Your guess", placeholder="a number")
@@ -63,9 +63,9 @@ class Prediction(widgets.VBox):
         for control in (self.field, *self.buttons):
             control.disabled = True
         self._say(f"You predicted {self.guess}; measured: {self.measured}.")
-        if self.then:
+        if self.reveal:
             with self.output:
-                self.then()
+                self.reveal()
 
     def _say(self, text: str) -> None:
         """Show a line, which screen readers read aloud when it changes."""
@@ -78,7 +78,7 @@ ASKED: dict[str, Prediction] = {}  # question → prediction, in the order of th
 def predict(
     question: str,
     measured: float | str,
-    then: Callable[[], object] | None = None,
+    reveal: Callable[[], object] | None = None,
     *,
     options: Sequence[str] = (),
     unit: str = "",
@@ -94,13 +94,13 @@ def predict(
     """
     if options and measured not in options:
         raise SimCLRError(f"the measured answer {measured!r} is not among the options {list(options)}.")
-    ASKED[question] = prediction = Prediction(question, measured, then, options, unit, decimals)
+    ASKED[question] = prediction = Prediction(question, measured, reveal, options, unit, decimals)
     if somebody_answers():
         display(prediction)
         return
     display(HTML(f"<p><b>{escape(question)}</b> Measured: {escape(prediction.measured)}.</p>"))
-    if then:
-        then()
+    if reveal:
+        reveal()
 
 
 def predictions() -> None:

@@ -115,12 +115,12 @@ def _resolved_as_before(
     earlier = replace(earlier, contrastive=state["facts"].get("task") != "supervised", **read)
     config = config.resolved(dataset.image_size, device, earlier, dataset.reading)
     names = [name for name in RECIPE if config.contrastive or name not in ONLY_WITHOUT_LABELS]
-    before = {**{name: getattr(earlier, name) for name in names}, **state["facts"]}
-    after = {**{name: getattr(config, name) for name in names}, **identity}
+    stored = {**{name: getattr(earlier, name) for name in names}, **state["facts"]}
+    given = {**{name: getattr(config, name) for name in names}, **identity}
     changed = [
-        f"{name} was {before.get(name)!r:.60}, is {after.get(name)!r:.60}"
-        for name in sorted(before.keys() | after.keys())
-        if before.get(name) != after.get(name)
+        f"{name} was {stored.get(name)!r:.60}, is {given.get(name)!r:.60}"
+        for name in sorted(stored.keys() | given.keys())
+        if stored.get(name) != given.get(name)
     ]
     processes_before, processes = state.get("processes", 1), world().size
     depends = config.contrastive and (config.micro_batch or not config.global_negatives)
@@ -129,7 +129,7 @@ def _resolved_as_before(
             f"processes were {processes_before}, are {processes}: local negatives and micro-batches depend on them"
         )
     if changed:
-        again = [f"{name}={before[name]!r}" for name in names if before[name] != after[name]]
+        again = [f"{name}={stored[name]!r}" for name in names if stored[name] != given[name]]
         the_same = f"give {' and '.join(again)}" if again else "use the same settings"
         raise SimCLRError(
             f"{folder.checkpoint} is from another configuration ({'; '.join(changed)}): "
