@@ -78,7 +78,7 @@ def test_students_do_not_read_what_was_measured_before_they_guess(source):
         if cell["cell_type"] == "code":
             asked = asked or re.search(r"^\s*predict\(", cell["source"], re.MULTILINE)
         elif asked:
-            visible.append(re.sub(r"<details>.*?</details>\s*", "", cell["source"], flags=re.DOTALL))
+            visible.append(re.sub(r"<details>.*?</details>\s*(<br>\s*)?", "", cell["source"], flags=re.DOTALL))
             asked = False
     assert not [words for words in visible if re.match(r"\*What you see|\|", words)]
     assert not re.search(r"^\*(What you see|Why|So what)", "\n".join(visible), re.MULTILINE)
@@ -87,8 +87,8 @@ def test_students_do_not_read_what_was_measured_before_they_guess(source):
 def test_an_answer_is_folded_and_the_next_subject_is_not():
     seen, why, others = "*What you see.* Red is best.", "*Why.* Nobody knows.", "Move the slider.\n\n## Next"
     folded = f"<details><summary>After your guess</summary>\n\n{seen}\n\n{why}\n\n</details>"
-    assert with_folded_answer(f"{seen}\n\n{why}\n\n{others}") == f"{folded}\n\n{others}"
-    assert with_folded_answer("Red is best.\n\n**Blue.** Or not.").endswith("</details>\n\n**Blue.** Or not.")
+    assert with_folded_answer(f"{seen}\n\n{why}\n\n{others}") == f"{folded}\n\n<br>\n\n{others}"
+    assert with_folded_answer("Red is best.\n\n**Blue.** Or not.").endswith("</details>\n\n<br>\n\n**Blue.** Or not.")
     assert with_folded_answer("## Next\n\nRed.") == "## Next\n\nRed."
 
 

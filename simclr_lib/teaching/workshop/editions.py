@@ -106,8 +106,9 @@ def with_folded_answer(text: str) -> str:
     end = max(readings, default=end - 1) + 1
     if end == 0:
         return text
-    folded = ["<details><summary>After your guess</summary>", *paragraphs[:end], "</details>"]
-    return "\n\n".join([*folded, *paragraphs[end:]])
+    folded, rest = paragraphs[:end], paragraphs[end:]
+    gap = [] if not rest or rest[0].startswith("#") else ["<br>"]  # JupyterLab leaves none
+    return "\n\n".join(["<details><summary>After your guess</summary>", *folded, "</details>", *gap, *rest])
 
 
 def solved_cells(cells: list[Cell]) -> list[Cell]:
