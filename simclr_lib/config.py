@@ -462,8 +462,8 @@ class TrainConfig(Recipe):
             checkpoint_file(Path(str(self.init)).expanduser())
         if self.run_dir and os.environ.get("RANK", "0") == "0":  # the leading process writes
             check_writable(self.run_dir)
-            if os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0":  # otherwise it may be this very run
-                check_run(self.run_dir, self.resume)
+        if self.run_dir and "RANK" not in os.environ:  # several processes find this out together
+            check_run(self.run_dir, self.resume)
 
     def objective(self, network: nn.Module, images: Tensor) -> Objective:
         """Return the loss of a pretraining step on batches of these images, see `contrastive_objective`.

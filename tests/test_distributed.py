@@ -534,6 +534,7 @@ def test_torchrun_restarts_from_the_checkpoint(undisturbed, tmp_path, wait_for_s
     before = read_metrics(tmp_path / "cut")[:4]
     output, _ = process.communicate(timeout=180)
     assert process.returncode == 0, output
+    assert output.count("estimated time: ") == 2  # at each start, for both processes
     assert (tmp_path / "cut" / "results.json").exists()
     assert read_metrics(tmp_path / "cut")[:4] == before  # their speed as well: they were not taken again
     assert_same_run(tmp_path / "cut", undisturbed, SUPERVISED.precision)
