@@ -14,7 +14,7 @@ from simclr_lib.data import ImageDataset, load_dataset
 from simclr_lib.errors import SimCLRError
 from simclr_lib.evaluation import make_film
 from simclr_lib.seeding import seeded
-from simclr_lib.teaching.explorer import Explorer, html_page, make_scene
+from simclr_lib.teaching.explorer import Explorer, conclusion_of, html_page, make_scene
 
 
 def random_features(count, dim=8, seed=0):
@@ -69,6 +69,15 @@ def test_what_the_neighbours_say_leaves_the_image_itself_out():
     (view,) = make_scene(data, {"h": h}, method="pca")["views"]
     votes = numbers(view["predicted"], "<i2").view(12)
     assert votes[0] != data.labels[0]
+
+
+def test_the_conclusion_says_for_how_many_images_the_vote_is_right(emblems):
+    scene = make_scene(emblems, {"h": random_features(60)}, method="pca")
+    right = numbers(scene["views"][0]["predicted"], "<i2") == emblems.labels
+    assert conclusion_of(scene) == (
+        f"For {100 * right.float().mean():.0f} % of these images, a vote of the 10 nearest neighbours by h gives the "
+        "right class."
+    )
 
 
 def test_images_without_a_label_have_no_vote_and_equal_votes_go_to_the_nearer():

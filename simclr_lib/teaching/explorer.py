@@ -337,10 +337,10 @@ def conclusion_of(scene: Scene) -> str:
     k = counted(view["k"], "nearest neighbour")
     if len(scene["classes"]) > 1 and tested.any():
         right = 100 * float((labels == votes)[tested].float().mean())
-        return f"For {right:.0f} % of these images, most of the {k} by {view['name']} show the same class."
+        return f"For {right:.0f} % of these images, a vote of the {k} by {view['name']} gives the right class."
     if view["trustworthiness"] is None:
         return ""
-    return f"Of an image's {k} by {view['name']}, {percentage(view['overlap'])} are nearest in this picture too."
+    return f"Of an image's {k} by {view['name']}, {percentage(view['overlap'])} are among its nearest in this picture."
 
 
 def _as_text(value: Any) -> Any:
