@@ -1,11 +1,16 @@
 """The sentences and figures of a report: numbers are those of what is shown, and the dark has figures of its own."""
 
+import re
+from pathlib import Path
+
 import pytest
 import torch
 from matplotlib.colors import to_rgb
 
+import simclr_lib
 from simclr_lib.augment import SimCLRAugment
 from simclr_lib.data import ImageDataset
+from simclr_lib.errors import percentage
 from simclr_lib.evaluation import Film
 from simclr_lib.results import summary
 from simclr_lib.seeding import seeded
@@ -106,6 +111,13 @@ def test_every_column_of_a_table_has_words(column, beginning):
     accuracies = {column: summary([0.8]), f"{column}_balanced": summary([0.7])}
     table = {"SimCLR": accuracies, "pixels": accuracies}
     assert comparison(table) == f"{beginning}SimCLR reaches 80.0 %, against 80.0 % (pixels)."
+
+
+def test_a_percentage_has_a_space_before_its_sign():
+    assert percentage(0.964) == "96 %"
+    assert percentage(0.9636, 1) == "96.4 %"
+    for file in Path(simclr_lib.__file__).parent.rglob("*.py"):
+        assert not re.findall(r'%}|PercentFormatter|_format="[^"]*%"', file.read_text(encoding="utf-8")), file
 
 
 def test_in_the_dark_black_and_white_change_places_and_colours_stay():

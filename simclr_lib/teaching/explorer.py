@@ -336,8 +336,8 @@ def conclusion_of(scene: Scene) -> str:
     tested = (labels >= 0) & (votes >= 0)
     k = counted(view["k"], "nearest neighbour")
     if len(scene["classes"]) > 1 and tested.any():
-        right = 100 * float((labels == votes)[tested].float().mean())
-        return f"For {right:.0f} % of these images, a vote of the {k} by {view['name']} gives the right class."
+        right = float((labels == votes)[tested].float().mean())
+        return f"For {percentage(right)} of these images, a vote of the {k} by {view['name']} gives the right class."
     if view["trustworthiness"] is None:
         return ""
     return f"Of an image's {k} by {view['name']}, {percentage(view['overlap'])} are among its nearest in this picture."

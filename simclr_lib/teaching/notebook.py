@@ -92,7 +92,8 @@ def run_folder(name: str) -> Path:
             return folder
     except OSError:
         temporary = Path(tempfile.mkdtemp(prefix=f"simclr-{name}-"))
-        print(f"This folder cannot be written to: the run goes to {temporary} and is gone when that is cleared.")
+        print("This folder cannot be written to.")
+        print(f"The run is stored in the temporary folder {temporary}, which the system may delete.")
         return temporary
 
 

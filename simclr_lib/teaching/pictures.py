@@ -182,7 +182,7 @@ def picture_of_confusion(labels: Tensor, predicted: Tensor, classes: Sequence[st
     confusion = torch.from_numpy(confusion_matrix(labels, predicted, labels=range(len(classes))))
     right = float(confusion.trace() / confusion.sum())
     wrong = confusion - confusion.diag().diag()
-    conclusion = f"{100 * right:.1f} % of {counted(len(labels), 'test image')} get the right class from {method}"
+    conclusion = f"{percentage(right, 1)} of {counted(len(labels), 'test image')} get the right class from {method}"
     if wrong.any():
         true, taken = divmod(int(wrong.argmax()), len(classes))
         conclusion += f"; the most frequent mistake is to take {classes[true]} for {classes[taken]}"

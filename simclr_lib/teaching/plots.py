@@ -259,14 +259,14 @@ def plot_variants(
         bar = axes.errorbar(
             mean, i, xerr=std, color=OKABE_ITO["blue"], marker="D", ms=6, capsize=4, lw=2, clip_on=False
         )
-        axes.annotate(f"{100 * mean:.1f} %", (1.03, i), xycoords=("axes fraction", "data"), va="center", fontsize=9)
+        axes.annotate(percentage(mean, 1), (1.03, i), xycoords=("axes fraction", "data"), va="center", fontsize=9)
     axes.set_yticks(range(len(rows)), [drawn(name) for name in rows])
     axes.set(xlim=(0, 1), ylim=(len(rows) - 0.5, -0.5), xlabel=drawn(label))  # the first row on top
     in_per_cent(axes.xaxis)
     handles: dict[str, Artist | Container] = {"single runs": dots, "mean ± standard deviation": bar}
     if untrained is not None:
         line = axes.axvline(untrained, color=OKABE_ITO["black"], ls=":")
-        handles[f"untrained: {100 * untrained:.1f} %"] = line
+        handles[f"untrained: {percentage(untrained, 1)}"] = line
     _legend_above(axes, handles)
     tidy(axes)
     return figure
@@ -366,7 +366,8 @@ def plot_training(
         )
         if untrained is not None:
             _mark_untrained(knn_axes, untrained)
-        knn_axes.set(xlabel="epoch", ylabel="kNN accuracy, validation images", xlim=(0, None), ylim=(0, 1.02))
+        knn_axes.set(xlabel="epoch", ylabel="kNN accuracy, validation images", ylim=(0, 1.02))
+        knn_axes.set_xlim(0, loss_axes.get_xlim()[1])  # before the first look, too
         in_per_cent(knn_axes.yaxis)
     for axes in axes_list:
         tidy(axes)
