@@ -161,14 +161,14 @@ def _check_film(film: Film, features: Mapping[str, Tensor], count: int) -> None:
 
 
 def _metric(name: str, values: Tensor, count: int) -> Scene:
-    """A quantity [N] with its range, which the colours span."""
+    """A quantity [N] with the range of its middle 90 %, which the colours span: a few outliers would take them all."""
     if values.shape != (count,) or not values.isfinite().all():
         raise SimCLRError(f"{name}: a metric must be [{count}] finite numbers, not {list(values.shape)}.")
     return {
         "name": shown(name),
         "values": _bytes(values, torch.float32),
-        "low": float(values.min()),
-        "high": float(values.max()),
+        "low": float(values.double().quantile(0.05)),
+        "high": float(values.double().quantile(0.95)),
     }
 
 

@@ -108,7 +108,7 @@ def picture_of_embeddings(
         shown: M images.
         title: heading.
     """
-    measured = ", ".join(f"{name} {value:.2f}" for name, value in trust.items())
+    measured = ", ".join(f"{name} {value:.3f}" for name, value in trust.items())
     together = {name: beside_its_class(points, shown.labels) for name, points in embeddings.items()}
     shares = " and ".join(
         f"for {percentage(share)} of the points by {name}" for name, share in together.items() if share is not None
