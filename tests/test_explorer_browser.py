@@ -427,13 +427,16 @@ def test_wrong_points_lie_above_right_ones(chromium, tmp_path):
         assert errors == []
 
 
-def test_a_metric_has_a_bar_of_its_colours_between_the_ends_of_its_middle_range(chromium, address, scene):
-    with opened(chromium, address) as (page, errors):
+@pytest.mark.parametrize(("scheme", "lowest"), [("light", "rgb(0, 34, 78)"), ("dark", "rgb(70, 105, 175)")])
+def test_a_metric_has_a_bar_of_its_colours_between_the_ends_of_its_middle_range(
+    chromium, address, scene, scheme, lowest
+):
+    with opened(chromium, address, color_scheme=scheme) as (page, errors):
         page.locator("select").select_option("metric")
         ends = [float(number) for number in re.findall(r"[≤≥] ([\d.]+)", page.locator(".key").inner_text())]
         assert ends == pytest.approx([scene["metric"]["low"], scene["metric"]["high"]], rel=0.005)
         bar = page.locator(".bar").evaluate("bar => getComputedStyle(bar).backgroundImage")
-        assert bar == "linear-gradient(to right, rgb(0, 34, 78), rgb(125, 124, 120), rgb(254, 232, 56))"
+        assert bar == f"linear-gradient(to right, {lowest}, rgb(125, 124, 120), rgb(254, 232, 56))"
         assert page.locator(".bar").bounding_box()["width"] > 100
         assert errors == []
 

@@ -6,6 +6,7 @@ const ON_DARK = { "#000000": "#dddddd", "#663300": "#b07a45", "#6600CC": "#a873f
 const DARK_TEXT = "#222222", LIGHT_TEXT = "#eeeeee";
 const NEIGHBOUR = "#D55E00", RIGHT = "#0072B2", WRONG = "#D55E00";
 const HEAT = [[0, 34, 78], [125, 124, 120], [254, 232, 56]]; // dark blue over grey to yellow: cividis, in three steps
+const HEAT_ON_DARK = [[70, 105, 175], ...HEAT.slice(1)];
 const METHODS = { umap: "UMAP", pca: "PCA", tsne: "t-SNE" };
 const MOVE_MS = 450; // how long points take from one embedding to another
 const FRAME_MS = 600, FILM_MS = 12000; // a moment of the film, unless there are so many that the film would take longer
@@ -209,13 +210,14 @@ export function mount(root, encoded, onSelect = () => {}) {
     redraw();
   });
   const controls = make("div", { class: "controls" }, views, modes, button("clear selection", "select nothing", () => clear()));
-  const coloringAndClasses = make("div", { class: "controls coloring" }, coloring, key, search, all(true), all(false));
+  const filter = make("div", { class: "filter" }, search, all(true), all(false));
   const help = make("details", { class: "help" }, make("summary", { text: "Mouse, touch and keys" }), make("p", { id: `${id}-keys`, text:
     "Mouse: point at an image to see it, and click it for its neighbours; after a click the wheel zooms. Touch: tap an image, then drag, " +
     "or zoom with two fingers. Keys, in the picture: arrows go to the next point that way, Enter goes to the list of its neighbours, " +
     "+ and − zoom, Shift with arrows pans, 0 resets the view, Escape clears the selection." }));
-  const page = make("div", { class: "simclr-explorer" }, controls, coloringAndClasses, legend, ...(film ? [film] : []),
-    make("div", { class: "main" }, stage, details), status, trust, help);
+  const page = make("div", { class: "simclr-explorer" }, controls, make("div", { class: "coloring" }, coloring, key),
+    make("div", { class: "classes" }, filter, legend), ...(film ? [film] : []), make("div", { class: "main" }, stage, details),
+    status, trust, help);
   root.append(page);
 
   // -- Geometry --
@@ -280,9 +282,11 @@ export function mount(root, encoded, onSelect = () => {}) {
     return (colors.dark && ON_DARK[color]) || color;
   };
 
+  const stopsOfHeat = () => (colors.dark ? HEAT_ON_DARK : HEAT);
+
   function heat(share) {
-    const position = Math.min(1.999, Math.max(0, share * 2)), i = Math.floor(position);
-    return "#" + HEAT[i].map((c, k) => Math.round(c + (HEAT[i + 1][k] - c) * (position - i)).toString(16).padStart(2, "0")).join("");
+    const position = Math.min(1.999, Math.max(0, share * 2)), i = Math.floor(position), [from, to] = stopsOfHeat().slice(i);
+    return "#" + from.map((c, k) => Math.round(c + (to[k] - c) * (position - i)).toString(16).padStart(2, "0")).join("");
   }
 
   /** Whether the neighbours' vote is the image's class; null where image or neighbours have none. */
@@ -563,8 +567,8 @@ export function mount(root, encoded, onSelect = () => {}) {
 
   function keyOfMetric() {
     const [low, high] = [data.metric.low, data.metric.high].map((value) => value.toLocaleString("en", { maximumSignificantDigits: 3 }));
-    const stops = HEAT.map((rgb) => `rgb(${rgb})`).join(", ");
-    return [`≤ ${low}`, make("span", { class: "bar", role: "img", "aria-label": "from dark blue over grey to yellow",
+    const stops = stopsOfHeat().map((rgb) => `rgb(${rgb})`).join(", ");
+    return [`≤ ${low}`, make("span", { class: "bar", role: "img", "aria-label": "from blue over grey to yellow",
       style: `background: linear-gradient(to right, ${stops})` }), `≥ ${high}`];
   }
 
