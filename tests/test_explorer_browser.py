@@ -183,47 +183,77 @@ def test_a_box_and_a_lasso_select_what_they_hold(chromium, address, scene):
         assert errors == []
 
 
+def dark_pixels(page, x, top, bottom):
+    """How many pixels are dark in a vertical line of the picture, where nothing but ink is as dark."""
+    rest(page)
+    return page.evaluate(
+        """([x, y, height]) => {
+            const canvas = document.querySelector('.stage > canvas'), box = canvas.getBoundingClientRect();
+            const pixels = canvas.getContext('2d').getImageData(x - box.x - 1, y - box.y, 3, height).data;
+            return [...new Uint32Array(pixels.buffer)].filter((pixel) =>
+                [pixel, pixel >> 8, pixel >> 16].every((channel) => (channel & 255) < 160)).length;
+        }""",
+        [x, top, bottom - top],
+    )
+
+
+def drag(page, start, end):
+    page.mouse.move(*start)
+    page.mouse.down()
+    page.mouse.move(*end, steps=4)
+    page.mouse.up()
+
+
 def test_what_was_drawn_around_a_selection_stays_with_it_until_it_is_cleared(chromium, address, scene):
     points = points_of(scene)
     low, high = np.quantile(points, 0.3, axis=0), np.quantile(points, 0.8, axis=0)
-    ink = """([x, y, height]) => {
-        const canvas = document.querySelector('.stage > canvas'), box = canvas.getBoundingClientRect();
-        const pixels = canvas.getContext('2d').getImageData(x - box.x - 1, y - box.y, 3, height).data;
-        return [...new Uint32Array(pixels.buffer)].filter((pixel) =>
-            [pixel, pixel >> 8, pixel >> 16].every((channel) => (channel & 255) < 160)).length;
-    }"""
     with opened(chromium, address) as (page, errors):
-
-        def dashes():
-            """The dark pixels along the left side of the box."""
-            rest(page)
-            return page.evaluate(ink, [left, top, bottom - top])
-
         (left, bottom), (right, top) = place(page, low), place(page, high)
         page.get_by_label("select a box").check()
-        before = dashes()
-        page.mouse.move(left, bottom)
-        page.mouse.down()
-        page.mouse.move(right, top, steps=4)
-        page.mouse.up()
-        assert dashes() > before + 0.3 * (bottom - top)
+        before, drawn_side = dark_pixels(page, left, top, bottom), 0.3 * (bottom - top)
+        drag(page, (left, bottom), (right, top))
+        assert dark_pixels(page, left, top, bottom) > before + drawn_side
         page.locator(".stage > canvas").focus()
         page.keyboard.press("Shift+ArrowLeft")  # moves the points by 60 pixels to the right
-        left += 60
-        assert dashes() > before + 0.3 * (bottom - top)
+        assert dark_pixels(page, left + 60, top, bottom) > before + drawn_side
         page.keyboard.press("0")
-        left -= 60
         page.get_by_label("noise", exact=True).check()  # there these images lie elsewhere
         rest(page, TRAVEL)
-        assert dashes() < before + 0.1 * (bottom - top)
+        assert dark_pixels(page, left, top, bottom) < drawn_side / 3
         page.get_by_label("h", exact=True).check()
         rest(page, TRAVEL)
-        page.mouse.move(left, bottom)
-        page.mouse.down()
-        page.mouse.move(right, top, steps=4)
-        page.mouse.up()
+        drag(page, (left, bottom), (right, top))
         page.get_by_role("button", name="clear selection").click()
-        assert dashes() == before
+        assert dark_pixels(page, left, top, bottom) == before
+        assert errors == []
+
+
+def test_in_a_notebook_the_selection_that_comes_back_from_python_keeps_what_was_drawn(chromium, address, scene):
+    low, high = points_of(scene).min(axis=0) / 2, points_of(scene).max(axis=0) / 2
+    with opened(chromium, address) as (page, errors):
+        page.evaluate(
+            """async (code) => {
+                const script = new Blob([code], { type: "text/javascript" });
+                const { default: widget } = await import(URL.createObjectURL(script));
+                const scene = JSON.parse(document.querySelector('script[type="application/json"]').textContent);
+                const values = { scene, selected: [] }, told = [];
+                window.setSelected = (rows) => { values.selected = rows; told.forEach((listener) => listener()); };
+                const model = { get: (name) => values[name], set: (_, rows) => window.setSelected(rows),
+                    save_changes() {}, on: (_, listener) => told.push(listener), off() {} };
+                document.body.replaceChildren(document.createElement("div"));
+                widget.render({ model, el: document.body.firstChild });
+            }""",
+            (HERE / "explorer.js").read_text(encoding="utf-8"),
+        )
+        page.add_style_tag(content=(HERE / "explorer.css").read_text(encoding="utf-8"))
+        rest(page, 300)
+        (left, bottom), (right, top) = place(page, low), place(page, high)
+        before = dark_pixels(page, left, top, bottom)
+        page.get_by_label("select a box").check()
+        drag(page, (left, bottom), (right, top))
+        assert dark_pixels(page, left, top, bottom) > before + 0.3 * (bottom - top)
+        page.evaluate("setSelected([3])")  # another selection, which nobody has drawn
+        assert dark_pixels(page, left, top, bottom) <= before
         assert errors == []
 
 
