@@ -37,9 +37,9 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
-def percentage(share: float) -> str:
-    """A share from 0 to 1 as it stands in a sentence: "96 %"."""
-    return f"{100 * share:.0f} %"
+def percentage(share: float, decimals: int = 0) -> str:
+    """A share from 0 to 1 as it stands in a sentence: "96 %", or "96.4 %" with one decimal."""
+    return f"{100 * share:.{decimals}f} %"
 
 
 def is_number(text: str) -> bool:

@@ -294,6 +294,7 @@ def test_demo_leaves_a_self_contained_report(tmp_path, capsys):
     assert Image.open(out / "report.gif").n_frames == 5
     assert page.count('prefers-color-scheme: dark)" srcset=') == 6
     assert "not complete yet" not in page
+    assert "% before training to" in page
     assert page.count('<div id="explorer-') == 1
     assert '"captions": ["epoch 0", "epoch 1"]' in page
     assert page.count("<img alt=") == 6
@@ -500,6 +501,7 @@ def test_every_run_with_labels_predicts_classes_and_has_a_report(labelled_folder
     page = (run / "report.html").read_text(encoding="utf-8")
     assert "Where the network is wrong" in page
     assert "accuracy with all labels" in page
+    assert ("% before training to" in page.replace("\N{NO-BREAK SPACE}", " ")) == (method == "--contrastive")
     assert main(["embed", str(run), "--method", "pca", "--limit", "20"]) == 0
     embedded = table(run / "embeddings.csv")
     assert len(embedded) == 20
@@ -507,6 +509,8 @@ def test_every_run_with_labels_predicts_classes_and_has_a_report(labelled_folder
     if method == "--contrastive":
         assert "labels per class, as US$1_$ has" in printed
         assert "knn_balanced" in Result.read(run / "results.json").results["SimCLR"]
+        assert main(["report", str(run), "--limit", "40"]) == 0
+        assert "before training" not in (run / "report.html").read_text(encoding="utf-8")  # it watched other images
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from simclr_lib.data import ImageDataset, load_dataset
 from simclr_lib.errors import SimCLRError
 from simclr_lib.evaluation import make_film
 from simclr_lib.seeding import seeded
-from simclr_lib.teaching.explorer import Explorer, html_page, make_scene
+from simclr_lib.teaching.explorer import Explorer, conclusion_of, html_page, make_scene
 
 
 def random_features(count, dim=8, seed=0):
@@ -69,6 +69,15 @@ def test_what_the_neighbours_say_leaves_the_image_itself_out():
     (view,) = make_scene(data, {"h": h}, method="pca")["views"]
     votes = numbers(view["predicted"], "<i2").view(12)
     assert votes[0] != data.labels[0]
+
+
+def test_the_conclusion_says_for_how_many_images_the_vote_is_right(emblems):
+    scene = make_scene(emblems, {"h": random_features(60)}, method="pca")
+    right = numbers(scene["views"][0]["predicted"], "<i2") == emblems.labels
+    assert conclusion_of(scene) == (
+        f"For {100 * right.float().mean():.0f} % of these images, a vote of the 10 nearest neighbours by h gives the "
+        "right class."
+    )
 
 
 def test_images_without_a_label_have_no_vote_and_equal_votes_go_to_the_nearer():
@@ -176,11 +185,12 @@ def test_names_with_undecodable_bytes_make_a_valid_page_and_a_valid_widget(emble
     assert "<h1>caf\ufffd: images as" in page
 
 
-def test_a_metric_colours_the_points_from_its_lowest_to_its_highest_value(emblems):
+def test_the_colours_of_a_metric_span_its_middle_range_so_that_an_outlier_does_not_take_them_all(emblems):
     norms = random_features(60).norm(dim=1)
+    norms[7] = 1000.0
     metric = make_scene(emblems, {"h": random_features(60)}, method="pca", metric=("norm", norms))["metric"]
     assert metric["name"] == "norm"
-    assert (metric["low"], metric["high"]) == (norms.min(), norms.max())
+    assert (metric["low"], metric["high"]) == pytest.approx(np.quantile(norms.double(), [0.05, 0.95]))
     assert torch.equal(numbers(metric["values"], "<f4"), norms)
 
 

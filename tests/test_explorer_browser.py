@@ -183,6 +183,80 @@ def test_a_box_and_a_lasso_select_what_they_hold(chromium, address, scene):
         assert errors == []
 
 
+def dark_pixels(page, x, top, bottom):
+    """How many pixels are dark in a vertical line of the picture, where nothing but ink is as dark."""
+    rest(page)
+    return page.evaluate(
+        """([x, y, height]) => {
+            const canvas = document.querySelector('.stage > canvas'), box = canvas.getBoundingClientRect();
+            const pixels = canvas.getContext('2d').getImageData(x - box.x - 1, y - box.y, 3, height).data;
+            return [...new Uint32Array(pixels.buffer)].filter((pixel) =>
+                [pixel, pixel >> 8, pixel >> 16].every((channel) => (channel & 255) < 160)).length;
+        }""",
+        [x, top, bottom - top],
+    )
+
+
+def drag(page, start, end):
+    page.mouse.move(*start)
+    page.mouse.down()
+    page.mouse.move(*end, steps=4)
+    page.mouse.up()
+
+
+def test_what_was_drawn_around_a_selection_stays_with_it_until_it_is_cleared(chromium, address, scene):
+    points = points_of(scene)
+    low, high = np.quantile(points, 0.3, axis=0), np.quantile(points, 0.8, axis=0)
+    with opened(chromium, address) as (page, errors):
+        (left, bottom), (right, top) = place(page, low), place(page, high)
+        page.get_by_label("select a box").check()
+        before, drawn_side = dark_pixels(page, left, top, bottom), 0.3 * (bottom - top)
+        drag(page, (left, bottom), (right, top))
+        assert dark_pixels(page, left, top, bottom) > before + drawn_side
+        page.locator(".stage > canvas").focus()
+        page.keyboard.press("Shift+ArrowLeft")  # moves the points by 60 pixels to the right
+        assert dark_pixels(page, left + 60, top, bottom) > before + drawn_side
+        page.keyboard.press("0")
+        page.get_by_label("noise", exact=True).check()  # there these images lie elsewhere
+        rest(page, TRAVEL)
+        assert dark_pixels(page, left, top, bottom) < drawn_side / 3
+        page.get_by_label("h", exact=True).check()
+        rest(page, TRAVEL)
+        drag(page, (left, bottom), (right, top))
+        page.get_by_role("button", name="clear selection").click()
+        assert dark_pixels(page, left, top, bottom) == before
+        assert errors == []
+
+
+def test_in_a_notebook_the_selection_that_comes_back_from_python_keeps_what_was_drawn(chromium, address, scene):
+    low, high = points_of(scene).min(axis=0) / 2, points_of(scene).max(axis=0) / 2
+    with opened(chromium, address) as (page, errors):
+        page.evaluate(
+            """async (code) => {
+                const script = new Blob([code], { type: "text/javascript" });
+                const { default: widget } = await import(URL.createObjectURL(script));
+                const scene = JSON.parse(document.querySelector('script[type="application/json"]').textContent);
+                const values = { scene, selected: [] }, told = [];
+                window.setSelected = (rows) => { values.selected = rows; told.forEach((listener) => listener()); };
+                const model = { get: (name) => values[name], set: (_, rows) => window.setSelected(rows),
+                    save_changes() {}, on: (_, listener) => told.push(listener), off() {} };
+                document.body.replaceChildren(document.createElement("div"));
+                widget.render({ model, el: document.body.firstChild });
+            }""",
+            (HERE / "explorer.js").read_text(encoding="utf-8"),
+        )
+        page.add_style_tag(content=(HERE / "explorer.css").read_text(encoding="utf-8"))
+        rest(page, 300)
+        (left, bottom), (right, top) = place(page, low), place(page, high)
+        before = dark_pixels(page, left, top, bottom)
+        page.get_by_label("select a box").check()
+        drag(page, (left, bottom), (right, top))
+        assert dark_pixels(page, left, top, bottom) > before + 0.3 * (bottom - top)
+        page.evaluate("setSelected([3])")  # another selection, which nobody has drawn
+        assert dark_pixels(page, left, top, bottom) <= before
+        assert errors == []
+
+
 def test_other_features_put_the_points_elsewhere_and_say_how_far_to_trust_them(chromium, address, scene):
     with opened(chromium, address) as (page, errors):
         first, of_h = drawn(page), page.locator(".trust").inner_text()
@@ -191,7 +265,7 @@ def test_other_features_put_the_points_elsewhere_and_say_how_far_to_trust_them(c
         assert drawn(page) != first
         of_noise = page.locator(".trust").inner_text()
         for text, view in zip((of_h, of_noise), scene["views"], strict=True):
-            assert f"trustworthiness {view['trustworthiness']:.2f}" in text
+            assert f"Trustworthiness of this picture (PCA): {view['trustworthiness']:.2f}; 1 means" in text
             assert f"{100 * view['overlap']:.0f} %" in text
         row = loner(points_of(scene, 1))
         page.mouse.move(*place(page, points_of(scene, 1)[row]))
@@ -319,6 +393,95 @@ def test_search_and_legend_filter_the_classes(chromium, address, scene):
         assert errors == []
 
 
+def test_an_image_of_a_hidden_class_has_no_ring(chromium, address, scene):
+    row = loner(points_of(scene))
+    with opened(chromium, address) as (page, errors):
+        checkbox = page.locator(".legend input").nth(row % 10)
+        checkbox.uncheck()
+        hidden = drawn(page)
+        checkbox.check()
+        page.mouse.click(*place(page, points_of(scene)[row]))
+        page.mouse.move(5, 5)
+        ringed = drawn(page)
+        checkbox.uncheck()
+        assert drawn(page) == hidden != ringed
+        assert errors == []
+
+
+def test_after_a_click_the_tip_is_gone_and_stays_away_from_that_image(chromium, address, scene):
+    row = loner(points_of(scene))
+    with opened(chromium, address) as (page, errors):
+        x, y = place(page, points_of(scene)[row])
+        page.mouse.move(x, y)
+        page.locator(".tip").wait_for(state="visible")
+        page.mouse.click(x, y)
+        assert page.locator(".tip").is_hidden()
+        page.mouse.move(x + 1, y + 1)
+        assert page.locator(".tip").is_hidden()
+        assert f"image {row}: " in page.locator(".current").inner_text()
+        assert errors == []
+
+
+@pytest.mark.parametrize("width", [1200, 375])
+def test_the_legend_is_directly_below_the_choice_of_colours(chromium, address, width):
+    with opened(chromium, address, viewport={"width": width, "height": 1400}) as (page, errors):
+        page.locator("select").select_option("knn")
+        select, key, legend, stage = (
+            page.locator(name).bounding_box() for name in ("select", ".key", ".legend", ".stage")
+        )
+        assert select["y"] + select["height"] <= legend["y"] < select["y"] + 160
+        assert key["y"] < legend["y"] + 1
+        assert legend["y"] + legend["height"] <= stage["y"]
+        text = "● right, ✕ wrong: the class that an image's nearest neighbours vote for"
+        assert page.locator(".key").inner_text() == text
+        assert errors == []
+
+
+def test_wrong_points_lie_above_right_ones(chromium, tmp_path):
+    h, points = clusters(200, spread=0.05), torch.randn(200, 2, generator=seeded(4))
+    wrong, right = 0, slice(10, 200, 10)
+    h[wrong] = h[1]  # it looks like an image of the next class
+    points[right] = points[wrong]
+    scene = make_scene(load_dataset("emblems", "test", limit=200), {"h": h}, {"h": points})
+    (tmp_path / "page.html").write_text(html_page(scene), encoding="utf-8")
+    votes = np.frombuffer(scene["views"][0]["predicted"], "<i2")
+    assert [row for row in range(200) if votes[row] != row % 10] == [wrong]
+    color = """([x, y]) => {
+        const canvas = document.querySelector('.stage > canvas'), box = canvas.getBoundingClientRect();
+        return [...canvas.getContext('2d').getImageData(x - box.x, y - box.y, 1, 1).data].slice(0, 3);
+    }"""
+    with opened(chromium, (tmp_path / "page.html").as_uri()) as (page, errors):
+        page.locator("select").select_option("knn")
+        rest(page)
+        assert page.evaluate(color, list(place(page, points_of(scene)[wrong]))) == [0xD5, 0x5E, 0]
+        assert errors == []
+
+
+@pytest.mark.parametrize(("scheme", "lowest"), [("light", "rgb(0, 34, 78)"), ("dark", "rgb(70, 105, 175)")])
+def test_a_metric_has_a_bar_of_its_colours_between_the_ends_of_its_middle_range(
+    chromium, address, scene, scheme, lowest
+):
+    with opened(chromium, address, color_scheme=scheme) as (page, errors):
+        page.locator("select").select_option("metric")
+        ends = [float(number) for number in re.findall(r"[≤≥] ([\d.]+)", page.locator(".key").inner_text())]
+        assert ends == pytest.approx([scene["metric"]["low"], scene["metric"]["high"]], rel=0.005)
+        bar = page.locator(".bar").evaluate("bar => getComputedStyle(bar).backgroundImage")
+        assert bar == f"linear-gradient(to right, {lowest}, rgb(125, 124, 120), rgb(254, 232, 56))"
+        assert page.locator(".bar").bounding_box()["width"] > 100
+        assert errors == []
+
+
+def test_a_trustworthiness_close_to_one_has_three_decimals(chromium, tmp_path):
+    data, h = load_dataset("emblems", "test", limit=200), clusters(200)
+    scene = make_scene(data, {"h": h}, method="pca")
+    for value, text in ((0.9968, "0.997"), (0.9874, "0.99")):
+        scene["views"][0]["trustworthiness"] = value
+        (tmp_path / "page.html").write_text(html_page(scene), encoding="utf-8")
+        with opened(chromium, (tmp_path / "page.html").as_uri()) as (page, errors):
+            assert f"Trustworthiness of this picture (PCA): {text}; 1 means" in page.locator(".trust").inner_text()
+            assert errors == []
+
+
 def test_every_colouring_is_another_picture(chromium, address):
     with opened(chromium, address) as (page, errors):
         pictures = set()
@@ -365,7 +528,7 @@ def test_the_wheel_zooms_around_the_pointer_and_dragging_moves(chromium, address
         page.mouse.move(x, y)
         page.mouse.wheel(0, -400)
         page.locator(".note").wait_for(state="visible")  # it scrolls the page, and says how it would zoom
-        page.mouse.click(x, y)
+        page.locator(".stage > canvas").focus()
         page.mouse.wheel(0, -400)
         page.mouse.move(x + 1, y)
         assert f"image {row}:" in page.locator(".tip").inner_text()  # what was under the pointer still is

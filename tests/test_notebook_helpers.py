@@ -136,7 +136,7 @@ def test_where_nothing_may_be_written_a_run_goes_elsewhere_and_says_so(tmp_path,
     folder = run_folder("03-quick")
     assert folder.is_dir()
     assert tmp_path not in folder.parents
-    assert str(folder) in capsys.readouterr().out
+    assert f"stored in the temporary folder {folder}, which the system may delete." in capsys.readouterr().out
 
 
 def test_the_peak_is_what_is_held_at_one_time():

@@ -27,6 +27,7 @@ from simclr_lib.teaching.plots import (
     plot_grid,
     plot_histogram,
     plot_neighbors,
+    plot_training,
     plot_true_neighbors,
     plot_variants,
     show_crops,
@@ -56,6 +57,16 @@ N = len(NAMES)
 LABELS = torch.arange(2 * N) % N
 IMAGES = torch.randint(256, (2 * N, 3, 8, 8), generator=seeded(0), dtype=torch.uint8)
 ACCURACY = {"mean": 0.5, "std": 0.1, "values": [0.4, 0.6]}
+
+
+def test_a_live_picture_of_training_has_the_line_of_the_untrained_network_from_the_first_step_on():
+    steps = [{"step": step, "epoch": step / 4, "loss": 4.8} for step in range(8)]
+    for metrics in (steps[:1], [*steps, {"step": 7, "epoch": 2.0, "validation_knn": 0.5}]):
+        figure = plot_training(metrics, 126, untrained=0.25)
+        loss_axes, knn_axes = figure.axes
+        assert knn_axes.get_legend_handles_labels()[1] == ["during training", "untrained: 25 %"]
+        assert knn_axes.get_xlim() == (0, loss_axes.get_xlim()[1])
+    assert len(plot_training(steps, 126).axes) == 1  # nothing was measured but the loss
 
 
 def random_points():

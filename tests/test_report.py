@@ -1,11 +1,16 @@
 """The sentences and figures of a report: numbers are those of what is shown, and the dark has figures of its own."""
 
+import re
+from pathlib import Path
+
 import pytest
 import torch
 from matplotlib.colors import to_rgb
 
+import simclr_lib
 from simclr_lib.augment import SimCLRAugment
 from simclr_lib.data import ImageDataset
+from simclr_lib.errors import percentage
 from simclr_lib.evaluation import Film
 from simclr_lib.results import summary
 from simclr_lib.seeding import seeded
@@ -41,8 +46,27 @@ def test_learning_is_told_from_the_first_number_to_the_last():
         {"step": 2, "epoch": 2.0, "validation_knn": 0.985},
     ]
     conclusion = picture_of_training(metrics, 126).conclusion
-    assert "from 4.80 in the first step to 1.23 in the last" in conclusion
-    assert conclusion.endswith("from 25 % at the first look to 98 %.")
+    assert conclusion == (
+        "The contrastive loss fell from 4.80 in the first step to 1.23 in the last; the kNN accuracy rose from 25 % at "
+        "the first measurement to 98 % at the last."
+    )
+
+
+def test_learning_is_compared_with_the_network_before_training():
+    metrics = [
+        {"step": 0, "epoch": 0.0, "loss": 2.0},
+        {"step": 1, "epoch": 1.0, "validation_knn": 0.3},
+        {"step": 1, "epoch": 1.0, "loss": 2.5},
+    ]
+    picture = picture_of_training(metrics, 126, untrained=0.41)
+    assert picture.conclusion == (
+        "The contrastive loss rose from 2.00 in the first step to 2.50 in the last; the kNN accuracy fell from 41 % "
+        "before training to 30 % at the last measurement."
+    )
+    _, knn_axes = picture.figure.axes
+    (line,) = [line for line in knn_axes.lines if line.get_label() == "untrained: 41 %"]
+    assert set(line.get_ydata()) == {0.41}
+    assert picture.alt.endswith("above a dotted line for the untrained network.")
 
 
 def test_neighbours_of_the_same_class_are_counted():
@@ -72,6 +96,28 @@ def test_the_most_frequent_mistake_is_named():
 def test_a_table_is_summed_up_by_a_column_that_all_rows_have():
     table = {"SimCLR": {"knn": summary([0.9]), "labels_all": summary([0.95])}, "pixels": {"labels_all": summary([0.2])}}
     assert comparison(table) == "With all labels, SimCLR reaches 95.0 %, against 20.0 % (pixels)."
+
+
+@pytest.mark.parametrize(
+    ("column", "beginning"),
+    [
+        ("knn", "By a vote of nearest neighbours, "),
+        ("knn_200", "By a vote of nearest neighbours, "),
+        ("labels_10", "With 10 labels per class, "),
+        ("labels_1", "With 1 label per class, "),
+    ],
+)
+def test_every_column_of_a_table_has_words(column, beginning):
+    accuracies = {column: summary([0.8]), f"{column}_balanced": summary([0.7])}
+    table = {"SimCLR": accuracies, "pixels": accuracies}
+    assert comparison(table) == f"{beginning}SimCLR reaches 80.0 %, against 80.0 % (pixels)."
+
+
+def test_a_percentage_has_a_space_before_its_sign():
+    assert percentage(0.964) == "96 %"
+    assert percentage(0.9636, 1) == "96.4 %"
+    for file in Path(simclr_lib.__file__).parent.rglob("*.py"):
+        assert not re.findall(r'%}|PercentFormatter|_format="[^"]*%"', file.read_text(encoding="utf-8")), file
 
 
 def test_in_the_dark_black_and_white_change_places_and_colours_stay():

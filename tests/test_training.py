@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import tiny
 import torch
+from IPython.core.interactiveshell import InteractiveShell
 
 from simclr_lib import (
     SimCLRError,
@@ -199,6 +200,22 @@ def test_ctrl_c_saves_and_says_how_to_go_on(emblems, tmp_path, monkeypatch):
         pretrain(emblems, config, tmp_path / "run")
     assert load_checkpoint(tmp_path / "run")["step"] >= 9
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_notebook_shows_a_stopped_training_as_one_line_that_says_how_to_go_on(emblems, tmp_path, monkeypatch, capsys):
+    after_step = run.Run.after_step
+
+    def press_stop(self, step, flush):
+        if step == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        after_step(self, step, flush)
+
+    monkeypatch.setattr(run.Run, "after_step", press_stop)
+    with pytest.raises(Interrupted) as stopped:
+        pretrain(emblems, TINY, tmp_path / "run")
+    capsys.readouterr()
+    InteractiveShell().showtraceback((stopped.type, stopped.value, stopped.tb))
+    assert capsys.readouterr().out == "Stopped after step 3 of 18; everything is saved. Run the cell again to go on.\n"
 
 
 @pytest.mark.slow

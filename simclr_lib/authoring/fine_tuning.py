@@ -19,6 +19,7 @@ from torch import nn
 
 from simclr_lib.data import ImageDataset, few_labels, load_dataset, split_indices
 from simclr_lib.device import pick_device
+from simclr_lib.errors import percentage
 from simclr_lib.evaluation import extract_features, linear_probe
 from simclr_lib.results import Result, per_cent, summary
 from simclr_lib.training import fine_tune, load_run
@@ -115,9 +116,8 @@ def main(words: Sequence[str] | None = None) -> None:
                 start = time.monotonic()
                 train = seen.subset(few_labels(seen.labels, per_class, seed))
                 values = [*values, accuracy_of(SETTINGS.get(name), model.encoder, train, held_out, seed)]
-                print(
-                    f"{name}, {column}, seed {seed}: {values[-1]:.1%} in {time.monotonic() - start:.0f} s", flush=True
-                )
+                reached, seconds = percentage(values[-1], 1), time.monotonic() - start
+                print(f"{name}, {column}, seed {seed}: {reached} in {seconds:.0f} s", flush=True)
                 found = _with(found, name, column, values)
                 found.write(
                     chosen.out, device, f"python -m simclr_lib.authoring.fine_tuning --data-dir {chosen.data_dir}"

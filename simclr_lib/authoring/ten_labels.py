@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 
 from simclr_lib.data import ImageDataset, few_labels
+from simclr_lib.errors import percentage
 from simclr_lib.evaluation import extract_features, linear_probe
 from simclr_lib.models import Classifier
 from simclr_lib.results import Result, per_cent, summary
@@ -62,7 +63,7 @@ def main(words: Sequence[str] | None = None) -> None:
             on_labelled.setdefault(name, []).append((seen == few.labels).double().mean().item())
             accuracies.setdefault(name, []).append((unseen == test.labels).double().mean().item())
             predicted.setdefault(name, "".join(map(str, unseen.tolist())))  # a digit for each image, of the first seed
-            print(f"seed {seed}, {name}: {accuracies[name][-1]:.1%}", flush=True)
+            print(f"seed {seed}, {name}: {percentage(accuracies[name][-1], 1)}", flush=True)
         Result(
             f"ten labels per class, three ways to use them; the encoder is {profile.weights}",
             {

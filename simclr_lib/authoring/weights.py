@@ -18,6 +18,7 @@ import torch
 from simclr_lib.authoring.bundle import bundle
 from simclr_lib.data import ImageDataset, load_splits
 from simclr_lib.device import pick_device
+from simclr_lib.errors import percentage
 from simclr_lib.evaluation import extract_features, knn_accuracy, linear_probe
 from simclr_lib.results import Result, Table, summary
 from simclr_lib.training import load_run
@@ -47,7 +48,7 @@ def measure(run: Path, train: ImageDataset, test: ImageDataset, device: torch.de
             "knn": summary([knn_accuracy(h_train, train.labels, h_test, test.labels)]),
             "labels_all": summary([linear_probe(h_train, train.labels, h_test, test.labels).accuracy]),
         }
-        print(f"{name}: {megabytes[name]:.2f} MB, features change by {changes[name]:.1%}", flush=True)
+        print(f"{name}: {megabytes[name]:.2f} MB, features change by {percentage(changes[name], 1)}", flush=True)
     return Result(
         f"SimCLR on {train.name}, the features of the stored weights in fp32; test accuracy",
         table,

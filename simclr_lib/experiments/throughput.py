@@ -26,6 +26,7 @@ from pathlib import Path
 import torch
 
 from simclr_lib.device import autocast
+from simclr_lib.errors import percentage
 
 Competitor = Callable[[], Iterator[int]]
 """Starts an endless iterator of steps; an item is the units of work that the step did."""
@@ -70,7 +71,7 @@ class Row:
     gigabytes: float | None = None
 
     def __str__(self) -> str:
-        share = "" if self.share is None else f"{self.share:>8.1%} of peak"
+        share = "" if self.share is None else f"{percentage(self.share, 1):>9} of peak"
         memory = "" if self.gigabytes is None else f"{self.gigabytes:>8.2f} GB"
         return share + memory
 

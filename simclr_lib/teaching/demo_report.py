@@ -29,7 +29,7 @@ from simclr_lib.teaching.pictures import (
 )
 from simclr_lib.teaching.plots import plot_label_efficiency
 from simclr_lib.teaching.report import Picture, Report, Section, accuracy_table, comparison, facts_of
-from simclr_lib.training import read_film, read_metrics
+from simclr_lib.training import read_film, read_metrics, untrained_knn
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,8 @@ class Drawn:
 def draw(exhibit: Exhibit) -> Drawn:
     """Project the features of the shown images and draw everything that shows them."""
     shown, train = exhibit.shown, exhibit.train
-    kinds = kinds_of_features(exhibit.model, replace(DEMO, seed=exhibit.seed), shown)
+    config = replace(DEMO, seed=exhibit.seed)
+    kinds = kinds_of_features(exhibit.model, config, shown)
     h, pixels = kinds["SimCLR h"], kinds["pixels"]
     embeddings = {name: project(kinds[name]) for name in ("SimCLR h", "pixels")}
     trust = {name: trustworthiness(kinds[name], points) for name, points in embeddings.items()}
@@ -84,7 +85,7 @@ def draw(exhibit: Exhibit) -> Drawn:
     num_views = 2 * DEMO.batch_size
     pictures = [
         picture_of_views(shown.images[first], DEMO.augment(shown.image_size), num_views),
-        picture_of_training(read_metrics(exhibit.run_dir), num_views - 2),
+        picture_of_training(read_metrics(exhibit.run_dir), num_views - 2, untrained_knn(train, config)),
         picture_of_embeddings(embeddings, trust, shown, "Features and pixels in two dimensions"),
         picture_of_neighbors(
             shown.subset(first),
@@ -135,7 +136,7 @@ def make_report(drawn: Drawn, result: Result, labelled: Picture | None, device: 
     table: Table = {source: dict(row) for source, row in result.results.items()}
     seeds = f", mean ± standard deviation over {len(result.seeds)} seeds" if len(result.seeds) > 1 else ""
     lead = (
-        "SimCLR trains a network to recognise which two altered copies were made of the same image. Here a ResNet-18 "
+        "SimCLR trains a network to recognise which two altered copies were made from the same image. Here a ResNet-18 "
         f"of width {DEMO.width} was trained in this way for {result.config['epochs']} epochs. Afterwards, linear "
         f"heads read the classes from its features. All accuracies are of {result.num_test:,} test images, after the "
         f"last epoch{seeds}."

@@ -5,6 +5,8 @@ const SHAPES = ["circle", "square", "up", "diamond", "down", "plus", "cross", "l
 const ON_DARK = { "#000000": "#dddddd", "#663300": "#b07a45", "#6600CC": "#a873ff" }; // too dark for a dark page
 const DARK_TEXT = "#222222", LIGHT_TEXT = "#eeeeee";
 const NEIGHBOUR = "#D55E00", RIGHT = "#0072B2", WRONG = "#D55E00";
+const HEAT = [[0, 34, 78], [125, 124, 120], [254, 232, 56]]; // dark blue over grey to yellow: cividis, in three steps
+const HEAT_ON_DARK = [[70, 105, 175], ...HEAT.slice(1)];
 const METHODS = { umap: "UMAP", pca: "PCA", tsne: "t-SNE" };
 const MOVE_MS = 450; // how long points take from one embedding to another
 const FRAME_MS = 600, FILM_MS = 12000; // a moment of the film, unless there are so many that the film would take longer
@@ -139,7 +141,9 @@ export function mount(root, encoded, onSelect = () => {}) {
     y: 0,
   };
   const positions = new Float32Array(data.views[0].points); // the drawn positions, also while the points move
-  let sprite = null, frameRequest = 0, path = [], markers = new Map(), colors = {};
+  let sprite = null, frameRequest = 0, markers = new Map(), colors = {};
+  let path = []; // the box or lasso that is being drawn, in pixels
+  let outline = []; // the one that made the selection, in the coordinates of the points
   const cleanups = [];
   const listen = (target, type, handler, options) => {
     target.addEventListener(type, handler, options);
@@ -159,6 +163,7 @@ export function mount(root, encoded, onSelect = () => {}) {
   const details = make("div", { class: "details" });
   const trust = make("p", { class: "trust" });
   const legend = make("div", { class: "legend", role: "group", "aria-label": "classes shown" });
+  const key = make("div", { class: "key" });
   const caption = make("div", { class: "caption", hidden: true });
   const note = make("div", { class: "note", hidden: true, text: "Click the picture, then scroll to zoom." });
   const button = (text, title, onclick) => make("button", { type: "button", text, title, onclick });
@@ -199,22 +204,28 @@ export function mount(root, encoded, onSelect = () => {}) {
       },
     }),
     make("output", { text: data.film.captions[state.frame] }));
-  const controls = make("div", { class: "controls" }, views, coloring, modes,
-    button("clear selection", "select nothing", () => clear()));
+  const all = (on) => button(on ? "all" : "none", on ? "show all classes" : "show no class", () => {
+    for (const label of new Set(data.labels)) on ? state.hidden.delete(label) : state.hidden.add(label);
+    drawLegend();
+    redraw();
+  });
+  const controls = make("div", { class: "controls" }, views, modes, button("clear selection", "select nothing", () => clear()));
+  const filter = make("div", { class: "filter" }, search, all(true), all(false));
   const help = make("details", { class: "help" }, make("summary", { text: "Mouse, touch and keys" }), make("p", { id: `${id}-keys`, text:
     "Mouse: point at an image to see it, and click it for its neighbours; after a click the wheel zooms. Touch: tap an image, then drag, " +
     "or zoom with two fingers. Keys, in the picture: arrows go to the next point that way, Enter goes to the list of its neighbours, " +
     "+ and − zoom, Shift with arrows pans, 0 resets the view, Escape clears the selection." }));
-  const side = make("div", { class: "side" }, details, search, legend);
-  const page = make("div", { class: "simclr-explorer" }, controls, ...(film ? [film] : []), make("div", { class: "main" }, stage, side),
+  const page = make("div", { class: "simclr-explorer" }, controls, make("div", { class: "coloring" }, coloring, key),
+    make("div", { class: "classes" }, filter, legend), ...(film ? [film] : []), make("div", { class: "main" }, stage, details),
     status, trust, help);
   root.append(page);
 
   // -- Geometry --
 
   const ratio = () => Math.min(window.devicePixelRatio || 1, 2);
-  const toScreen = (row) => [
-    state.x + positions[2 * row] * state.scale, state.y - positions[2 * row + 1] * state.scale];
+  const toScreen = ([x, y]) => [state.x + x * state.scale, state.y - y * state.scale];
+  const fromScreen = ([x, y]) => [(x - state.x) / state.scale, (state.y - y) / state.scale];
+  const placeOf = (row) => toScreen([positions[2 * row], positions[2 * row + 1]]);
 
   function fit() {
     state.scale = 0.46 * Math.min(canvas.width, canvas.height);
@@ -271,10 +282,17 @@ export function mount(root, encoded, onSelect = () => {}) {
     return (colors.dark && ON_DARK[color]) || color;
   };
 
-  function heat(share) { // dark blue over grey to yellow: cividis, in three steps
-    const stops = [[0, 34, 78], [125, 124, 120], [254, 232, 56]];
-    const position = Math.min(1.999, Math.max(0, share * 2)), i = Math.floor(position);
-    return "#" + stops[i].map((c, k) => Math.round(c + (stops[i + 1][k] - c) * (position - i)).toString(16).padStart(2, "0")).join("");
+  const stopsOfHeat = () => (colors.dark ? HEAT_ON_DARK : HEAT);
+
+  function heat(share) {
+    const position = Math.min(1.999, Math.max(0, share * 2)), i = Math.floor(position), [from, to] = stopsOfHeat().slice(i);
+    return "#" + from.map((c, k) => Math.round(c + (to[k] - c) * (position - i)).toString(16).padStart(2, "0")).join("");
+  }
+
+  /** Whether the neighbours' vote is the image's class; null where image or neighbours have none. */
+  function isRight(row) {
+    const label = data.labels[row], predicted = data.views[state.view].predicted[row];
+    return label < 0 || predicted < 0 ? null : predicted === label;
   }
 
   /** Shape and colour of a point: colour never stands alone, except for a metric. */
@@ -282,8 +300,8 @@ export function mount(root, encoded, onSelect = () => {}) {
     const label = data.labels[row], shape = label < 0 ? "circle" : shapeOf(label);
     if (label < 0 && state.colorBy !== "metric") return [shape, "#999999"];
     if (state.colorBy === "knn") {
-      const predicted = data.views[state.view].predicted[row], right = predicted === label;
-      if (predicted < 0) return [shape, "#999999"];
+      const right = isRight(row);
+      if (right === null) return [shape, "#999999"];
       return right ? ["circle", RIGHT] : ["cross", WRONG];
     }
     if (state.colorBy === "metric") {
@@ -313,22 +331,27 @@ export function mount(root, encoded, onSelect = () => {}) {
     new Uint32Array(pixels.buffer).fill((255 << 24) | (gb << 16) | (gg << 8) | gr);
     const zoomed = state.scale / (0.46 * Math.min(width, height));
     const size = Math.round(ratio() * Math.min(20, (count > 3000 ? 7 : count > 500 ? 10 : 13) * Math.sqrt(Math.max(1, zoomed))));
-    const some = state.selected.size > 0, pictures = [];
+    const isPale = (row) => state.selected.size > 0 && !state.selected.has(row), rows = fromBackToFront();
     state.side = pictureSide();
-    for (const front of some ? [false, true] : [true]) {
-      for (let row = 0; row < count; row++) {
-        if ((some && state.selected.has(row) !== front) || !visible(row)) continue;
-        if (state.side) { pictures.push([row, some && !front ? 0.25 : 1]); continue; }
-        const left = Math.round(state.x + positions[2 * row] * state.scale - size / 2);
-        const top = Math.round(state.y - positions[2 * row + 1] * state.scale - size / 2);
-        if (left < 0 || top < 0 || left + size > width || top + size > height) continue;
-        const [shape, color] = lookOf(row);
-        stamp(pixels, width, left, top, size, shape, color, some && !front ? 60 : 255);
-      }
+    for (const row of state.side ? [] : rows) {
+      const [x, y] = placeOf(row), left = Math.round(x - size / 2), top = Math.round(y - size / 2);
+      if (left < 0 || top < 0 || left + size > width || top + size > height) continue;
+      const [shape, color] = lookOf(row);
+      stamp(pixels, width, left, top, size, shape, color, isPale(row) ? 60 : 255);
     }
     context.putImageData(buffer, 0, 0);
-    for (const [row, strength] of pictures) drawPicture(row, strength);
+    for (const row of state.side ? rows : []) drawPicture(row, isPale(row) ? 0.25 : 1);
     drawMarks();
+  }
+
+  /** The visible rows in the order in which to draw them: selected ones lie on top, and wrong ones above right ones. */
+  function fromBackToFront() {
+    const layers = [[], [], [], []];
+    for (let row = 0; row < count; row++) {
+      const isWrong = state.colorBy === "knn" && isRight(row) === false;
+      if (visible(row)) layers[2 * state.selected.has(row) + isWrong].push(row);
+    }
+    return layers.flat();
   }
 
   /** The side of the pictures that stand for the points, in pixels; 0 where so many are in view that none could be seen. */
@@ -336,7 +359,7 @@ export function mount(root, encoded, onSelect = () => {}) {
     if (!sprite) return 0;
     let inView = 0;
     for (let row = 0; row < count; row++) {
-      const [x, y] = toScreen(row);
+      const [x, y] = placeOf(row);
       inView += x > 0 && y > 0 && x < canvas.width && y < canvas.height && visible(row);
     }
     const side = Math.sqrt((COVERED * canvas.width * canvas.height) / Math.max(1, inView));
@@ -345,7 +368,7 @@ export function mount(root, encoded, onSelect = () => {}) {
 
   /** A picture in place of a point, with a frame of its colour and a marker in a corner. */
   function drawPicture(row, strength) {
-    const side = state.side, [x, y] = toScreen(row), left = x - side / 2, top = y - side / 2;
+    const side = state.side, [x, y] = placeOf(row), left = x - side / 2, top = y - side / 2;
     if (left > canvas.width || top > canvas.height || left + side < 0 || top + side < 0) return;
     const [shape, color] = lookOf(row);
     context.globalAlpha = strength;
@@ -392,17 +415,17 @@ export function mount(root, encoded, onSelect = () => {}) {
   function drawMarks() {
     const r = ratio();
     const ring = (row, radius, color) => {
-      const [x, y] = toScreen(row);
+      const [x, y] = placeOf(row);
       context.beginPath();
       context.arc(x, y, Math.max(radius * r, 0.75 * state.side), 0, 2 * Math.PI);
       context.lineWidth = 2 * r;
       context.strokeStyle = color;
       context.stroke();
     };
-    if (state.current >= 0) {
-      const [x, y] = toScreen(state.current);
+    if (state.current >= 0 && visible(state.current)) {
+      const [x, y] = placeOf(state.current);
       for (const neighbor of neighborsOf(state.current).filter(({ row }) => visible(row))) {
-        const [to_x, to_y] = toScreen(neighbor.row);
+        const [to_x, to_y] = placeOf(neighbor.row);
         context.beginPath();
         context.moveTo(x, y);
         context.lineTo(to_x, to_y);
@@ -414,9 +437,10 @@ export function mount(root, encoded, onSelect = () => {}) {
       ring(state.current, 11, colors.ink);
     }
     if (state.hovered >= 0) ring(state.hovered, 9, colors.ink);
-    if (path.length > 1) {
+    const around = path.length > 1 ? path : outline.map(toScreen);
+    if (around.length) {
       context.beginPath();
-      path.forEach(([x, y], i) => (i ? context.lineTo(x, y) : context.moveTo(x, y)));
+      around.forEach(([x, y], i) => (i ? context.lineTo(x, y) : context.moveTo(x, y)));
       context.closePath();
       context.setLineDash([6 * r, 4 * r]);
       context.lineWidth = 1.5 * r;
@@ -439,10 +463,9 @@ export function mount(root, encoded, onSelect = () => {}) {
   const nameOf = (label) => (label < 0 ? "no class" : classes[label]);
 
   function describe(row) {
-    const label = data.labels[row], predicted = data.views[state.view].predicted[row];
-    const verdict = label < 0 || predicted < 0 ? "" :
-      predicted === label ? "; kNN says so too ✓" : `; kNN says ${nameOf(predicted)} ✗`;
-    return `${data.files ? data.files[row] : `image ${row}`}: ${nameOf(label)}${verdict}`;
+    const right = isRight(row), predicted = nameOf(data.views[state.view].predicted[row]);
+    const verdict = right === null ? "" : right ? "; kNN says so too ✓" : `; kNN says ${predicted} ✗`;
+    return `${data.files ? data.files[row] : `image ${row}`}: ${nameOf(data.labels[row])}${verdict}`;
   }
 
   const placeInSprite = (row) =>
@@ -460,8 +483,7 @@ export function mount(root, encoded, onSelect = () => {}) {
   function nearest(x, y, within) {
     let best = -1, least = within * within;
     for (let row = 0; row < count; row++) {
-      const dx = state.x + positions[2 * row] * state.scale - x, dy = state.y - positions[2 * row + 1] * state.scale - y;
-      const far = dx * dx + dy * dy;
+      const [px, py] = placeOf(row), far = (px - x) ** 2 + (py - y) ** 2;
       if (far < least && visible(row)) { least = far; best = row; }
     }
     return best;
@@ -481,6 +503,7 @@ export function mount(root, encoded, onSelect = () => {}) {
 
   function go(row) { // makes a point the current one
     state.current = row;
+    hover(-1); // the list of neighbours says more than the tip
     status.textContent = row < 0 ? "" : describe(row);
     drawDetails();
     redraw();
@@ -533,19 +556,20 @@ export function mount(root, encoded, onSelect = () => {}) {
       }), swatch, ` ${name} (${counts.get(label)})`);
     });
     if (!items.length) items.push(make("p", { text: state.search ? `no class is called “${state.search}”` : "no labels" }));
-    const notes = {
-      class: [],
-      knn: [make("p", { text: "● right, ✕ wrong: what the nearest neighbours say of an image, without itself" })],
-      metric: data.metric ? [make("p", { text: `${data.metric.name}: ${data.metric.low.toPrecision(3)} dark, ` +
-        `${data.metric.high.toPrecision(3)} bright` })] : [],
-    };
-    const all = (on) => make("button", { type: "button", text: on ? "all" : "none", onclick: () => {
-      for (const label of counts.keys()) on ? state.hidden.delete(label) : state.hidden.add(label);
-      drawLegend();
-      legend.querySelector(`.all button:nth-child(${on ? 1 : 2})`).focus();
-      redraw();
-    } });
-    legend.replaceChildren(...notes[state.colorBy], make("div", { class: "all" }, all(true), all(false)), ...items);
+    legend.replaceChildren(...items);
+    key.replaceChildren(...(state.colorBy === "knn" ? keyOfVotes() : state.colorBy === "metric" ? keyOfMetric() : []));
+  }
+
+  function keyOfVotes() {
+    const [right, wrong] = [["●", RIGHT], ["✕", WRONG]].map(([text, color]) => make("span", { style: `color: ${color}`, text }));
+    return [make("span", {}, right, " right, ", wrong, " wrong: the class that an image's nearest neighbours vote for")];
+  }
+
+  function keyOfMetric() {
+    const [low, high] = [data.metric.low, data.metric.high].map((value) => value.toLocaleString("en", { maximumSignificantDigits: 3 }));
+    const stops = stopsOfHeat().map((rgb) => `rgb(${rgb})`).join(", ");
+    return [`≤ ${low}`, make("span", { class: "bar", role: "img", "aria-label": "from blue over grey to yellow",
+      style: `background: linear-gradient(to right, ${stops})` }), `≥ ${high}`];
   }
 
   function drawTrust() {
@@ -553,9 +577,9 @@ export function mount(root, encoded, onSelect = () => {}) {
     const onTheWay = film && !film.hidden && state.frame < data.film.captions.length - 1;
     trust.textContent = onTheWay ? `The film is at: ${data.film.captions[state.frame]}. Neighbours, kNN and trustworthiness are those at its end.` :
       view.trustworthiness === null ? "Too few points to say how far to trust the picture." :
-      `How far to trust this picture (${METHODS[data.method]}): trustworthiness ${view.trustworthiness.toFixed(2)} (1: whatever lies together here ` +
-      `is close among the features too); of an image's ${view.k} nearest neighbours there, ${Math.round(100 * view.overlap)} % are among the ` +
-      `${view.k} nearest here. Distances between clusters, and their sizes, say little.`;
+      `Trustworthiness of this picture (${METHODS[data.method]}): ${view.trustworthiness.toFixed(view.trustworthiness > 0.99 ? 3 : 2)}; ` +
+      `1 means that all neighbours in the picture are neighbours in feature space. Of an image's ${view.k} nearest neighbours in feature ` +
+      `space, ${Math.round(100 * view.overlap)} % are among its ${view.k} nearest here. Distances between clusters, and their sizes, say little.`;
   }
 
   // -- Travelling --
@@ -580,6 +604,7 @@ export function mount(root, encoded, onSelect = () => {}) {
   function show(view) {
     stop();
     state.view = view;
+    outline = []; // the points leave it
     hover(-1);
     moveTo(data.views[view].points);
     if (film) {
@@ -593,6 +618,7 @@ export function mount(root, encoded, onSelect = () => {}) {
 
   function showFrame(frame, milliseconds = 200) {
     state.frame = frame;
+    outline = [];
     drawFilm();
     drawTrust();
     moveTo(data.film.points, frame * count * dimensions, milliseconds);
@@ -633,8 +659,9 @@ export function mount(root, encoded, onSelect = () => {}) {
 
   // -- Selecting --
 
-  function select(rows, tell = true) {
+  function select(rows, tell = true, around = []) {
     state.selected = new Set(rows);
+    outline = rows.length ? around : [];
     status.textContent = rows.length ? `${rows.length.toLocaleString("en")} images selected` : "nothing selected";
     if (tell) onSelect([...rows]);
     redraw();
@@ -645,14 +672,13 @@ export function mount(root, encoded, onSelect = () => {}) {
     state.current = -1;
     select([]);
     go(-1);
-    hover(-1);
   }
 
   function enclosed() { // the rows whose points lie in the path, by the even-odd rule
     const rows = [];
     for (let row = 0; row < count; row++) {
       if (!visible(row)) continue;
-      const [x, y] = toScreen(row);
+      const [x, y] = placeOf(row);
       let inside = false;
       for (let i = 0, j = path.length - 1; i < path.length; j = i++) {
         const [ax, ay] = path[i], [bx, by] = path[j];
@@ -693,7 +719,10 @@ export function mount(root, encoded, onSelect = () => {}) {
   listen(canvas, "pointermove", (event) => {
     if (fingers.size === 2 && fingers.has(event.pointerId)) return pinch(event);
     const [x, y] = place(event);
-    if (!pressed) return hover(nearest(x, y, reach()), x, y);
+    if (!pressed) {
+      const row = nearest(x, y, reach());
+      return hover(row === state.current ? -1 : row, x, y); // the current image is described beside the picture
+    }
     moved = moved || Math.hypot(x - pressed[0], y - pressed[1]) > 4 * ratio();
     if (!moved) return;
     hover(-1);
@@ -711,7 +740,7 @@ export function mount(root, encoded, onSelect = () => {}) {
     const [x, y] = place(event);
     pressed = null;
     if (!moved) go(nearest(x, y, reach()));
-    else if (state.mode !== "pan") select(enclosed());
+    else if (state.mode !== "pan") select(enclosed(), true, path.map(fromScreen));
     path = [];
     redraw();
   });
@@ -731,12 +760,12 @@ export function mount(root, encoded, onSelect = () => {}) {
 
   /** The nearest visible point in a direction; those straight ahead count as nearer. */
   function ahead(dx, dy) {
-    const [x, y] = state.current < 0 ? [canvas.width / 2, canvas.height / 2] : toScreen(state.current);
+    const [x, y] = state.current < 0 ? [canvas.width / 2, canvas.height / 2] : placeOf(state.current);
     if (state.current < 0) return nearest(x, y, Infinity);
     let best = state.current, least = Infinity;
     for (let row = 0; row < count; row++) {
       if (row === state.current || !visible(row)) continue;
-      const [px, py] = toScreen(row), along = (px - x) * dx + (py - y) * dy, across = Math.abs((px - x) * dy - (py - y) * dx);
+      const [px, py] = placeOf(row), along = (px - x) * dx + (py - y) * dy, across = Math.abs((px - x) * dy - (py - y) * dx);
       if (along > 0 && across <= along && along + across < least) { least = along + across; best = row; }
     }
     return best;
@@ -805,7 +834,9 @@ export function mount(root, encoded, onSelect = () => {}) {
       page.remove();
     },
     select(rows) {
-      if (rows.length || state.selected.size) select(rows.filter((row) => row >= 0 && row < count), false);
+      const valid = rows.filter((row) => row >= 0 && row < count);
+      const isKnown = valid.length === state.selected.size && valid.every((row) => state.selected.has(row));
+      if (!isKnown) select(valid, false); // what was selected here comes back from Python
     },
   };
 }

@@ -161,14 +161,14 @@ def _check_film(film: Film, features: Mapping[str, Tensor], count: int) -> None:
 
 
 def _metric(name: str, values: Tensor, count: int) -> Scene:
-    """A quantity [N] with its range, which the colours span."""
+    """A quantity [N] with the range of its middle 90 %, which the colours span: a few outliers would take them all."""
     if values.shape != (count,) or not values.isfinite().all():
         raise SimCLRError(f"{name}: a metric must be [{count}] finite numbers, not {list(values.shape)}.")
     return {
         "name": shown(name),
         "values": _bytes(values, torch.float32),
-        "low": float(values.min()),
-        "high": float(values.max()),
+        "low": float(values.double().quantile(0.05)),
+        "high": float(values.double().quantile(0.95)),
     }
 
 
@@ -336,11 +336,11 @@ def conclusion_of(scene: Scene) -> str:
     tested = (labels >= 0) & (votes >= 0)
     k = counted(view["k"], "nearest neighbour")
     if len(scene["classes"]) > 1 and tested.any():
-        right = 100 * float((labels == votes)[tested].float().mean())
-        return f"For {right:.0f} % of these images, most of the {k} by {view['name']} show the same class."
+        right = float((labels == votes)[tested].float().mean())
+        return f"For {percentage(right)} of these images, a vote of the {k} by {view['name']} gives the right class."
     if view["trustworthiness"] is None:
         return ""
-    return f"Of an image's {k} by {view['name']}, {percentage(view['overlap'])} are nearest in this picture too."
+    return f"Of an image's {k} by {view['name']}, {percentage(view['overlap'])} are among its nearest in this picture."
 
 
 def _as_text(value: Any) -> Any:

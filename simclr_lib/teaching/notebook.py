@@ -15,7 +15,7 @@ from IPython.display import HTML, Image, Markdown, display
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage, BboxImage
 
-from simclr_lib.errors import SimCLRError, shown
+from simclr_lib.errors import SimCLRError, require_range, require_whole, shown, unknown_name
 from simclr_lib.results import Result
 from simclr_lib.teaching.course import RESULTS
 from simclr_lib.teaching.report import png_bytes
@@ -97,7 +97,8 @@ def run_folder(name: str) -> Path:
             return folder
     except OSError:
         temporary = Path(tempfile.mkdtemp(prefix=f"simclr-{name}-"))
-        print(f"This folder cannot be written to: the run goes to {temporary} and is gone when that is cleared.")
+        print("This folder cannot be written to.")
+        print(f"The run is stored in the temporary folder {temporary}, which the system may delete.")
         return temporary
 
 
@@ -145,8 +146,8 @@ class Panel(widgets.VBox):
         for name, control in controls.items():
             if not getattr(control, "description", None):
                 control.description = name.replace("_", " ")
-            control.style.description_width = "9rem"
             if "continuous_update" in control.traits():
+                control.style.description_width = "9rem"
                 control.layout.width = "28rem"
             control.observe(self._redraw, "value")
         self.picture = widgets.Image(format="png")  # without a tooltip, which JupyterLab cannot show
@@ -156,7 +157,15 @@ class Panel(widgets.VBox):
         self._redraw()
 
     def show(self, **values: Any) -> None:
-        """Display the panel's picture for these values of its controls. The displayed picture needs no kernel."""
+        """Display the panel's picture for these values of its controls. The displayed picture needs no kernel.
+
+        Raises:
+            SimCLRError: the panel has no such control, or the control cannot take such a value.
+        """
+        for name, value in values.items():
+            if name not in self.controls:
+                raise unknown_name("control", name, self.controls)
+            _require_possible(name, value, self.controls[name])
         before = {name: self.controls[name].value for name in values}
         for name, value in values.items():
             self.controls[name].value = value
@@ -170,3 +179,18 @@ class Panel(widgets.VBox):
         self.drawing = _put(self.picture, figure)
         self.text = text
         self.caption.value = f'<span aria-live="polite">{escape(shown(text))}</span>{caption(self.alt)}'
+
+
+def _require_possible(name: str, value: Any, control: widgets.ValueWidget) -> None:
+    """Raise `SimCLRError` for a value that a control would refuse, or replace by another one without a word."""
+    if isinstance(control, widgets.SelectionSlider):
+        first, second, *_, last = (choice for _, choice in control.options)
+        if value not in (choice for _, choice in control.options):
+            raise SimCLRError(f"{name} must be one of {first}, {second} … {last}, not {value}.")
+    elif hasattr(control, "min"):
+        low, high = control.min, control.max
+        if isinstance(control, widgets.FloatLogSlider):
+            low, high = (round(control.base**exponent, 9) for exponent in (low, high))
+        require = require_whole if isinstance(control, widgets.IntSlider) else require_range
+        for end in value if isinstance(value, tuple) else (value,):
+            require(name, end, low, high)

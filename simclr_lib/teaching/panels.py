@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import ipywidgets as widgets
 import torch
+import traitlets
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -32,6 +35,19 @@ from simclr_lib.teaching.plots import (
 from simclr_lib.teaching.style import OKABE_ITO, drawn
 
 VIEWS, VIEWS_PER_ROW = 24, 8
+
+
+class Repeat(widgets.Button, widgets.ValueWidget):
+    """A button whose value is the number of its clicks."""
+
+    value = traitlets.Int(0)
+
+    def __init__(self, **properties: Any) -> None:
+        super().__init__(**properties)
+        self.on_click(self._count)
+
+    def _count(self, button: widgets.Button) -> None:
+        self.value += 1
 
 
 def augmentation_panel(dataset: ImageDataset) -> Panel:
@@ -86,7 +102,7 @@ def augmentation_panel(dataset: ImageDataset) -> Panel:
         image=widgets.IntSlider(3, 0, min(len(dataset), 100) - 1),
         **_augmentation_sliders(),
         same_randomness=widgets.Checkbox(True, indent=False),
-        resample=widgets.BoundedIntText(0, 0, 999),
+        resample=Repeat(tooltip="new random draws"),
     )
 
 
@@ -208,35 +224,17 @@ def labels_panel(sweep: Mapping[str, Any]) -> Panel:
         few = {column.removeprefix("labels_"): accuracy for column, accuracy in row.items()}
         measured[source] = {float(labels): accuracy for labels, accuracy in few.items() if labels.isdecimal()}
         measured[source][sweep["num_train"] / len(CLASSES)] = row["labels_all"]
+    budgets = sorted({budget for accuracies in measured.values() for budget in accuracies})
 
     def draw(target: float) -> tuple[Figure, str]:
         figure, (axes,) = new_figure(8.5, 4)
-        needed = {}
-        for source, accuracies in measured.items():
-            color, marker, line = SOURCE_STYLE[source]
-            means = {labels: accuracy["mean"] for labels, accuracy in accuracies.items()}
-            axes.errorbar(
-                list(means),
-                list(means.values()),
-                [accuracy["std"] for accuracy in accuracies.values()],
-                color=color,
-                marker=marker,
-                ls=line,
-                capsize=3,
-                label=source,
-            )
-            labels = labels_needed(means, target)
-            if labels is None:
-                needed[source] = "not reached"
-            elif labels == min(means):
-                needed[source] = f"{labels:.0f} or fewer"
-            else:
-                needed[source] = f"about {labels:.0f}"
-                axes.plot(labels, target, marker="o", ms=14, mfc="none", mec=color, mew=2)
+        needed = {
+            source: _draw_labels_needed(axes, source, accuracies, budgets, target)
+            for source, accuracies in measured.items()
+        }
         axes.axhline(target, color=OKABE_ITO["black"], lw=1)
-        budgets = list(next(iter(measured.values())))
         axes.set(xscale="log", ylim=(0, 1.02), xlabel="labels per class", ylabel="test accuracy")
-        axes.set_xticks(budgets, [f"{budget:.0f}" for budget in budgets])
+        axes.set_xticks(budgets, [f"{budget:,.0f}" for budget in budgets])
         in_per_cent(axes.yaxis)
         axes.minorticks_off()
         tidy(axes)
@@ -244,12 +242,47 @@ def labels_panel(sweep: Mapping[str, Any]) -> Panel:
         listed = "; ".join(f"{source}: {labels}" for source, labels in needed.items())
         return figure, f"Labels per class for {percentage(target)}: {listed}."
 
+    targets = [(percentage(hundredths / 100), hundredths / 100) for hundredths in range(20, 100)]
     return Panel(
         draw,
-        "Test accuracy against labels per class for each way of training, the target as a line; where a curve crosses "
-        "it there is a ring.",
-        target=widgets.FloatSlider(0.9, min=0.2, max=0.99, step=0.01, readout_format=".0%"),
+        "Test accuracy against labels per class for each way of training. A line marks the target, and a ring where a "
+        "curve crosses it. A curve is dotted where it skips a number of labels that was measured for the others.",
+        target=widgets.SelectionSlider(options=targets, value=0.9),
     )
+
+
+def _draw_labels_needed(
+    axes: Axes, source: str, accuracies: Mapping[float, Mapping], budgets: Sequence[float], target: float
+) -> str:
+    """Draw the accuracies of one way of training, and say how many labels per class it needs.
+
+    Args:
+        axes: where to draw.
+        source: the way of training.
+        accuracies: labels per class → {"mean", "std"}.
+        budgets: labels per class that were measured for any way of training, in ascending order.
+        target: the accuracy to reach.
+    """
+    color, marker, line = SOURCE_STYLE[source]
+    means = {labels: accuracies[labels]["mean"] for labels in sorted(accuracies)}
+    bars = [accuracies[labels]["std"] for labels in means]
+    axes.errorbar(list(means), list(means.values()), bars, color=color, marker=marker, ls="", capsize=3)
+    gaps = []
+    for few, many in pairwise(means):
+        skips = any(few < budget < many for budget in budgets)
+        gaps += [(few, many)] if skips else []
+        axes.plot([few, many], [means[few], means[many]], color=color, ls=":" if skips else line)
+    axes.plot([], [], color=color, marker=marker, ls=line, label=source)  # the legend's line
+    needed = labels_needed(means, target)
+    if needed is None:
+        return "not reached"
+    if needed == min(means):
+        return f"{needed:,.0f} or fewer"
+    for few, many in gaps:
+        if few < needed < many:
+            return f"between {few:,.0f} and {many:,.0f} labels (not measured)"
+    axes.plot(needed, target, marker="o", ms=14, mfc="none", mec=color, mew=2)
+    return f"about {needed:,.0f}"
 
 
 def scaling_panel(step: Callable[[int, int, float, float, float], Mapping[str, float]]) -> Panel:
@@ -270,9 +303,12 @@ def scaling_panel(step: Callable[[int, int, float, float, float], Mapping[str, f
         best = max(range(len(numbers)), key=speed.__getitem__)
         text = (
             f"{batch_size:,} images per step: {in_seconds(seconds[0])} on one process; {in_seconds(seconds[-1])} "
-            f"on {numbers[-1]}, of which {percentage(parts[-1]['exchange'] / seconds[-1])} is exchange. The best "
-            f"number of processes is {numbers[best]}: it is {speed[best] / speed[0]:.3g} times as fast as one."
+            f"on {numbers[-1]}, of which {percentage(parts[-1]['exchange'] / seconds[-1])} is exchange. "
         )
+        if best:
+            text += f"{numbers[best]} processes are fastest: {speed[best] / speed[0]:.3g} times as fast as one."
+        else:
+            text += "One process is fastest."
         return figure, text
 
     def slider(description: str, value: float, lowest: int) -> widgets.FloatLogSlider:

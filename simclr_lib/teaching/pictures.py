@@ -64,23 +64,37 @@ def picture_of_views(originals: Tensor, augment: SimCLRAugment, num_views: int |
     )
 
 
-def picture_of_training(metrics: Sequence[Mapping[str, float]], num_negatives: int | None) -> Picture:
+def picture_of_training(
+    metrics: Sequence[Mapping[str, float]], num_negatives: int | None, untrained: float | None = None
+) -> Picture:
     """Draw the learning curves. The arguments are those of `plot_training`."""
     loss = "cross-entropy" if num_negatives is None else "contrastive loss"
     losses = [record["loss"] for record in metrics if "loss" in record]
     looks = [record["validation_knn"] for record in metrics if "validation_knn" in record]
-    conclusion = f"The {loss} went from {losses[0]:.2f} in the first step to {losses[-1]:.2f} in the last"
-    if len(looks) > 1:
-        conclusion += f", and the kNN accuracy from {percentage(looks[0])} at the first look to {percentage(looks[-1])}"
+    change = _rose_or_fell(losses[0], losses[-1])
+    conclusion = f"The {loss} {change} from {losses[0]:.2f} in the first step to {losses[-1]:.2f} in the last"
+    if looks and untrained is not None:
+        change = _rose_or_fell(untrained, looks[-1])
+        before, after = percentage(untrained), percentage(looks[-1])
+        conclusion += f"; the kNN accuracy {change} from {before} before training to {after} at the last measurement"
+    elif len(looks) > 1:
+        change = _rose_or_fell(looks[0], looks[-1])
+        conclusion += f"; the kNN accuracy {change} from {percentage(looks[0])} at the first measurement "
+        conclusion += f"to {percentage(looks[-1])} at the last"
     if looks:
         text = (
-            f"Left: the {loss} of every step. Right: how often the nearest neighbours of an unseen image, in the "
-            "features so far, have its class."
+            f"Left: the {loss} of every step. Right: how often a vote of the nearest neighbours of an unseen image, in "
+            "the features so far, gives its class."
         )
-        alt = "Two curves over the epochs of training: the loss, and the kNN accuracy on validation images."
+        alt = "Two curves over the epochs of training: the loss, and the kNN accuracy on validation images"
+        alt += "." if untrained is None else ", above a dotted line for the untrained network."
     else:
         text, alt = f"The {loss} of every step.", "A curve of the loss over the epochs of training."
-    return Picture("How it learned", f"{conclusion}.", text, plot_training(metrics, num_negatives), alt)
+    return Picture("How it learned", f"{conclusion}.", text, plot_training(metrics, num_negatives, untrained), alt)
+
+
+def _rose_or_fell(first: float, last: float) -> str:
+    return "rose" if last > first else "fell" if last < first else "went"
 
 
 def picture_of_embeddings(
@@ -94,7 +108,7 @@ def picture_of_embeddings(
         shown: M images.
         title: heading.
     """
-    measured = ", ".join(f"{name} {value:.2f}" for name, value in trust.items())
+    measured = ", ".join(f"{name} {value:.3f}" for name, value in trust.items())
     together = {name: beside_its_class(points, shown.labels) for name, points in embeddings.items()}
     shares = " and ".join(
         f"for {percentage(share)} of the points by {name}" for name, share in together.items() if share is not None
@@ -168,7 +182,7 @@ def picture_of_confusion(labels: Tensor, predicted: Tensor, classes: Sequence[st
     confusion = torch.from_numpy(confusion_matrix(labels, predicted, labels=range(len(classes))))
     right = float(confusion.trace() / confusion.sum())
     wrong = confusion - confusion.diag().diag()
-    conclusion = f"{100 * right:.1f} % of {counted(len(labels), 'test image')} get the right class from {method}"
+    conclusion = f"{percentage(right, 1)} of {counted(len(labels), 'test image')} get the right class from {method}"
     if wrong.any():
         true, taken = divmod(int(wrong.argmax()), len(classes))
         conclusion += f"; the most frequent mistake is to take {classes[true]} for {classes[taken]}"

@@ -259,14 +259,14 @@ def plot_variants(
         bar = axes.errorbar(
             mean, i, xerr=std, color=OKABE_ITO["blue"], marker="D", ms=6, capsize=4, lw=2, clip_on=False
         )
-        axes.annotate(f"{100 * mean:.1f} %", (1.03, i), xycoords=("axes fraction", "data"), va="center", fontsize=9)
+        axes.annotate(percentage(mean, 1), (1.03, i), xycoords=("axes fraction", "data"), va="center", fontsize=9)
     axes.set_yticks(range(len(rows)), [drawn(name) for name in rows])
     axes.set(xlim=(0, 1), ylim=(len(rows) - 0.5, -0.5), xlabel=drawn(label))  # the first row on top
     in_per_cent(axes.xaxis)
     handles: dict[str, Artist | Container] = {"single runs": dots, "mean ± standard deviation": bar}
     if untrained is not None:
         line = axes.axvline(untrained, color=OKABE_ITO["black"], ls=":")
-        handles[f"untrained: {100 * untrained:.1f} %"] = line
+        handles[f"untrained: {percentage(untrained, 1)}"] = line
     _legend_above(axes, handles)
     tidy(axes)
     return figure
@@ -327,6 +327,8 @@ def plot_training(
 ) -> Figure:
     """Loss and, where it was measured, validation kNN accuracy over the epochs.
 
+    A live picture that is given ``untrained`` has both plots from the first step on.
+
     Args:
         metrics: the records of a run, as `simclr_lib.training.read_metrics` returns them.
         num_negatives: negatives per anchor, 2N − 2. A network that cannot tell views apart has the loss log(2N − 1).
@@ -335,7 +337,8 @@ def plot_training(
     """
     steps = [m for m in metrics if "loss" in m]
     looks = [m for m in metrics if "validation_knn" in m]
-    figure, axes_list = new_figure(9 if looks else 5.5, 3.2, 1, 2 if looks else 1)
+    watched = bool(looks) or untrained is not None
+    figure, axes_list = new_figure(9 if watched else 5.5, 3.2, 1, 2 if watched else 1)
     loss_axes = axes_list[0]
     loss_axes.plot(
         [m["epoch"] for m in steps], [m["loss"] for m in steps], color=OKABE_ITO["sky blue"], lw=0.7, label="every step"
@@ -351,7 +354,7 @@ def plot_training(
         loss_axes.axhline(chance, color=OKABE_ITO["black"], ls=":", lw=1.2, label=f"all views alike: {chance:.2f}")
     loss_axes.set(xlabel="epoch", ylabel="cross-entropy" if num_negatives is None else "NT-Xent loss")
     loss_axes.legend(frameon=False, fontsize=8)
-    if looks:
+    if watched:
         knn_axes = axes_list[1]
         knn_axes.plot(
             [m["epoch"] for m in looks],
@@ -363,7 +366,8 @@ def plot_training(
         )
         if untrained is not None:
             _mark_untrained(knn_axes, untrained)
-        knn_axes.set(xlabel="epoch", ylabel="kNN accuracy, validation images", xlim=(0, None), ylim=(0, 1.02))
+        knn_axes.set(xlabel="epoch", ylabel="kNN accuracy, validation images", ylim=(0, 1.02))
+        knn_axes.set_xlim(0, loss_axes.get_xlim()[1])  # before the first look, too
         in_per_cent(knn_axes.yaxis)
     for axes in axes_list:
         tidy(axes)

@@ -19,7 +19,7 @@ from simclr_lib.data import ImageDataset
 from simclr_lib.errors import counted
 from simclr_lib.evaluation import Film
 from simclr_lib.files import write_atomically
-from simclr_lib.results import Table, in_words
+from simclr_lib.results import BALANCED, Table, in_words
 from simclr_lib.teaching.dark import in_the_dark
 from simclr_lib.teaching.moving import moving_picture
 from simclr_lib.teaching.page import DARK_CARD, About, as_html, html_document
@@ -237,10 +237,17 @@ def accuracy_table(results: Table, columns: Mapping[str, str]) -> str:
 def comparison(results: Table) -> str:
     """A sentence that compares the first row of a table with the others, where its last column has them all."""
     (ours, row), *others = results.items()
-    shared = [key for key in row if not key.endswith("_sgd") and all(key in other for _, other in others)]
+    shared = [key for key in row if not key.endswith(("_sgd", BALANCED)) and all(key in other for _, other in others)]
     if not shared:
         return ""
     key = "labels_all" if "labels_all" in shared else shared[-1]
-    how = {"labels_all": "With all labels", "knn": "By its nearest neighbours"}.get(key, "")
     against = ", ".join(f"{in_words(other[key])} ({name})" for name, other in others)
-    return f"{how}, {ours} reaches {in_words(row[key])}" + (f", against {against}." if against else ".")
+    return f"{_how(key)}, {ours} reaches {in_words(row[key])}" + (f", against {against}." if against else ".")
+
+
+def _how(column: str) -> str:
+    """Say how the accuracies of a column were measured."""
+    if column.startswith("knn"):
+        return "By a vote of nearest neighbours"
+    budget = column.removeprefix("labels_")
+    return "With all labels" if budget == "all" else f"With {counted(int(budget), 'label')} per class"

@@ -38,7 +38,7 @@ from simclr_lib.teaching.pictures import (
     section_of_explorer,
 )
 from simclr_lib.teaching.report import Picture, Report, Section, accuracy_table, comparison, facts_of
-from simclr_lib.training import StoredRun, read_film, read_metrics
+from simclr_lib.training import StoredRun, read_film, read_metrics, untrained_knn
 
 QUERIES = 6  # images whose neighbours and views are shown
 
@@ -146,7 +146,8 @@ def _about(run: Trained, tiles: Sequence[tuple[str, str]]) -> About:
     if run.config.contrastive:
         title, topic = f"What a neural network learns from {images} without labels", "SimCLR"
         lead = (
-            f"SimCLR trains a network to recognise which two altered copies were made of the same image. Here {trained}"
+            "SimCLR trains a network to recognise which two altered copies were made from the same image. "
+            f"Here {trained}"
         )
     else:
         title, topic = f"What a neural network learns from {images} with labels", "Training with labels"
@@ -203,8 +204,17 @@ def _pictures_of_training(run: Trained) -> list[Picture]:
     num_views = 2 * config.batch_size if config.contrastive else None
     pictures = [picture_of_views(views, config.augment(run.train.image_size), num_views)]
     if run.losses:
-        pictures.append(picture_of_training(run.metrics, num_views and num_views - 2))
+        pictures.append(picture_of_training(run.metrics, num_views and num_views - 2, _untrained(run)))
     return pictures
+
+
+def _untrained(run: Trained) -> float | None:
+    """The kNN accuracy before training; None where the run did not measure it later, or where it is not known now."""
+    measured = any("validation_knn" in record for record in run.metrics)
+    same_images = run.stored.facts.get("images") == run.train.fingerprint()
+    if not measured or not same_images or run.config.has_own_encoder or run.config.init:
+        return None
+    return untrained_knn(run.train, run.config)
 
 
 def _pictures_of_features(run: Trained, name: str, h: Tensor, points: Tensor | None) -> list[Picture]:

@@ -10,7 +10,25 @@ from typing import Any
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C, after the checkpoint was saved. The message says how to go on."""
+    """Ctrl-C, or the stop button of a notebook, after the checkpoint was saved.
+
+    A notebook shows one line instead of a traceback, because nothing went wrong.
+
+    Args:
+        state: a sentence that says where training stopped.
+        command: a sentence that says how a command goes on from there.
+    """
+
+    def __init__(self, state: str, command: str = "") -> None:
+        super().__init__(state, command)
+
+    def __str__(self) -> str:
+        return " ".join(filter(None, self.args))
+
+    def _render_traceback_(self) -> list[str]:
+        """Return the lines that IPython shows."""
+        state = self.args[0]
+        return [f"{state[:1].upper()}{state[1:]} Run the cell again to go on."]
 
 
 class Interrupt:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from simclr_lib.config import TrainConfig
 from simclr_lib.data import ImageDataset, split_indices
-from simclr_lib.device import place
+from simclr_lib.device import pick_device, place
 from simclr_lib.distributed import distribute_and_compile
 from simclr_lib.errors import SimCLRError
 from simclr_lib.evaluation import extract_features, knn_accuracy
@@ -106,7 +106,7 @@ def untrained_knn(dataset: ImageDataset, config: TrainConfig) -> float:
         SimCLRError: no images with labels are kept out.
     """
     with initial_weights(config.seed):
-        model = config.simclr(dataset.image_size)
+        model = place(config.simclr(dataset.image_size), pick_device(config.device))
     monitor = _monitor(model, dataset.labelled, config)
     if monitor is None:
         raise SimCLRError("no images with labels are kept out: set validation to a share such as 0.1.")

@@ -273,8 +273,8 @@ class Run:
         if stopping:
             wait_for_all()  # no process leaves before everything is saved
             raise Interrupted(
-                f"stopped after step {step + 1} of {total_steps}; everything is saved. Continue with the "
-                f"same command and --resume --run-dir {self.folder.path} (in a notebook: run the cell again)"
+                f"stopped after step {step + 1} of {total_steps}; everything is saved.",
+                f"Continue with the same command and --resume --run-dir {self.folder.path}",
             )
         self._last_log = time.monotonic()  # measuring and saving are not training time
 
