@@ -51,10 +51,10 @@ def embed(config: EmbedConfig) -> None:
         return
 
     trust = trustworthiness(features, points)
-    title = f"{config.method}, trustworthiness {trust:.2f}"
+    title = f"{config.method}, trustworthiness {trust:.3f}"
     figure = plot_embeddings({title: points}, images.labels, images.classes)
     write_atomically(out / "embedding.png", png_bytes(figure))
-    print(f"picture: {out / 'embedding.png'} (trustworthiness {trust:.2f})")
+    print(f"picture: {out / 'embedding.png'} (trustworthiness {trust:.3f})")
 
     filmed = evenly(images, FILMED)
     frames = read_film(run.run_dir, filmed)
