@@ -362,11 +362,11 @@ def the_whole_batch_by_einsum(x, w, tau, micro):
 @pytest.mark.parametrize(
     ("name", "answer", "hint"),
     [
-        ("chunked_loss", the_whole_matrix, "nearly the whole matrix of similarities in memory"),
-        ("chunked_loss", the_whole_matrix_in_numpy, "nearly the whole matrix of similarities in memory"),
+        ("chunked_loss", the_whole_matrix, "keeps a large part of the matrix of similarities in memory"),
+        ("chunked_loss", the_whole_matrix_in_numpy, "keeps a large part of the matrix of similarities in memory"),
         ("chunked_loss", by_the_library, "write the chunks yourself"),
-        ("cached_gradient", the_whole_batch, "takes 12 rows through the network at one time"),
-        ("cached_gradient", the_whole_batch_by_einsum, "takes 12 rows through the network at one time"),
+        ("cached_gradient", the_whole_batch, "takes 16 rows through the network at one time"),
+        ("cached_gradient", the_whole_batch_by_einsum, "takes 16 rows through the network at one time"),
     ],
 )
 def test_an_answer_that_ignores_how_it_should_work_is_told_so(name, answer, hint):

@@ -49,6 +49,11 @@ dcl_from = Exercise(
             answer=lambda losses: losses,
         ),
         Misconception(
+            hint="You subtracted the probability of the partner, exp(−ℓ). What is missing from DCL's denominator is "
+            "the partner itself: exp(ℓ) − 1, within the logarithm.",
+            answer=lambda losses: losses - (-losses).exp(),
+        ),
+        Misconception(
             hint="This is already the mean over the anchors. Return one number for each of them, [2N].",
             answer=lambda losses: losses.expm1().log().mean(),
         ),
@@ -140,7 +145,7 @@ clip_loss = Exercise(
             ),
         ),
         Misconception(
-            hint="There is a softmax before the cross-entropy, which takes a softmax itself: give it the logits.",
+            hint="F.cross_entropy applies a softmax itself: give it the logits, without a softmax of your own.",
             answer=lambda images, texts, t: (
                 sum(
                     _found(x.softmax(dim=1))
@@ -160,6 +165,37 @@ clip_loss = Exercise(
         Misconception(
             hint="This is the sum over the images and texts. Take the mean.",
             answer=lambda images, texts, t: len(images) * _clip(images, texts, t),
+        ),
+        Misconception(
+            hint="You multiplied by exp(τ). CLIP's code learns the logarithm of 1 / τ and takes its exponential. Here "
+            "the temperature is given: divide by it.",
+            answer=lambda images, texts, t: _clip(images, texts, 1 / math.exp(t)),
+        ),
+        Misconception(
+            hint="You averaged the logits of both directions. Compute a loss for each direction, and average the "
+            "losses.",
+            answer=lambda images, texts, t: _found(
+                (_pairs_of_logits(images, texts, t) + _pairs_of_logits(texts, images, t)) / 2
+            ),
+        ),
+        Misconception(
+            hint="These are the two losses. Return their mean.",
+            answer=lambda images, texts, t: (
+                _found(_pairs_of_logits(images, texts, t)),
+                _found(_pairs_of_logits(texts, images, t)),
+            ),
+        ),
+        Misconception(
+            hint="That draws the right pairs together and pushes nothing apart: the candidates are missing. Each image "
+            "has a softmax over all texts.",
+            answer=lambda images, texts, t: -_pairs_of_logits(images, texts, t).diagonal().mean(),
+        ),
+        Misconception(
+            hint="You took a sigmoid for each pair, as a later method (SigLIP) does. CLIP takes a softmax over the "
+            "texts, and one over the images.",
+            answer=lambda images, texts, t: (
+                -F.logsigmoid(_pairs_of_logits(images, texts, t) * (2 * torch.eye(len(images)) - 1)).mean()
+            ),
         ),
         Misconception(
             hint="You normalised each dimension over the batch. An embedding is a row: dim=1.",
@@ -214,6 +250,24 @@ half_life = Exercise(
         Misconception(
             hint="This is the number of steps until 1 / e of the way is left. Half of it: mᵏ = ½.",
             answer=lambda momentum: -1 / math.log(momentum),
+        ),
+        Misconception(
+            hint="This is the number of steps after which a quarter of the way is left. Half of it: mᵏ = ½.",
+            answer=lambda momentum: 2 * math.log(0.5) / math.log(momentum),
+        ),
+        Misconception(
+            hint="You took the root of m. In mᵏ = ½ the number of steps is the exponent k: take the logarithm of both "
+            "sides.",
+            answer=lambda momentum: momentum**0.5,
+        ),
+        Misconception(
+            hint="You took a power of ½. In mᵏ = ½ the number of steps is the exponent k: take the logarithm of both "
+            "sides.",
+            answer=lambda momentum: 0.5**momentum,
+        ),
+        Misconception(
+            hint="You subtracted the logarithms. From k · log m = log ½ follows a division.",
+            answer=lambda momentum: math.log(0.5) - math.log(momentum),
         ),
         Misconception(
             hint="You rounded up. Return the solution of mᵏ = ½ itself, which need not be a whole number.",
@@ -349,6 +403,30 @@ dino_loss = Exercise(
             hint="The roles are exchanged: the probabilities are the teacher's, and the logarithm is taken of the "
             "student's.",
             answer=lambda student, teacher, center: _dino(teacher - center, student, 0 * center, SHARP, SOFT).mean(),
+        ),
+        Misconception(
+            hint="There is a softmax on the student's output twice. F.cross_entropy applies one itself: give it s / "
+            "0.1.",
+            answer=lambda student, teacher, center: F.cross_entropy(
+                (student / SOFT).softmax(dim=1), _sharp(teacher - center)
+            ),
+        ),
+        Misconception(
+            hint="You summed the products of the probabilities first, and took the logarithm then. The logarithm is "
+            "taken of each of the student's probabilities.",
+            answer=lambda student, teacher, center: (
+                -(_sharp(teacher - center) * (student / SOFT).softmax(dim=1)).sum(dim=1).log().mean()
+            ),
+        ),
+        Misconception(
+            hint="You multiplied by the temperatures. Divide by them, so that a small one makes the softmax sharper.",
+            answer=lambda student, teacher, center: _dino(student, teacher, center, 1 / SOFT, 1 / SHARP).mean(),
+        ),
+        Misconception(
+            hint="You divided the outputs by their lengths. DINO's loss takes the outputs as they are.",
+            answer=lambda student, teacher, center: _dino(
+                F.normalize(student, dim=1), F.normalize(teacher, dim=1), center
+            ).mean(),
         ),
         Misconception(
             hint="This is the Kullback–Leibler divergence. It has the same gradient, but the cross-entropy is larger "

@@ -37,12 +37,33 @@ largest_crop = Exercise(
             answer=lambda ratio: 1 / ratio,
         ),
         Misconception(
-            hint="Your crop is larger than the image in one direction, as the ratio is above or below 1.",
+            hint="Your share is above 1, so the crop would be larger than the image. The longer side of a crop can be "
+            "as long as the image, and its shorter side is shorter than that.",
             answer=lambda ratio: max(ratio, 1 / ratio),
         ),
         Misconception(
             hint="The longer side is that of the image, 1. Then the shorter side is the area already: no root.",
             answer=lambda ratio: math.sqrt(min(ratio, 1 / ratio)),
+        ),
+        Misconception(
+            hint="A crop that is wider than high cannot cover the whole image either. Its width is at most that of the "
+            "image, and its height is the width divided by `ratio`.",
+            answer=lambda ratio: min(1.0, ratio),
+        ),
+        Misconception(
+            hint="A crop that is higher than wide cannot cover the whole image either. Its height is at most that of "
+            "the image, and its width is the height times `ratio`.",
+            answer=lambda ratio: min(1.0, 1 / ratio),
+        ),
+        Misconception(
+            hint="You subtracted how far the ratio is from 1. Take a crop whose longer side is 1, and compute its "
+            "shorter side by a division.",
+            answer=lambda ratio: 1 - abs(1 - ratio),
+        ),
+        Misconception(
+            hint="You divided by the sum of both sides. Compare the areas: that of the image is 1, and the longer side "
+            "of the crop is 1, too.",
+            answer=lambda ratio: ratio / (1 + ratio),
         ),
         Misconception(
             hint="You shortened both sides. The longer one may be as long as the image.",
@@ -77,6 +98,39 @@ untouched_colors = Exercise(
             hint="A grey image has lost its colours too: grayscale counts.",
             answer=lambda color_prob, gray_prob: 1 - color_prob,
         ),
+        Misconception(
+            hint="You left out the jitter, which changes the colours, too.",
+            answer=lambda color_prob, gray_prob: 1 - gray_prob,
+        ),
+        Misconception(
+            hint="You added the two probabilities of not happening. That both do not happen is rarer than each of "
+            "them: multiply them.",
+            answer=lambda color_prob, gray_prob: (1 - color_prob) + (1 - gray_prob),
+        ),
+        Misconception(
+            hint="You took the mean of the two probabilities of not happening. Multiply them.",
+            answer=lambda color_prob, gray_prob: ((1 - color_prob) + (1 - gray_prob)) / 2,
+        ),
+        Misconception(
+            hint="You looked at the more probable change only. The other one may happen without it.",
+            answer=lambda color_prob, gray_prob: 1 - max(color_prob, gray_prob),
+        ),
+        Misconception(
+            hint="That is how often the jitter happens and the grayscale does not. Neither may happen.",
+            answer=lambda color_prob, gray_prob: color_prob * (1 - gray_prob),
+        ),
+        Misconception(
+            hint="That is how often the grayscale happens and the jitter does not. Neither may happen.",
+            answer=lambda color_prob, gray_prob: (1 - color_prob) * gray_prob,
+        ),
+        Misconception(
+            hint="That is how often just one of the two happens. Neither may happen.",
+            answer=lambda color_prob, gray_prob: color_prob * (1 - gray_prob) + (1 - color_prob) * gray_prob,
+        ),
+        Misconception(
+            hint="That is how often both views of a pair keep their colours. The question is about one view.",
+            answer=lambda color_prob, gray_prob: ((1 - color_prob) * (1 - gray_prob)) ** 2,
+        ),
     ],
 )
 
@@ -94,7 +148,7 @@ def _mean_gray(images: Tensor) -> Tensor:
 
 adjust_contrast = Exercise(
     solution=lambda images, factor: _contrast(images, factor, _mean_gray(images)),
-    cases=[(_images(3, 8), 1.5), (_images(2, 6, seed=1), 0.4)],
+    cases=[(_images(4, 8), 1.5), (_images(2, 6, seed=1), 0.4)],
     misconceptions=[
         Misconception(
             hint="You took each channel's own mean. Contrast blends with one grey level per image: the mean of its "
@@ -112,6 +166,37 @@ adjust_contrast = Exercise(
         Misconception(
             hint="Values outside [0, 1] remain: clamp them.",
             answer=lambda images, factor: _contrast(images, factor, _mean_gray(images), clamp=False),
+        ),
+        Misconception(
+            hint="Values above 1 remain. You cut off only what is below 0: clamp at both ends.",
+            answer=lambda images, factor: _contrast(images, factor, _mean_gray(images), clamp=False).clamp(min=0),
+        ),
+        Misconception(
+            hint="Values below 0 remain. You cut off only what is above 1: clamp at both ends.",
+            answer=lambda images, factor: _contrast(images, factor, _mean_gray(images), clamp=False).clamp(max=1),
+        ),
+        Misconception(
+            hint="`factor` and 1 − `factor` are exchanged. A factor of 1 has to leave the image as it is.",
+            answer=lambda images, factor: _contrast(images, 1 - factor, _mean_gray(images)),
+        ),
+        Misconception(
+            hint="You blended with the grey level 0.5. Contrast blends with the mean of each image's grayscale.",
+            answer=lambda images, factor: _contrast(images, factor, torch.full((), 0.5)),
+        ),
+        Misconception(
+            hint="You added the whole mean. It counts 1 − `factor` times, so that a factor of 1 changes nothing.",
+            answer=lambda images, factor: (factor * images + _mean_gray(images)).clamp(0, 1),
+        ),
+        Misconception(
+            hint="You subtracted the mean and did not add it again, so the images are too dark.",
+            answer=lambda images, factor: (factor * (images - _mean_gray(images))).clamp(0, 1),
+        ),
+        Misconception(
+            hint="You changed the grayscale images. The colours have to stay: blend the images themselves with the "
+            "mean grey.",
+            answer=lambda images, factor: _contrast(
+                grayscale(images)[:, None].expand_as(images), factor, _mean_gray(images)
+            ),
         ),
         Misconception(
             hint="That is brightness: it blends with black. Contrast blends with the mean grey.",
@@ -141,6 +226,19 @@ blur_kernel_size = Exercise(
         Misconception(
             hint="A kernel needs a middle pixel: its width must be odd.",
             answer=lambda side: max(3, int(0.1 * side)),
+        ),
+        Misconception(
+            hint="You always add 1, also where 10 % of the side is odd already. Only an even number becomes the next "
+            "odd one.",
+            answer=lambda side: max(3, int(0.1 * side) + 1),
+        ),
+        Misconception(
+            hint="You rounded 10 % of the side up. It is rounded down.",
+            answer=lambda side: max(3, math.ceil(side / 10) // 2 * 2 + 1),
+        ),
+        Misconception(
+            hint="You added 3 to what is to be at least 3. Take the larger of the two numbers.",
+            answer=lambda side: int(0.1 * side) // 2 * 2 + 3,
         ),
         Misconception(
             hint="One pixel is no blur: the smallest kernel is 3 wide.",

@@ -76,6 +76,26 @@ directions_for = Exercise(
             answer=lambda variances, share: _needed(variances.sort(descending=True).values, share),
         ),
         Misconception(
+            hint="You squared the variances. They are squares already: the share is one of their sum.",
+            answer=lambda variances, share: _needed(_shares(variances**2), share),
+        ),
+        Misconception(
+            hint="That is a share of the number of directions whose variance is not 0. Ask how much of the variance "
+            "they hold.",
+            answer=lambda variances, share: math.ceil(share * int((variances > 0).sum())),
+        ),
+        Misconception(
+            hint="These are the directions. Return how many they are.",
+            answer=lambda variances, share: variances.argsort(descending=True, stable=True)[
+                : int(_needed(_shares(variances), share))
+            ],
+        ),
+        Misconception(
+            hint="You went on until the rest holds at most `share`. The largest directions have to hold at least "
+            "`share` themselves.",
+            answer=lambda variances, share: _needed(_shares(variances), 1 - share),
+        ),
+        Misconception(
             hint="That is a share of the number of directions. Ask how much of the variance they hold.",
             answer=lambda variances, share: math.ceil(share * len(variances)),
         ),
@@ -121,6 +141,29 @@ alignment_from = Exercise(
             hint="That is the length of the arc between the two, squared. The straight line through the sphere is "
             "meant.",
             answer=lambda similarities: similarities.arccos().square().mean(),
+        ),
+        Misconception(
+            hint="You took the square root of the mean. Alignment is the mean of the squared distances, without a "
+            "root.",
+            answer=lambda similarities: (2 - 2 * similarities).mean().sqrt(),
+        ),
+        Misconception(
+            hint="You subtracted the squared similarity from 1. Write out ‖a − b‖² with ‖a‖ = ‖b‖ = 1 instead.",
+            answer=lambda similarities: (1 - similarities.square()).mean(),
+        ),
+        Misconception(
+            hint="That is minus the mean similarity. It falls as the partners approach each other, but it is no "
+            "squared distance: write out ‖a − b‖².",
+            answer=lambda similarities: -similarities.mean(),
+        ),
+        Misconception(
+            hint="You took the logarithm. Uniformity has one, alignment has none.",
+            answer=lambda similarities: (2 - 2 * similarities).mean().log(),
+        ),
+        Misconception(
+            hint="That is half of the similarity's distance from 1. Write out ‖a − b‖² with ‖a‖ = ‖b‖ = 1: three "
+            "terms.",
+            answer=lambda similarities: (1 - similarities).mean() / 2,
         ),
         Misconception(
             hint="You added up all pairs: alignment is their mean.",
@@ -175,7 +218,8 @@ uniformity_from = Exercise(
             answer=lambda similarity: (-2 * (2 - 2 * _others(similarity)).sqrt()).exp().mean().log(),
         ),
         Misconception(
-            hint="The squared distance is 2 − 2 s. You took 1 − s.",
+            hint="Your exponent is half of what it should be. The squared distance d² is 2 − 2 s, and the exponent is "
+            "−2 d².",
             answer=lambda similarity: _uniformity(_others(similarity), factor=1.0),
         ),
         Misconception(
@@ -189,6 +233,26 @@ uniformity_from = Exercise(
         Misconception(
             hint="2 − 2 s is squared already.",
             answer=lambda similarity: (-2 * (2 - 2 * _others(similarity)).square()).exp().mean().log(),
+        ),
+        Misconception(
+            hint="You took the logarithm for each point, and then the mean. The logarithm comes last, after the mean "
+            "over all pairs.",
+            answer=lambda similarity: (
+                (4 * similarity - 4).fill_diagonal_(-torch.inf).logsumexp(dim=1) - math.log(len(similarity) - 1)
+            ).mean(),
+        ),
+        Misconception(
+            hint="Your factor is ½. Uniformity takes exp(−2 d²).",
+            answer=lambda similarity: _uniformity(_others(similarity), factor=0.5),
+        ),
+        Misconception(
+            hint="You took the nearest pair only. All pairs of different points are in the mean.",
+            answer=lambda similarity: (4 * _others(similarity) - 4).max(),
+        ),
+        Misconception(
+            hint="That is the mean squared distance. Take exp(−2 d²) of each pair, the mean of these, and the "
+            "logarithm.",
+            answer=lambda similarity: (2 - 2 * _others(similarity)).mean(),
         ),
         Misconception(
             hint="The logarithm is missing.",
@@ -275,6 +339,39 @@ precision_at = Exercise(
             answer=lambda similarity, labels, k: (
                 (labels[similarity.topk(k + 1, dim=1).indices[:, 1:]] == labels[:, None]).double().mean()
             ),
+        ),
+        Misconception(
+            hint="You took k + 1 neighbours and subtracted 1, as if each image were always among its own. In the last "
+            "case it is not: set the diagonal to −inf.",
+            answer=lambda similarity, labels, k: (
+                ((labels[similarity.topk(k + 1, dim=1).indices] == labels[:, None]).sum(dim=1) - 1) / k
+            ).mean(),
+        ),
+        Misconception(
+            hint="You took k + 1 neighbours, the image itself among them. Leave the diagonal out, and take k.",
+            answer=lambda similarity, labels, k: _precision(similarity, labels, k + 1, itself=True),
+        ),
+        Misconception(
+            hint="You took one neighbour too many.",
+            answer=lambda similarity, labels, k: _precision(similarity, labels, k + 1),
+        ),
+        Misconception(
+            hint="You looked at the k-th neighbour only. All of the first k count.",
+            answer=lambda similarity, labels, k: (_neighbors(similarity, labels, k)[:, -1] == labels).double().mean(),
+        ),
+        Misconception(
+            hint="You looked at the nearest neighbour only. The first k count.",
+            answer=lambda similarity, labels, k: _precision(similarity, labels, 1),
+        ),
+        Misconception(
+            hint="You took the mean for each class first. The mean over all images is asked.",
+            answer=lambda similarity, labels, k: torch.stack(
+                [(_neighbors(similarity, labels, k)[labels == c] == c).double().mean() for c in labels.unique()]
+            ).mean(),
+        ),
+        Misconception(
+            hint="You made the similarities symmetric. Row i alone says what image i is similar to.",
+            answer=lambda similarity, labels, k: _precision(similarity + similarity.T, labels, k),
         ),
         Misconception(
             hint="You divided by the number of images of the class: that is recall. Divide by k.", answer=_recall

@@ -7,13 +7,15 @@ is ever guessed from the text of the code.
 
 from __future__ import annotations
 
+import inspect
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from numbers import Number
 from traceback import walk_tb
-from types import CodeType
+from types import CodeType, FrameType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -25,6 +27,12 @@ Answer = Callable[..., Any]
 RIGHT = "✓ Right."
 NOT_ATTEMPTED = "○ Not attempted yet: replace the line that raises NotImplementedError."
 UNREADABLE = (TypeError, ValueError, RuntimeError)  # what PyTorch raises for what is no number
+
+_ORIGINS = {
+    100: "Is your answer in percent? A share from 0 to 1 is expected.",
+    1 / math.log(2): "Your logarithm has base 2. A natural logarithm is expected.",
+    1 / math.log(10): "Your logarithm has base 10. A natural logarithm is expected.",
+}  # factor between a wrong answer and the right one → where it may come from
 
 
 @dataclass(frozen=True)
@@ -52,6 +60,8 @@ class Exercise:
             may differ by its rounding.
         constraint: looks at *how* a function works that returns the right values, such as at the memory that it
             needs. Gives a hint, or None if the function keeps to what was asked.
+        compared: maps the arguments of a call and its answer to what is compared of the answer. By default that is the
+            answer itself.
     """
 
     solution: Answer
@@ -59,6 +69,7 @@ class Exercise:
     misconceptions: Sequence[Misconception] = ()
     tolerance: float = 1e-4
     constraint: Callable[[Answer], str | None] | None = None
+    compared: Callable[..., Any] = lambda *arguments_and_answer: arguments_and_answer[-1]
 
     def check(self, attempt: Answer) -> None:
         """Print the `verdict`."""
@@ -69,12 +80,12 @@ class Exercise:
         code = getattr(attempt, "__code__", None)
         for number, case in enumerate(self.cases):
             try:
-                given = attempt(*deepcopy(case))
+                given = self._answer(attempt, case)
             except Exception as error:
                 if isinstance(error, NotImplementedError) and not str(error):  # PyTorch raises it with a message
                     return NOT_ATTEMPTED
                 return f"✗ {_stopped(error, code)} {_again(attempt, case, number)}"
-            expected = self.solution(*deepcopy(case))
+            expected = self._answer(self.solution, case)
             if not self._equal(given, expected):
                 hint = self._hint(attempt) or self._pattern(attempt)
                 return f"✗ {hint or _difference(given, expected) + ' ' + _again(attempt, case, number)}"
@@ -87,25 +98,40 @@ class Exercise:
     def _hint(self, attempt: Answer) -> str | None:
         """The hint of the misconception that gives the same answers as the attempt in every case, if there is one."""
         for mistake in self.misconceptions:
-            if all(self._equal(_call(attempt, case), _call(mistake.answer, case)) for case in self.cases):
+            if all(self._equal(self._call(attempt, case), self._call(mistake.answer, case)) for case in self.cases):
                 return mistake.hint
         return None
 
     def _pattern(self, attempt: Answer) -> str | None:
-        """Name what is wrong in every case in the same simple way: the sign, or a factor."""
-        pairs = [(_call(attempt, case), _tensor(_call(self.solution, case))) for case in self.cases]
+        """Name what is wrong in every case in the same simple way: the sign, a factor, or a number that is added."""
+        pairs = [(self._call(attempt, case), _tensor(self._call(self.solution, case))) for case in self.cases]
         try:
-            ratios = torch.cat([_tensor(given).flatten() / expected.flatten() for given, expected in pairs])
+            given, expected = (
+                torch.cat([_tensor(answer).flatten() for answer in side]) for side in zip(*pairs, strict=True)
+            )
+            factor, excess = (given / expected).nanmedian().item(), (given - expected).nanmedian().item()
         except UNREADABLE:
             return None
-        factor = ratios.nanmedian().item()
-        if not math.isfinite(factor) or factor == 0:
+        if _is_size(factor) and all(self._equal(answer, factor * right) for answer, right in pairs):
+            return _of_factor(factor)
+        if _is_size(excess) and all(self._equal(answer, right + excess) for answer, right in pairs):
+            return f"Not yet: in every case you return {abs(excess):.4g} too {'much' if excess > 0 else 'little'}."
+        return None
+
+    def _answer(self, function: Answer, case: tuple[Any, ...]) -> Any:
+        """Return what is compared of the answer to a case."""
+        answer = function(*deepcopy(case))
+        try:
+            return self.compared(*deepcopy(case), answer)
+        except UNREADABLE:
+            return answer
+
+    def _call(self, function: Answer, case: tuple[Any, ...]) -> Any:
+        """Return what is compared of the answer to a case, or None if the function stops with an error."""
+        try:
+            return self._answer(function, case)
+        except Exception:
             return None
-        if not all(self._equal(given, factor * expected) for given, expected in pairs):
-            return None
-        if math.isclose(factor, -1, rel_tol=1e-3):
-            return "Not yet: the size is right, but the sign is wrong in every case."
-        return f"Not yet: in every case you return {factor:.4g} times what is expected."
 
     def _equal(self, given: Any, expected: Any) -> bool:
         try:
@@ -128,16 +154,34 @@ def normal(*shape: int, seed: int) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def names(attempt: Answer, name: str) -> bool:
-    """Return whether the code of a function names something, such as a function of the library."""
-    return name in getattr(getattr(attempt, "__code__", None), "co_names", ())
+def runs_code_of(module: ModuleType, attempt: Answer, *arguments: Any) -> bool:
+    """Return whether a call of the attempt runs code of a module, by whatever name it knows that code."""
+    source, seen = inspect.getsourcefile(module), set()
 
+    def look(frame: FrameType, event: str, argument: Any) -> None:
+        seen.add(frame.f_code.co_filename)
 
-def _call(answer: Answer, case: tuple[Any, ...]) -> Any:
+    profiler = sys.getprofile()
+    sys.setprofile(look)
     try:
-        return answer(*deepcopy(case))
-    except Exception:
-        return None
+        attempt(*deepcopy(arguments))
+    finally:
+        sys.setprofile(profiler)
+    return source in seen
+
+
+def _is_size(value: float) -> bool:
+    return math.isfinite(value) and value != 0
+
+
+def _of_factor(factor: float) -> str:
+    """Say by which factor all answers are wrong, and where it may come from."""
+    if math.isclose(factor, -1, rel_tol=1e-3):
+        return "Not yet: the size is right, but the sign is wrong in every case."
+    for value, origin in _ORIGINS.items():
+        if math.isclose(factor, value, rel_tol=1e-3):
+            return f"Not yet: in every case you return {factor:.4g} times what is expected. {origin}"
+    return f"Not yet: in every case you return {factor:.4g} times what is expected."
 
 
 def _stopped(error: Exception, code: CodeType | None) -> str:
@@ -177,21 +221,29 @@ def _difference(given: Any, expected: Any) -> str:
     """A hint for an answer that no known misconception explains: the shape or the entry that is wrong."""
     if given is None:
         return "Not yet: your function returned nothing. Did you forget `return`?"
+    truth = isinstance(expected, Tensor) and expected.dtype == torch.bool
     expected = _tensor(expected)
     try:
         given = _tensor(given)
-    except (TypeError, ValueError, RuntimeError):
+    except UNREADABLE:
         return f"Not yet: the answer should be {_form(expected)}, not {' '.join(repr(given).split()):.40}."
     if given.shape != expected.shape:
-        return f"Not yet: the answer should be {_form(expected)}; yours is {_form(given)}."
+        same = given.numel() == expected.numel() and torch.allclose(given.flatten(), expected.flatten(), rtol=1e-3)
+        numbers = "the numbers are right, but " if same else ""
+        return f"Not yet: {numbers}the answer should be {_form(expected)}; yours is {_form(given)}."
+    if given.isnan().any() and not expected.isnan().any():
+        return (
+            f"Not yet: your answer {'is' if expected.ndim == 0 else 'contains'} nan, which is not a number. It comes "
+            "from 0 / 0, ∞ − ∞, 0 · ∞, or from the root or the logarithm of a number below 0."
+        )
     if expected.ndim == 0:
         return f"Not yet: expected {expected.item():.6g}, you have {given.item():.6g}."
     worst = (given - expected).abs().nan_to_num(torch.inf).argmax()
     index = [int(i) for i in torch.unravel_index(worst, expected.shape)]
-    return (
-        f"Not yet: the shape is right, but the entry at {index} should be {expected.flatten()[worst].item():.4g}, "
-        f"not {given.flatten()[worst].item():.4g}."
-    )
+    right, wrong = (x.flatten()[worst].item() for x in (expected, given))
+    if truth:
+        return f"Not yet: the shape is right, but the entry at {index} should be {right == 1}, not {wrong == 1}."
+    return f"Not yet: the shape is right, but the entry at {index} should be {right:.4g}, not {wrong:.4g}."
 
 
 def _form(value: Tensor) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -66,6 +68,28 @@ standardise = Exercise(
             answer=lambda train, test: test - train.mean(dim=0) / train.std(dim=0, correction=0),
         ),
         Misconception(
+            hint="You scaled by the smallest and the largest value. Standardising subtracts the mean and divides by "
+            "the standard deviation.",
+            answer=lambda train, test: (test - train.amin(dim=0)) / (train.amax(dim=0) - train.amin(dim=0)),
+        ),
+        Misconception(
+            hint="You took the mean and the deviation of all test features at once. Each feature (column) has its own, "
+            "and they come from the training set.",
+            answer=lambda train, test: (test - test.mean()) / test.std(correction=0),
+        ),
+        Misconception(
+            hint="You divided by the root of the mean square. The deviation is that of the distances from the mean.",
+            answer=lambda train, test: (test - train.mean(dim=0)) / train.square().mean(dim=0).sqrt(),
+        ),
+        Misconception(
+            hint="You divided each image by the length of its row. Divide each feature (column) by its deviation.",
+            answer=lambda train, test: torch.nn.functional.normalize(test - train.mean(dim=0), dim=1),
+        ),
+        Misconception(
+            hint="You took the median. Standardising subtracts the mean.",
+            answer=lambda train, test: (test - train.median(dim=0).values) / train.std(dim=0, correction=0),
+        ),
+        Misconception(
             hint="You only divided by the deviation: subtract the mean first.",
             answer=lambda train, test: test / train.std(dim=0, correction=0),
         ),
@@ -82,6 +106,11 @@ standardise = Exercise(
 )
 
 # 2. The choice of the penalty
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values)
+
 
 choose_penalty = Exercise(
     solution=lambda validation: max(validation, key=lambda l2: (validation[l2], l2)),
@@ -120,6 +149,22 @@ choose_penalty = Exercise(
             answer=lambda validation: sorted(validation, key=lambda l2: validation[l2])[-1],
         ),
         Misconception(
+            hint="This is a strength and its accuracy. Return the strength alone.",
+            answer=lambda validation: max(validation.items(), key=lambda item: item[::-1]),
+        ),
+        Misconception(
+            hint="This is an accuracy and its strength. Return the strength alone.",
+            answer=lambda validation: max((accuracy, l2) for l2, accuracy in validation.items()),
+        ),
+        Misconception(
+            hint="These are all strengths that are equally good. Return the strongest of them.",
+            answer=lambda validation: [l2 for l2 in validation if validation[l2] == max(validation.values())],
+        ),
+        Misconception(
+            hint="You averaged the strengths that are equally good. Return the strongest of them.",
+            answer=lambda validation: _mean([l2 for l2 in validation if validation[l2] == max(validation.values())]),
+        ),
+        Misconception(
             hint="That is a place in the list. Return the strength itself.",
             answer=lambda validation: list(validation.values()).index(max(validation.values())),
         ),
@@ -143,6 +188,10 @@ def _mistakes(labels: Tensor, predicted: Tensor, num_classes: int) -> Tensor:
     return _counts(labels, predicted, num_classes).fill_diagonal_(0)
 
 
+def _rarest_first(counts: Tensor) -> Tensor:
+    return torch.where(counts > 0, -counts, -counts.sum() - 1)
+
+
 def _pairs_of(*counted: tuple[int, int, int]) -> tuple[Tensor, Tensor]:
     """Labels and predicted classes, each pair (true, predicted) that many times."""
     pairs = torch.tensor([(true, guess) for true, guess, times in counted for _ in range(times)])
@@ -154,6 +203,9 @@ most_frequent_mistake = Exercise(
     cases=[
         (*_pairs_of((0, 0, 9), (0, 2, 3), (1, 1, 1), (1, 0, 2), (2, 2, 4), (2, 0, 2), (2, 1, 2)), 3),
         (*_pairs_of((0, 0, 5), (0, 3, 2), (1, 2, 2), (1, 1, 0), (2, 1, 4), (2, 2, 8), (3, 0, 3), (3, 3, 2)), 5),
+        # Class 2 has most mistakes, in equal shares, and class 1 is predicted wrongly most often. The first mistake is
+        # neither that of the smallest classes nor the most frequent one.
+        (*_pairs_of((2, 1, 3), (2, 0, 3), (2, 3, 3), (0, 3, 5), (0, 0, 9), (1, 0, 1), (3, 1, 4), (3, 3, 1)), 4),
     ],
     misconceptions=[
         Misconception(
@@ -189,6 +241,38 @@ most_frequent_mistake = Exercise(
             hint="You looked for the class with the most mistakes, and for the class that was wrongly predicted most. "
             "They need not belong together: count the pairs.",
             answer=lambda labels, predicted, c: [_mistakes(labels, predicted, c).sum(dim).argmax() for dim in (1, 0)],
+        ),
+        Misconception(
+            hint="That is the first mistake of the list. Count how often each pair of classes occurs.",
+            answer=lambda labels, predicted, c: (labels[labels != predicted][0], predicted[labels != predicted][0]),
+        ),
+        Misconception(
+            hint="You looked for the class with the most mistakes first, and then for what it was taken for most "
+            "often. Another class may have one mistake that is more frequent: compare all pairs.",
+            answer=lambda labels, predicted, c: (
+                true := int(_mistakes(labels, predicted, c).sum(dim=1).argmax()),
+                _mistakes(labels, predicted, c)[true].argmax(),
+            ),
+        ),
+        Misconception(
+            hint="You looked for the class that was predicted wrongly most often first, and then for the class that it "
+            "was most often. Another pair may be more frequent: compare all pairs.",
+            answer=lambda labels, predicted, c: (
+                _mistakes(labels, predicted, c)[:, guess := int(_mistakes(labels, predicted, c).sum(dim=0).argmax())]
+                .argmax()
+                .item(),
+                guess,
+            ),
+        ),
+        Misconception(
+            hint="You compared shares of each predicted class. The question is which mistake was made most often.",
+            answer=lambda labels, predicted, c: _largest(
+                _mistakes(labels, predicted, c) / _counts(labels, predicted, c).sum(dim=0).clamp(min=1)
+            ),
+        ),
+        Misconception(
+            hint="That is the rarest of the mistakes that occur. Return the most frequent one.",
+            answer=lambda labels, predicted, c: _largest(_rarest_first(_mistakes(labels, predicted, c))),
         ),
         Misconception(
             hint="A pair that occurs several times counts once in your answer: `m[labels, predicted] += 1` does not "
@@ -232,6 +316,23 @@ chance_of_record = Exercise(
         Misconception(
             hint="That is the chance that the first record comes with the last try. An earlier one counts, too.",
             answer=lambda tries, p: p * (1 - p) ** (tries - 1),
+        ),
+        Misconception(
+            hint="You left out one try: the chance of no record in `tries` tries is (1 − p) to the power of `tries`.",
+            answer=lambda tries, p: 1 - (1 - p) ** (tries - 1),
+        ),
+        Misconception(
+            hint="You are near: exp(−p · tries) is nearly the chance of no record if p is small. The exact one is (1 "
+            "− p) to the power of `tries`.",
+            answer=lambda tries, p: 1 - math.exp(-tries * p),
+        ),
+        Misconception(
+            hint="That is the chance of a record after `tries` tries without one. At least one of the tries is asked.",
+            answer=lambda tries, p: p * (1 - p) ** tries,
+        ),
+        Misconception(
+            hint="You took a root. The chances that nothing happens are multiplied: (1 − p) to the power of `tries`.",
+            answer=lambda tries, p: 1 - (1 - p) ** (1 / tries),
         ),
         Misconception(
             hint="That is the expected number of records, cut at 1. Some of the trials with records have several.",

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from simclr_lib.teaching.exercises.exercise import Answer, Exercise, Misconception, collect, names, normal
+from simclr_lib import losses
+from simclr_lib.teaching.exercises.exercise import Answer, Exercise, Misconception, collect, normal, runs_code_of
 
 # 1. How often the partner is the most similar candidate
 
@@ -58,8 +59,9 @@ contrastive_accuracy = Exercise(
     cases=[(_noisy_pairs(20, 3, seed=0),), (_noisy_pairs(15, 4, seed=5),), (_APART,)],
     misconceptions=[
         Misconception(
-            hint="No anchor finds its partner in your count. Leave out the diagonal, since the most similar row is "
-            "always the anchor itself. If you did, look at the row that you compare with.",
+            hint="Your share is 0 in every case. If you round or use //, a share below 1 becomes 0. If you do not, "
+            "leave out the diagonal, since the most similar row is always the anchor itself. If you did that, look at "
+            "the row that you compare with.",
             answer=lambda z: 0.0,
         ),
         Misconception(
@@ -83,6 +85,30 @@ contrastive_accuracy = Exercise(
         Misconception(
             hint="You compared neighbouring rows. First all first views come, so the partner is N rows further.",
             answer=lambda z: (_most_similar(z) == torch.arange(len(z)) ^ 1).double().mean(),
+        ),
+        Misconception(
+            hint="You compare with the row number modulo N, which is the first view of the same image. For a first "
+            "view that is the anchor itself. The partner of row i is row i + N, modulo 2N.",
+            answer=lambda z: (_most_similar(z) == torch.arange(len(z)) % (len(z) // 2)).double().mean(),
+        ),
+        Misconception(
+            hint="You took the cosine without its sign, so an embedding in the opposite direction counts as similar.",
+            answer=lambda z: _hits(z, lambda z: _cosine(z).abs()).double().mean(),
+        ),
+        Misconception(
+            hint="You count a partner that is among the two most similar candidates. Only the most similar one counts.",
+            answer=lambda z: (
+                ((_cosine(z).fill_diagonal_(-math.inf).topk(2).indices == _partners(len(z) // 2)[:, None]).any(dim=1))
+                .double()
+                .mean()
+            ),
+        ),
+        Misconception(
+            hint="This is the mean probability of the partner in a softmax. Count how often its similarity is the "
+            "largest of its row.",
+            answer=lambda z: (
+                _cosine(z).fill_diagonal_(-math.inf).softmax(dim=1)[torch.arange(len(z)), _partners(len(z) // 2)].mean()
+            ),
         ),
         Misconception(
             hint="Your candidates are the second views only. The other first views are candidates, too.",
@@ -177,6 +203,29 @@ partners = Exercise(
             hint="That is the number of each view's image. Return the row in which the other view stands.",
             answer=lambda n: torch.arange(2 * n) // 2,
         ),
+        Misconception(
+            hint="These are the rows in reverse order, so the first row is paired with the last one. The partner is a "
+            "neighbour.",
+            answer=lambda n: torch.arange(2 * n).flip(0),
+        ),
+        Misconception(
+            hint="Even and odd rows are exchanged. Rows are counted from 0, so row 0 is a first view: its partner is "
+            "row 1.",
+            answer=lambda n: torch.arange(2 * n) + torch.tensor([-1, 1]).repeat(n),
+        ),
+        Misconception(
+            hint="The partner of a first view stands after it: add 1 there, do not subtract it.",
+            answer=lambda n: torch.arange(2 * n) - 1,
+        ),
+        Misconception(
+            hint="You have the partners of the second views only. First views are anchors too: 2N entries.",
+            answer=lambda n: 2 * torch.arange(n),
+        ),
+        Misconception(
+            hint="All partners of first views come before those of second views in your answer. Here the rows "
+            "alternate, and entry i belongs to row i.",
+            answer=lambda n: torch.cat([2 * torch.arange(n) + 1, 2 * torch.arange(n)]),
+        ),
     ],
     tolerance=0,
     constraint=_not_integers,
@@ -223,8 +272,12 @@ def _loss_of_targets(z: Tensor, temperature: float, targets: Tensor, reduction: 
     return F.cross_entropy(logits, targets, reduction=reduction)
 
 
+def _distances(z: Tensor) -> Tensor:
+    return torch.cdist(F.normalize(z, dim=1), F.normalize(z, dim=1))
+
+
 def _calls_the_library(attempt: Answer) -> str | None:
-    if names(attempt, "nt_xent"):
+    if runs_code_of(losses, attempt, *loss.cases[0]):
         return "Your function calls the library's nt_xent, which is the whole answer: write it yourself."
     return None
 
@@ -309,10 +362,43 @@ loss = Exercise(
             answer=lambda z, t: F.cross_entropy(_logits(*_views(z), t).fill_diagonal_(0), _partners(len(z) // 2)),
         ),
         Misconception(
-            hint="There is a softmax before the cross-entropy, which takes a softmax itself: give it the logits.",
+            hint="F.cross_entropy applies a softmax itself: give it the logits, without a softmax of your own.",
             answer=lambda z, t: F.cross_entropy(
                 _logits(*_views(z), t).fill_diagonal_(-torch.inf).softmax(dim=1), _partners(len(z) // 2)
             ),
+        ),
+        Misconception(
+            hint="You set the diagonal to −1. But exp(−1) still counts in the denominator: mask with −∞.",
+            answer=lambda z, t: F.cross_entropy(_logits(*_views(z), t).fill_diagonal_(-1), _partners(len(z) // 2)),
+        ),
+        Misconception(
+            hint="You set the cosine of an embedding with itself to −1. But exp(−1 / τ) still counts in the "
+            "denominator: mask with −∞.",
+            answer=lambda z, t: F.cross_entropy(_logits(*_views(z), t).fill_diagonal_(-1 / t), _partners(len(z) // 2)),
+        ),
+        Misconception(
+            hint="Your logits are distances with a minus sign. Equation 1 takes cosine similarities, divided by τ.",
+            answer=lambda z, t: F.cross_entropy(
+                (-_distances(z) / t).fill_diagonal_(-torch.inf), torch.arange(len(z)) ^ 1
+            ),
+        ),
+        Misconception(
+            hint="Your logits are squared distances with a minus sign. Between unit vectors these are 2 − 2 s, so the "
+            "similarity counts twice. Equation 1 takes the cosine similarity itself.",
+            answer=lambda z, t: _loss(*_views(z), t / 2).mean(),
+        ),
+        Misconception(
+            hint="The logarithm is missing: this is minus the mean probability of the partners.",
+            answer=lambda z, t: -(-_loss(*_views(z), t)).exp().mean(),
+        ),
+        Misconception(
+            hint="This is the mean probability of the partners. The loss is minus the mean of their logarithms.",
+            answer=lambda z, t: (-_loss(*_views(z), t)).exp().mean(),
+        ),
+        Misconception(
+            hint="You took the logarithm of the mean probability. Take the logarithm for each anchor, and then the "
+            "mean.",
+            answer=lambda z, t: -(-_loss(*_views(z), t)).exp().mean().log(),
         ),
         Misconception(
             hint="Your loss is infinite: at least one target is the anchor itself, which is masked. Take its partner.",
@@ -340,6 +426,24 @@ loss_without_information = Exercise(
         Misconception(
             hint="log 2N counts the anchor itself among its candidates. It is masked.",
             answer=lambda n: math.log(2 * n),
+        ),
+        Misconception(
+            hint="log(N − 1) counts the other images. Each of them has two views, and the partner is a candidate, too.",
+            answer=lambda n: math.log(n - 1),
+        ),
+        Misconception(
+            hint="log(2N + 1) counts too many candidates. The anchor itself is none: of 2N embeddings 2N − 1 are left.",
+            answer=lambda n: math.log(2 * n + 1),
+        ),
+        Misconception(
+            hint="A loss of 0 would mean that the partner stands out from all negatives. Here all of them are as "
+            "similar as the partner.",
+            answer=lambda n: 0.0,
+        ),
+        Misconception(
+            hint="That is the probability of the negatives. The loss is minus the logarithm of the partner's "
+            "probability.",
+            answer=lambda n: 1 - 1 / (2 * n - 1),
         ),
         Misconception(
             hint="log(2N − 2) counts the negatives only. The positive is a candidate too.",
@@ -373,6 +477,29 @@ temperature_for = Exercise(
         Misconception(
             hint="That is 1 / τ: the ratio of the two weights is exp((first − second) / τ).",
             answer=lambda first, second, ratio: math.log(ratio) / (first - second),
+        ),
+        Misconception(
+            hint="You multiplied by the logarithm of the ratio. From (first − second) / τ = log ratio follows a "
+            "division by it.",
+            answer=lambda first, second, ratio: (first - second) * math.log(ratio),
+        ),
+        Misconception(
+            hint="The weights are exponentials of the similarities: take the logarithm of the ratio. And τ divides the "
+            "difference, so a larger difference needs a larger τ.",
+            answer=lambda first, second, ratio: ratio / (first - second),
+        ),
+        Misconception(
+            hint="You took log(1 + ratio). The ratio of the two weights is exp((first − second) / τ), without a 1.",
+            answer=lambda first, second, ratio: (first - second) / math.log1p(ratio),
+        ),
+        Misconception(
+            hint="You multiplied by the ratio. The weights are exponentials of the similarities: divide by the "
+            "logarithm of the ratio.",
+            answer=lambda first, second, ratio: (first - second) * ratio,
+        ),
+        Misconception(
+            hint="You added the similarities. In the ratio of two exponentials their difference is left.",
+            answer=lambda first, second, ratio: (first + second) / math.log(ratio),
         ),
         Misconception(
             hint="The weights are exponentials of the similarities: take the logarithm of the ratio.",

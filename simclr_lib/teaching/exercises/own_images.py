@@ -24,10 +24,11 @@ def _smallest(scores: Tensor, share: float) -> Tensor:
 
 held_out = Exercise(
     solution=lambda scores, share: scores < share,
-    cases=[(_uniform(20, 0), 0.2), (_uniform(31, 1), 0.5), (_uniform(40, 2), 0.1)],
+    cases=[(_uniform(20, 0), 0.2), (_uniform(30, 1), 0.5), (_uniform(40, 2), 0.1)],
     misconceptions=[
         Misconception(
-            hint="That is exactly the share, but it depends on the other photos: one that is added pushes another out.",
+            hint="That is exactly the share, because you go by rank, or by a quantile of the scores. Then a photo "
+            "that is added can push another one out. Compare each score with `share` itself.",
             answer=_smallest,
         ),
         Misconception(
@@ -58,6 +59,32 @@ held_out = Exercise(
             hint="Dividing by the largest score makes each photo depend on the others. Compare the score itself.",
             answer=lambda scores, share: scores / scores.max() < share,
         ),
+        Misconception(
+            hint="Scaling by the smallest and the largest score makes each photo depend on the others. Compare the "
+            "score itself.",
+            answer=lambda scores, share: (scores - scores.min()) / (scores.max() - scores.min()) < share,
+        ),
+        Misconception(
+            hint="The mean score depends on all photos, so a photo that is added can move others. Compare the score "
+            "with `share` itself.",
+            answer=lambda scores, share: scores < 2 * share * scores.mean(),
+        ),
+        Misconception(
+            hint="These are the scores of the photos that are held out. Return True or False for each photo, [N].",
+            answer=lambda scores, share: scores[scores < share],
+        ),
+        Misconception(
+            hint="That is the number of photos that are held out. Return True or False for each photo, [N].",
+            answer=lambda scores, share: (scores < share).sum(),
+        ),
+        Misconception(
+            hint="You go by the position. A photo that is added at the beginning moves all others.",
+            answer=lambda scores, share: torch.arange(len(scores)) % round(1 / share) == 0,
+        ),
+        Misconception(
+            hint="You rounded the scores before you compared them, so too few or too many are held out.",
+            answer=lambda scores, share: scores.round(decimals=1) < share,
+        ),
     ],
 )
 
@@ -73,6 +100,7 @@ to_8_bits = Exercise(
     cases=[
         (torch.tensor([[0.0, 1000.0], [2000.0, 4095.0]]), 0.0, 4095.0),
         (torch.tensor([[300.0, 90.0], [1200.0, 2500.0]]), 100.0, 2100.0),
+        (torch.tensor([[0.0, 1.0], [3.0, 7.0]]), 0.0, 7.0),  # few levels
     ],
     misconceptions=[
         Misconception(
@@ -82,7 +110,7 @@ to_8_bits = Exercise(
         ),
         Misconception(
             hint="You divided by 65,535, the most that 16 bits hold. A camera with 12 bits uses a sixteenth of that, "
-            "and all is almost black.",
+            "and the image is almost black.",
             answer=lambda image, low, high: _scaled(image, 0.0, 65535.0).round(),
         ),
         Misconception(
@@ -102,6 +130,40 @@ to_8_bits = Exercise(
             answer=lambda image, low, high: _scaled(image, low, high) / 255,
         ),
         Misconception(hint="Round to whole levels.", answer=_scaled),
+        Misconception(
+            hint="You multiplied by 256 and rounded down. `high` has to become 255 exactly: multiply by 255, and "
+            "round.",
+            answer=lambda image, low, high: (256 * (image - low) / (high - low)).floor().clamp(0, 255),
+        ),
+        Misconception(
+            hint="You divided by high − low + 1. `high` has to become 255 exactly, so divide by high − low.",
+            answer=lambda image, low, high: (255 * (image - low) / (high - low + 1)).clamp(0, 255).round(),
+        ),
+        Misconception(
+            hint="You rounded up, which makes everything half a level brighter: round to the nearest level.",
+            answer=lambda image, low, high: _scaled(image, low, high).ceil(),
+        ),
+        Misconception(
+            hint="You divided by 16, which takes 12 bits to 8 bits. The set need not use all of the 12 bits: map "
+            "`low` to 0 and `high` to 255.",
+            answer=lambda image, low, high: (image / 16).clamp(0, 255).round(),
+        ),
+        Misconception(
+            hint="You divided by 16 and rounded down, which takes 12 bits to 8 bits. The set need not use all of the "
+            "12 bits: map `low` to 0 and `high` to 255.",
+            answer=lambda image, low, high: (image // 16).clamp(0, 255),
+        ),
+        Misconception(
+            hint="Levels above `high` are black in your answer. They become white, 255.",
+            answer=lambda image, low, high: torch.where(image > high, 0, _scaled(image, low, high).round()),
+        ),
+        Misconception(
+            hint="You scaled by the mean and the deviation of the image. Then a dark photo looks like a bright one: "
+            "use `low` and `high`, which hold for the whole set.",
+            answer=lambda image, low, high: (
+                (127.5 + 127.5 * (image - image.mean()) / image.std()).clamp(0, 255).round()
+            ),
+        ),
         Misconception(
             hint="The whole set spans high − low levels: divide by that, not by high.",
             answer=lambda image, low, high: (255 * (image - low) / high).clamp(0, 255).round(),
@@ -195,6 +257,38 @@ correlation = Exercise(
             answer=lambda a, b: _cosine(a - a.mean(dim=0), b - b.mean(dim=0)),
         ),
         Misconception(
+            hint="That is the slope of b over a: it grows with the contrast. Divide by the lengths of both.",
+            answer=lambda a, b: ((a - a.mean()) * (b - b.mean())).sum() / (a - a.mean()).square().sum(),
+        ),
+        Misconception(
+            hint="That is the slope of a over b: it grows with the contrast. Divide by the lengths of both.",
+            answer=lambda a, b: ((a - a.mean()) * (b - b.mean())).sum() / (b - b.mean()).square().sum(),
+        ),
+        Misconception(
+            hint="You subtracted the mean of `a` only. Each image has its own mean.",
+            answer=lambda a, b: _cosine(a - a.mean(), b),
+        ),
+        Misconception(
+            hint="You subtracted the mean of `b` only. Each image has its own mean.",
+            answer=lambda a, b: _cosine(a, b - b.mean()),
+        ),
+        Misconception(
+            hint="This is the matrix of all correlations, and its diagonal is 1. Return the entry of `a` with `b`.",
+            answer=lambda a, b: torch.corrcoef(torch.stack([a.flatten(), b.flatten()])),
+        ),
+        Misconception(
+            hint="That is the correlation of the ranks (Spearman's). Correlate the pixels themselves.",
+            answer=lambda a, b: _pearson(*(x.flatten().argsort().argsort().double() for x in (a, b))),
+        ),
+        Misconception(
+            hint="That is the mean of the columns' correlations. Flatten both images first.",
+            answer=lambda a, b: F.cosine_similarity(a - a.mean(), b - b.mean()).mean(),
+        ),
+        Misconception(
+            hint="That is the share of the pixels that are equal. A brighter copy has none.",
+            answer=lambda a, b: (a == b).double().mean(),
+        ),
+        Misconception(
             hint="These are the correlations of the columns. Flatten both images first.",
             answer=lambda a, b: F.cosine_similarity(a - a.mean(), b - b.mean()),
         ),
@@ -213,6 +307,11 @@ def _recalls(predicted: Tensor, labels: Tensor) -> list[float]:
 
 def _precisions(predicted: Tensor, labels: Tensor) -> list[float]:
     return [(labels[predicted == c] == c).double().mean().item() for c in labels.unique().tolist()]
+
+
+def _mean_f1(predicted: Tensor, labels: Tensor, classes: Tensor) -> Tensor:
+    sides = [(predicted == c, labels == c) for c in classes]
+    return torch.stack([2 * (a & b).sum() / (a.sum() + b.sum()) for a, b in sides]).mean()
 
 
 balanced = Exercise(
@@ -254,6 +353,46 @@ balanced = Exercise(
             answer=lambda predicted, labels: (predicted == labels).double().mean() / len(labels.unique()),
         ),
         Misconception(hint="That is one number for each class. Return their mean.", answer=_recalls),
+        Misconception(
+            hint="You exchanged the two: you go through the predicted classes and divide by how often each was "
+            "predicted (precision). Divide by the number of images of the class (recall).",
+            answer=lambda predicted, labels: torch.tensor(_recalls(labels, predicted)).mean(),
+        ),
+        Misconception(
+            hint="That is the mean F1 score, which also counts how often a class is predicted wrongly. Here only the "
+            "share of each class's images that is predicted correctly counts.",
+            answer=lambda predicted, labels: _mean_f1(predicted, labels, torch.cat([predicted, labels]).unique()),
+        ),
+        Misconception(
+            hint="That is the mean F1 score, which also counts how often a class is predicted wrongly. Here only the "
+            "share of each class's images that is predicted correctly counts.",
+            answer=lambda predicted, labels: _mean_f1(predicted, labels, labels.unique()),
+        ),
+        Misconception(
+            hint="You divided by all images that are of the class or predicted as it. Divide by the number of images "
+            "of the class.",
+            answer=lambda predicted, labels: torch.stack(
+                [
+                    ((predicted == c) & (labels == c)).sum() / ((predicted == c) | (labels == c)).sum()
+                    for c in labels.unique()
+                ]
+            ).mean(),
+        ),
+        Misconception(
+            hint="You count as right, too, that an image of another class is not taken for this one. So a rare class "
+            "is nearly always right. Look at the images of each class only.",
+            answer=lambda predicted, labels: torch.stack(
+                [((predicted == c) == (labels == c)).double().mean() for c in labels.unique()]
+            ).mean(),
+        ),
+        Misconception(
+            hint="You took the median of the classes. Their mean is asked.",
+            answer=lambda predicted, labels: torch.tensor(_recalls(predicted, labels)).median(),
+        ),
+        Misconception(
+            hint="You left out class 0. Classes are numbered from 0.",
+            answer=lambda predicted, labels: torch.tensor(_recalls(predicted, labels)[1:]).mean(),
+        ),
     ],
 )
 

@@ -17,8 +17,11 @@ def _schedule(
 ) -> float:
     if step < warmup:
         return (step + start) / warmup
-    share = 0.5 * (1 + math.cos(turn * math.pi * (step + late - warmup) / (total - warmup)))
-    return last + (1 - last) * share
+    return _cosine(step + late - warmup, total - warmup, last, turn)
+
+
+def _cosine(step: int, total: int, last: float, turn: float = 1.0) -> float:
+    return last + (1 - last) * 0.5 * (1 + math.cos(turn * math.pi * step / total))
 
 
 def _after_warmup(share: Callable[[int, int, int, float], float]) -> Answer:
@@ -31,10 +34,12 @@ learning_rate = Exercise(
     cases=[
         (0, 100, 10, 0.1),
         (4, 100, 10, 0.1),
+        (4, 20, 5, 0.1),  # the last step of the warm-up
         (10, 100, 10, 0.1),
         (55, 100, 10, 0.25),
         (99, 100, 10, 0.1),
         (0, 10, 0, 0.5),
+        (0, 10, 1, 0.5),
     ],
     misconceptions=[
         Misconception(
@@ -67,7 +72,7 @@ learning_rate = Exercise(
             answer=lambda step, total, warmup, last: _schedule(step, total, warmup, last, start=0.0),
         ),
         Misconception(
-            hint="Your cosine goes on from the beginning of training. It starts where the warm-up ends.",
+            hint="Your cosine counts from step 0. It starts where the warm-up ends.",
             answer=_after_warmup(lambda step, total, warmup, last: _schedule(step, total, 0, last)),
         ),
         Misconception(
@@ -78,6 +83,38 @@ learning_rate = Exercise(
             hint="Your warm-up is one step too long: step `warmup` belongs to the cosine already.",
             answer=lambda step, total, warmup, last: (
                 (step + 1) / max(1, warmup) if step <= warmup else _schedule(step, total, warmup, last)
+            ),
+        ),
+        Misconception(
+            hint="Your warm-up is one step too short: step warmup − 1 still belongs to it, and has the full rate.",
+            answer=lambda step, total, warmup, last: (
+                (step + 1) / warmup if step + 1 < warmup else _cosine(step - warmup, total - warmup, last)
+            ),
+        ),
+        Misconception(
+            hint="Your warm-up does not reach 1. It takes `warmup` steps: divide by `warmup`, not by warmup + 1.",
+            answer=lambda step, total, warmup, last: (
+                (step + 1) / (warmup + 1) if step < warmup else _schedule(step, total, warmup, last)
+            ),
+        ),
+        Misconception(
+            hint="Your cosine makes a quarter of a turn, so it is steep in the end. It is half a turn, shifted and "
+            "halved: ½ (1 + cos …).",
+            answer=_after_warmup(
+                lambda step, total, warmup, last: (
+                    last + (1 - last) * math.cos(0.5 * math.pi * (step - warmup) / (total - warmup))
+                )
+            ),
+        ),
+        Misconception(
+            hint="That is an exponential decay: each step multiplies the rate by the same number. The curve of 3.4 is "
+            "a cosine.",
+            answer=_after_warmup(lambda step, total, warmup, last: last ** ((step - warmup) / (total - warmup))),
+        ),
+        Misconception(
+            hint="You multiplied a warm-up by a cosine over all steps. The cosine starts where the warm-up ends.",
+            answer=lambda step, total, warmup, last: (
+                min(1.0, (step + 1) / max(1, warmup)) * _schedule(step, total, 0, last)
             ),
         ),
         Misconception(
@@ -180,6 +217,32 @@ lars_step = Exercise(
             answer=lambda w, g, v, lr, momentum, wd, trust: _lars(w, g, lr, wd, trust) - v,
         ),
         Misconception(
+            hint="Your velocity points downhill and is added: v ← μv − η r g, w + v. The velocity that you are given "
+            "points uphill, as in 3.3: v ← μv + η r g, w − v.",
+            answer=lambda w, g, v, lr, momentum, wd, trust: _lars(w, g, lr, wd, trust) + momentum * v,
+        ),
+        Misconception(
+            hint="μ is at the wrong place: it multiplies the old velocity, not the new step.",
+            answer=lambda w, g, v, lr, momentum, wd, trust: _lars(w, g, momentum * lr, wd, trust) - v,
+        ),
+        Misconception(
+            hint="μ multiplies the sum. It multiplies the old velocity only: v ← μv + η r g.",
+            answer=lambda w, g, v, lr, momentum, wd, trust: w - momentum * (v + w - _lars(w, g, lr, wd, trust)),
+        ),
+        Misconception(
+            hint="These are the new weights and the new velocity. Return the weights alone.",
+            answer=lambda w, g, v, lr, momentum, wd, trust: (
+                _lars(w, g, lr, wd, trust) - momentum * v,
+                momentum * v + w - _lars(w, g, lr, wd, trust),
+            ),
+        ),
+        Misconception(
+            hint="You added up absolute values. The norm is the square root of the sum of squares.",
+            answer=_moving(
+                lambda w, g, lr, wd, trust: w - lr * trust * w.abs().sum() / (g + wd * w).abs().sum() * (g + wd * w)
+            ),
+        ),
+        Misconception(
             hint="You looked ahead, as Nesterov's momentum does. The formula of 3.3 subtracts v once it is new.",
             answer=lambda w, g, v, lr, momentum, wd, trust: (
                 w - momentum * (momentum * v + w - _lars(w, g, lr, wd, trust)) - (w - _lars(w, g, lr, wd, trust))
@@ -276,7 +339,10 @@ def _side(side: int, stem: str) -> int:
 
 last_feature_map = Exercise(
     solution=_side,
-    cases=[(32, "cifar"), (32, "fast"), (24, "fast"), (224, "imagenet"), (64, "cifar"), (40, "fast"), (72, "cifar")],
+    cases=[
+        *((32, "cifar"), (32, "fast"), (24, "fast"), (224, "imagenet"), (64, "cifar"), (40, "fast"), (72, "cifar")),
+        *((31, "fast"), (33, "fast"), (65, "imagenet"), (225, "imagenet")),  # odd at the stem
+    ],
     misconceptions=[
         Misconception(
             hint="All four stages halve the side in your answer. The first one keeps it: stages 2, 3 and 4 halve.",
@@ -320,6 +386,34 @@ last_feature_map = Exercise(
             answer=lambda side, stem: math.ceil(side / {"cifar": 4, "fast": 8, "imagenet": 16}[stem]),
         ),
         Misconception(
+            hint="Your stages round up, but your stem rounds down. A stride of 2 with padding rounds up there, too: 33 "
+            "pixels become 17.",
+            answer=lambda side, stem: math.ceil(side // {"cifar": 1, "fast": 2, "imagenet": 4}[stem] / 8),
+        ),
+        Misconception(
+            hint="With the imagenet stem you round down. A stride of 2 with padding rounds up, with each stem.",
+            answer=lambda side, stem: side // 32 if stem == "imagenet" else _side(side, stem),
+        ),
+        Misconception(
+            hint="A side of 7 belongs to an image of 224 pixels. The last feature map depends on `side` with the "
+            "imagenet stem, too.",
+            answer=lambda side, stem: 7 if stem == "imagenet" else _side(side, stem),
+        ),
+        Misconception(
+            hint="You added 1 to the side and divided once, rounding down. That rounds up for a single stride of 2 "
+            "only: divide step by step, or round the whole quotient up.",
+            answer=lambda side, stem: (side + 1) // {"cifar": 8, "fast": 16, "imagenet": 32}[stem],
+        ),
+        Misconception(
+            hint="With the imagenet stem your side is halved once too often. The stem takes a quarter, and stages 2, 3 "
+            "and 4 halve it.",
+            answer=lambda side, stem: math.ceil(side / {"cifar": 8, "fast": 16, "imagenet": 64}[stem]),
+        ),
+        Misconception(
+            hint="One of the stages halves the side in your answer. It is three: stages 2, 3 and 4.",
+            answer=lambda side, stem: math.ceil(side / {"cifar": 2, "fast": 4, "imagenet": 8}[stem]),
+        ),
+        Misconception(
             hint="That is the number of pixels of the map. The side is asked.",
             answer=lambda side, stem: _side(side, stem) ** 2,
         ),
@@ -342,11 +436,11 @@ scaled_learning_rate = Exercise(
             ),
         ),
         Misconception(
-            hint="You used the linear rule for both.",
+            hint='You used the linear rule for both. (The names of the rules are "linear" and "sqrt".)',
             answer=lambda lr, batch, new_batch, rule: lr * new_batch / batch,
         ),
         Misconception(
-            hint="You used the square root for both.",
+            hint='You used the square root for both. (The names of the rules are "linear" and "sqrt".)',
             answer=lambda lr, batch, new_batch, rule: lr * math.sqrt(new_batch / batch),
         ),
         Misconception(
@@ -376,6 +470,27 @@ scaled_learning_rate = Exercise(
             "batch).",
             answer=lambda lr, batch, new_batch, rule: (
                 lr * new_batch / (batch if rule == "linear" else math.sqrt(batch))
+            ),
+        ),
+        Misconception(
+            hint="The root is taken of the new batch size alone: put the ratio in brackets first, sqrt(new_batch / "
+            "batch).",
+            answer=lambda lr, batch, new_batch, rule: (
+                lr * (new_batch if rule == "linear" else math.sqrt(new_batch)) / batch
+            ),
+        ),
+        Misconception(
+            hint="You squared the ratio. The square-root rule multiplies the rate by its root.",
+            answer=lambda lr, batch, new_batch, rule: lr * (new_batch / batch) ** (1 if rule == "linear" else 2),
+        ),
+        Misconception(
+            hint="You halved the rate of the linear rule. The root of the ratio is not its half.",
+            answer=lambda lr, batch, new_batch, rule: lr * new_batch / batch / (1 if rule == "linear" else 2),
+        ),
+        Misconception(
+            hint="Your rate never falls. With a smaller batch the ratio is below 1, and the rate falls.",
+            answer=lambda lr, batch, new_batch, rule: (
+                lr * max(1.0, new_batch / batch) ** (1 if rule == "linear" else 0.5)
             ),
         ),
         Misconception(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import tracemalloc
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -12,8 +13,9 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.checkpoint import set_checkpoint_early_stop
 
+from simclr_lib import losses
 from simclr_lib.losses import nt_xent
-from simclr_lib.teaching.exercises.exercise import Answer, Exercise, Misconception, collect, names, normal
+from simclr_lib.teaching.exercises.exercise import Answer, Exercise, Misconception, collect, normal, runs_code_of
 from simclr_lib.teaching.memory import peak_bytes
 
 # 1. The number of negatives
@@ -43,14 +45,35 @@ num_negatives = Exercise(
             answer=lambda batch, processes, shared: 2 * batch * (processes if shared else 1) - 2,
         ),
         Misconception(
-            hint="You took off both views of the anchor's own image, but counted one view of all others. Both views of "
-            "each are negatives.",
+            hint="You subtracted both views of the anchor's own image, but counted one view of all others. Both views "
+            "of each are negatives.",
             answer=lambda batch, processes, shared: (batch if shared else batch // processes) - 2,
         ),
         Misconception(
             hint="You added up the negatives of all processes. The question is how many one anchor has.",
             answer=lambda batch, processes, shared: (
                 2 * batch - 2 if shared else processes * (2 * (batch // processes) - 2)
+            ),
+        ),
+        Misconception(
+            hint="You counted the anchor itself and its partner. Neither of them is a negative.",
+            answer=lambda batch, processes, shared: 2 * (batch if shared else batch // processes),
+        ),
+        Misconception(
+            hint="You counted the views twice. An image has two views, so N images have 2N views in all.",
+            answer=lambda batch, processes, shared: 4 * (batch if shared else batch // processes) - 2,
+        ),
+        Misconception(
+            hint="If the processes share, the images of the anchor's own process still count. Only the anchor and its "
+            "partner are left out.",
+            answer=lambda batch, processes, shared: (
+                2 * (batch - batch // processes) if shared else 2 * (batch // processes) - 2
+            ),
+        ),
+        Misconception(
+            hint="You counted one view of the images of the other processes. Both views of each are negatives.",
+            answer=lambda batch, processes, shared: (
+                2 * (batch // processes) - 2 + (batch - batch // processes if shared else 0)
             ),
         ),
         Misconception(
@@ -109,23 +132,55 @@ def _of_anchors(z: Tensor, tau: float, count: int) -> Tensor:
     return F.cross_entropy(logits, torch.arange(len(z)).roll(len(z) // 2), reduction="none")[:count]
 
 
+class _LargestTensor(TorchDispatchMode):
+    """Watches how many numbers the largest tensor holds that is made. A view holds no numbers of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.numbers = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
+        """Compute, and look at what was made."""
+        output = func(*args, **(kwargs or {}))
+        for made in output if isinstance(output, tuple | list) else [output]:
+            if isinstance(made, Tensor):
+                self.numbers = max(self.numbers, made.untyped_storage().nbytes() // made.element_size())
+        return output
+
+
 def _takes_chunks(attempt: Answer) -> str | None:
-    """A hint if a function leaves the work to the library, or keeps about as many numbers as the whole matrix has."""
-    if names(attempt, "nt_xent"):
+    """A hint if a function leaves the work to the library, or holds more similarities than those of a chunk."""
+    z, chunk = normal(512, 1, seed=9), 4  # one dimension, so that products with all embeddings are no larger, either
+    if runs_code_of(losses, attempt, z, 0.5, chunk):
         return "The value is right, but the library's nt_xent is the whole answer: write the chunks yourself."
-    z = normal(256, 2, seed=9)
-    tracemalloc.start()  # NumPy tells it about every array
-    try:
-        in_tensors = peak_bytes(lambda: attempt(z, 0.5, 8))
-        elsewhere = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    if max(in_tensors, elsewhere) > z.element_size() * len(z) ** 2 / 2:
+    with _LargestTensor() as largest:
+        attempt(z, 0.5, chunk)
+    if largest.numbers == len(z) ** 2 // chunk:
         return (
-            "The value is right, but for 256 embeddings and chunks of 8 your function keeps nearly the whole "
-            "matrix of similarities in memory. Compute the rows of one chunk at a time."
+            f"The value is right, but you made {chunk} chunks, and `chunk` is {chunk}. It is the number of anchors in "
+            "a chunk, not the number of chunks: use split instead of torch.chunk."
+        )
+    if chunk * len(z) < largest.numbers < len(z) ** 2 // 2:
+        return (
+            f"The value is right, but for 512 embeddings and chunks of {chunk} anchors your function makes a tensor of "
+            f"{largest.numbers / len(z):g} × 512 numbers. Take no more than `chunk` rows at one time, whatever `chunk` "
+            "is. Both views of an image count."
+        )
+    if _peak(lambda: attempt(z, 0.5, chunk)) > z.element_size() * len(z) ** 2 / 4:
+        return (
+            f"The value is right, but for 512 embeddings and chunks of {chunk} your function keeps a large part of the "
+            "matrix of similarities in memory. Compute the rows of one chunk at a time, and keep only their losses."
         )
     return None
+
+
+def _peak(work: Callable[[], object]) -> int:
+    """The largest number of bytes in tensors, in NumPy's arrays and in Python's objects."""
+    tracemalloc.start()  # NumPy tells it about every array
+    try:
+        return max(peak_bytes(work), tracemalloc.get_traced_memory()[1])
+    finally:
+        tracemalloc.stop()
 
 
 chunked_loss = Exercise(
@@ -170,6 +225,31 @@ chunked_loss = Exercise(
             answer=_within_chunks,
         ),
         Misconception(
+            hint="The last chunk is missing in your sum, and you divided by the anchors that are left. The last chunk "
+            "may be smaller than the others.",
+            answer=lambda z, tau, chunk: _of_anchors(z, tau, len(z) // chunk * chunk).mean(),
+        ),
+        Misconception(
+            hint="This is still one loss for each anchor. Return their mean.",
+            answer=lambda z, tau, chunk: _of_anchors(z, tau, len(z)),
+        ),
+        Misconception(
+            hint="You divided by N. There are 2N anchors.",
+            answer=lambda z, tau, chunk: 2 * _chunked(z, tau, chunk),
+        ),
+        Misconception(
+            hint="You divided by the number of anchors in a chunk. Divide the sum by 2N.",
+            answer=lambda z, tau, chunk: len(z) / chunk * _chunked(z, tau, chunk),
+        ),
+        Misconception(
+            hint="You multiplied by τ. Dividing by a small τ makes the softmax sharper.",
+            answer=lambda z, tau, chunk: _chunked(z, 1 / tau, chunk),
+        ),
+        Misconception(
+            hint="τ is missing: divide the similarities by it.",
+            answer=lambda z, tau, chunk: _chunked(z, 1.0, chunk),
+        ),
+        Misconception(
             hint="The last chunk is missing: it may be smaller than the others.",
             answer=lambda z, tau, chunk: _of_anchors(z, tau, len(z) // chunk * chunk).sum() / len(z),
         ),
@@ -201,14 +281,16 @@ def _cached(x: Tensor, w: Tensor, tau: float, micro: int, gradient_of: str = "al
 
 
 def _by_parts(x: Tensor, w: Tensor, tau: float, micro: int) -> Tensor:
-    return x.T @ _gradient_of(torch.cat([part @ w for part in x.split(micro)]), tau)
+    parts = x.split(micro)
+    sent = _gradient_of(torch.cat([part @ w for part in parts]), tau).split(micro)
+    return sum((part.T @ of_part for part, of_part in zip(parts, sent, strict=True)), torch.zeros_like(w))
 
 
 def _accumulated(x: Tensor, w: Tensor, tau: float, micro: int) -> Tensor:
     """The gradient of the usual accumulation, in which each micro-batch has a loss of its own."""
     n = len(x) // 2
     total = torch.zeros_like(w)
-    parts = torch.arange(n).split(micro // 2)
+    parts = torch.arange(n).split(micro // 2)  # `micro` is even in all cases
     for images in parts:
         weights = w.detach().clone().requires_grad_()
         a, b = x[images] @ weights, x[images + n] @ weights
@@ -217,41 +299,56 @@ def _accumulated(x: Tensor, w: Tensor, tau: float, micro: int) -> Tensor:
 
 
 class _RowsThroughWeights(TorchDispatchMode):
-    """Counts the rows that are multiplied by weights of a shape, however that is written.
+    """Counts the rows that take part in a product with the weights, or in one that has the shape of the weights.
 
     Attributes:
         most: rows of the largest product.
-        all: rows of all products together.
+        most_back: rows of the largest product that sums over the rows, as the gradient of the weights does.
+        forward: rows of all products with the weights together.
         recorded: those of them whose product autograd may record.
     """
 
     def __init__(self, shape: torch.Size) -> None:
         super().__init__()
         self.shape = shape
-        self.most = self.all = self.recorded = 0
+        self.most = self.most_back = self.forward = self.recorded = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
         """Look at the operands of a product, and compute it."""
-        if func in (torch.ops.aten.mm.default, torch.ops.aten.bmm.default) and args[1].shape[-2:] == self.shape:
-            rows = args[0].shape[-2]
-            self.most = max(self.most, rows)
-            self.all += rows
-            if torch.is_grad_enabled() and args[1].requires_grad:
-                self.recorded += rows
+        if func in (torch.ops.aten.mm.default, torch.ops.aten.bmm.default):
+            a, b = args[0].shape[-2:], args[1].shape[-2:]
+            if b == self.shape:
+                self._count(a[0], any(operand.requires_grad for operand in args))
+            elif a == self.shape[::-1]:
+                self._count(b[1], any(operand.requires_grad for operand in args))
+            elif {a[0], b[1]} == {*self.shape}:
+                self.most_back = max(self.most_back, a[1])
         return func(*args, **(kwargs or {}))
+
+    def _count(self, rows: int, with_gradient: bool) -> None:
+        self.most = max(self.most, rows)
+        self.forward += rows
+        if torch.is_grad_enabled() and with_gradient:
+            self.recorded += rows
 
 
 def _takes_parts(attempt: Answer) -> str | None:
     """A hint if a function takes more than ``micro`` rows through the weights at one time, or keeps what they need."""
-    x, w = normal(12, 3, seed=5), normal(3, 6, seed=6)
+    x, w, micro = normal(16, 5, seed=5), normal(5, 7, seed=6), 3
     with set_checkpoint_early_stop(False), _RowsThroughWeights(w.shape) as seen:  # a recomputation counts to its end
-        attempt(x, w, 0.2, 4)
-    if seen.most > 4:
+        attempt(x, w, 0.2, micro)
+    if seen.most > micro:
         return (
             f"The gradient is right, but your function takes {seen.most} rows through the network at one time, where "
-            "`micro` is 4. The point is that no more than `micro` rows need memory for activations."
+            f"`micro` is {micro}. The point is that no more than `micro` rows need memory for activations."
         )
-    if seen.recorded == seen.all == len(x):  # no part goes through the weights again
+    if seen.most_back > micro:
+        return (
+            f"The gradient is right, but on the way back you multiply {seen.most_back} rows of x at one time, where "
+            f"`micro` is {micro}. In a real network that takes the activations of all of them. Send each part back by "
+            "itself, and add up."
+        )
+    if seen.recorded == seen.forward == len(x):  # no part goes through the weights again
         return (
             "The gradient is right, but autograd keeps the activations of all parts until the loss is known. Compute z "
             "within `torch.no_grad()`, and send each part back when the gradient of z is known."
@@ -263,7 +360,7 @@ cached_gradient = Exercise(
     solution=_by_parts,
     cases=[
         (normal(8, 5, seed=3), normal(5, 4, seed=4), 0.5, 4),
-        (normal(12, 3, seed=5), normal(3, 6, seed=6), 0.2, 4),
+        (normal(20, 3, seed=5), normal(3, 6, seed=6), 0.2, 6),
     ],
     misconceptions=[
         Misconception(
@@ -287,6 +384,29 @@ cached_gradient = Exercise(
         Misconception(
             hint="You divided by the number of rows. nt_xent is a mean already.",
             answer=lambda x, w, tau, micro: _cached(x, w, tau, micro) / len(x),
+        ),
+        Misconception(
+            hint="This is the gradient of z. One step is missing: the gradient of the weights, of the shape of w.",
+            answer=lambda x, w, tau, micro: _gradient_of(x @ w, tau),
+        ),
+        Misconception(
+            hint="Only the rows of the first views are in your sum. The second views go through the network, too.",
+            answer=lambda x, w, tau, micro: x.chunk(2)[0].T @ _gradient_of(x @ w, tau).chunk(2)[0],
+        ),
+        Misconception(
+            hint="The last rows are missing in your sum: the last part may be smaller than `micro`.",
+            answer=lambda x, w, tau, micro: (
+                x[: len(x) // micro * micro].T @ _gradient_of(x @ w, tau)[: len(x) // micro * micro]
+            ),
+        ),
+        Misconception(
+            hint="This is the gradient with its rows and columns exchanged. It should have the shape of w: part.T @ "
+            "the gradient of its rows.",
+            answer=lambda x, w, tau, micro: _cached(x, w, tau, micro).T,
+        ),
+        Misconception(
+            hint="This is the loss. Return its gradient with respect to w.",
+            answer=lambda x, w, tau, micro: _whole(x @ w, tau),
         ),
         Misconception(
             hint="Each part of the gradient belongs to the same rows of x: keep the order of the parts.",
@@ -358,7 +478,7 @@ speed_up = Exercise(
             ),
         ),
         Misconception(
-            hint="Those are seconds. The speed-up is one process's seconds divided by theirs.",
+            hint="This is the time in seconds. The speed-up is one process's seconds divided by theirs.",
             answer=lambda compute, megabytes, processes, bandwidth: (
                 compute / _speed_up(compute, megabytes, processes, bandwidth)
             ),
@@ -374,6 +494,40 @@ speed_up = Exercise(
             "exchange by W once more.",
             answer=lambda compute, megabytes, processes, bandwidth: _speed_up(
                 compute, megabytes / (processes - 1 or 1), processes, bandwidth
+            ),
+        ),
+        Misconception(
+            hint="Your exchange takes W times as long with W processes. In a ring all links work at the same time: "
+            "each process passes on (W − 1) / W of the data twice, however many there are.",
+            answer=lambda compute, megabytes, processes, bandwidth: (
+                compute / (compute / processes + 2 * megabytes / 1e3 / bandwidth * processes)
+            ),
+        ),
+        Misconception(
+            hint="You divided the exchange by W, as if each process sent only its own part, twice. It also passes on "
+            "the parts of all others but one: (W − 1) / W of the data, twice.",
+            answer=lambda compute, megabytes, processes, bandwidth: (
+                compute / (compute / processes + 2 * megabytes / 1e3 / bandwidth / processes)
+            ),
+        ),
+        Misconception(
+            hint="That is a tree, in which log₂ W rounds each pass on all data. In a ring a process passes on (W − 1) "
+            "/ W of the data, twice.",
+            answer=lambda compute, megabytes, processes, bandwidth: (
+                compute / (compute / processes + 2 * math.ceil(math.log2(processes)) * megabytes / 1e3 / bandwidth)
+            ),
+        ),
+        Misconception(
+            hint="Both the megabytes and the gigabytes count bytes here: no factor 8.",
+            answer=lambda compute, megabytes, processes, bandwidth: _speed_up(
+                compute, megabytes / 8, processes, bandwidth
+            ),
+        ),
+        Misconception(
+            hint="You subtracted the seconds of the exchange from the number of processes. Add them to the seconds of "
+            "the computation first, and divide then.",
+            answer=lambda compute, megabytes, processes, bandwidth: (
+                processes - 2 * (processes - 1) / processes * megabytes / 1e3 / bandwidth
             ),
         ),
         Misconception(

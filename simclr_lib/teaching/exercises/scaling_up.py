@@ -72,12 +72,31 @@ sum_of_rates = Exercise(
             ),
         ),
         Misconception(
-            hint="You used the linear rule for both.",
+            hint='You used the linear rule for both. (The names of the rules are "linear" and "square root".)',
             answer=lambda n, epochs, batch, lr, rule: _rates(n, epochs, batch, lr, "linear"),
         ),
         Misconception(
             hint='You used the square root for both. (The names of the rules are "linear" and "square root".)',
             answer=lambda n, epochs, batch, lr, rule: _rates(n, epochs, batch, lr, "square root"),
+        ),
+        Misconception(
+            hint="You rounded the number of steps of an epoch to the nearest number. Images that do not fill a batch "
+            "are left out, so round down.",
+            answer=lambda n, epochs, batch, lr, rule: (
+                _rates(n, epochs, batch, lr, rule) / (n // batch) * round(n / batch)
+            ),
+        ),
+        Misconception(
+            hint="You took the root of the batch alone. Put the ratio in brackets first: sqrt(batch / 64).",
+            answer=lambda n, epochs, batch, lr, rule: _rates(
+                n, epochs, batch, lr if rule == "linear" else lr / 8, rule
+            ),
+        ),
+        Misconception(
+            hint="You squared the ratio. The square-root rule multiplies the rate by the root of batch / 64.",
+            answer=lambda n, epochs, batch, lr, rule: (
+                epochs * (n // batch) * lr * (batch / 64) ** (1 if rule == "linear" else 2)
+            ),
         ),
         Misconception(
             hint="`lr` is the rate for a batch of 64 images, not of 256.",
@@ -169,6 +188,25 @@ noise_of_an_image = Exercise(
             answer=lambda gradients, batch: math.sqrt(batch) * gradients.std(dim=0),
         ),
         Misconception(
+            hint="That is the length of the mean gradient, so the signal and not the noise. Subtract the mean from "
+            "each gradient first.",
+            answer=lambda gradients, batch: math.sqrt(batch) * gradients.mean(dim=0).norm(),
+        ),
+        Misconception(
+            hint="You averaged the distances from the mean. Average their squares (with K − 1), and take the root "
+            "last.",
+            answer=lambda gradients, batch: math.sqrt(batch) * (gradients - gradients.mean(dim=0)).norm(dim=1).mean(),
+        ),
+        Misconception(
+            hint="You took the direction with the largest variance only. Add up the variances of all directions.",
+            answer=lambda gradients, batch: math.sqrt(batch) * gradients.std(dim=0).max(),
+        ),
+        Misconception(
+            hint="You took the root of batch − 1. That 1 belongs to K, the number of gradients: the noise falls with "
+            "the root of the batch size itself.",
+            answer=lambda gradients, batch: math.sqrt(batch - 1) * _noise(gradients),
+        ),
+        Misconception(
             hint="That is how much the lengths of the gradients differ. Gradients of equal length may point anywhere.",
             answer=lambda gradients, batch: math.sqrt(batch) * gradients.norm(dim=1).std(),
         ),
@@ -202,6 +240,27 @@ def _masked(z: Tensor, tau: float, group: int, itself: bool = False, value: floa
     groups = rows % (len(z) // 2) // group
     logits = (z @ z.T / tau).masked_fill(groups[:, None] != groups, value)
     return F.cross_entropy(logits if itself else logits.fill_diagonal_(-torch.inf), rows.roll(len(z) // 2))
+
+
+def _group_logits(z: Tensor, tau: float, group: int) -> Tensor:
+    """Logits of all pairs, −inf outside the own group and on the diagonal."""
+    groups = torch.arange(len(z)) % (len(z) // 2) // group
+    z = F.normalize(z, dim=1)
+    return (z @ z.T / tau).masked_fill(groups[:, None] != groups, -torch.inf).fill_diagonal_(-torch.inf)
+
+
+def _same_half(z: Tensor) -> Tensor:
+    first = torch.arange(len(z)) < len(z) // 2
+    return first[:, None] == first
+
+
+def _of_other_groups(z: Tensor, tau: float, group: int) -> Tensor:
+    rows = torch.arange(len(z))
+    partners, groups = rows.roll(len(z) // 2), rows % (len(z) // 2) // group
+    negative = groups[:, None] != groups
+    negative[rows, partners] = True
+    z = F.normalize(z, dim=1)
+    return F.cross_entropy((z @ z.T / tau).masked_fill(~negative, -torch.inf), partners)
 
 
 loss_in_groups = Exercise(
@@ -249,6 +308,38 @@ loss_in_groups = Exercise(
         Misconception(
             hint="Masked similarities are 0 in your answer, and exp(0) = 1 still counts. Use −inf.",
             answer=lambda z, tau, group: _masked(F.normalize(z, dim=1), tau, group, value=0.0),
+        ),
+        Misconception(
+            hint="Only the first views are anchors in your mean. The second views are anchors, too: 2N losses.",
+            answer=lambda z, tau, group: F.cross_entropy(
+                _group_logits(z, tau, group)[: len(z) // 2], torch.arange(len(z) // 2) + len(z) // 2
+            ),
+        ),
+        Misconception(
+            hint="Your candidates are the views of the other half only. The views of the same half of the anchor's "
+            "group are candidates, too.",
+            answer=lambda z, tau, group: F.cross_entropy(
+                _group_logits(z, tau, group).masked_fill(_same_half(z), -torch.inf),
+                torch.arange(len(z)).roll(len(z) // 2),
+            ),
+        ),
+        Misconception(
+            hint="Your negatives come from the other groups. Each anchor is compared with the views of its own group.",
+            answer=_of_other_groups,
+        ),
+        Misconception(
+            hint="You divided by the number of images. nt_xent is a mean already: divide by the number of groups.",
+            answer=lambda z, tau, group: _in_groups(z, tau, group, add=True) / (len(z) // 2),
+        ),
+        Misconception(
+            hint="Cosines with other groups are −1 in your answer, and exp(−1 / τ) still counts. Use −inf.",
+            answer=lambda z, tau, group: _masked(F.normalize(z, dim=1), tau, group, value=-1 / tau),
+        ),
+        Misconception(
+            hint="These are the losses of the groups. Return their mean.",
+            answer=lambda z, tau, group: [
+                nt_xent(a, b, tau) for a, b in zip(*(half.split(group) for half in z.chunk(2)), strict=True)
+            ],
         ),
         Misconception(hint="You forgot the temperature.", answer=lambda z, tau, group: _in_groups(z, 0.5, group)),
     ],

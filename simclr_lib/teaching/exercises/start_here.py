@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 
 import torch
@@ -53,6 +54,24 @@ def _two_views(batch: Tensor, augment: Augmentation) -> Tensor:
     return torch.cat([_one_view(batch, augment), _one_view(batch, augment)])
 
 
+def _renumbered(batch: Tensor, augment: Augmentation, views: Tensor) -> Tensor:
+    """The views with the draws of each image numbered as they appear, since any two of its draws are as good."""
+    if not isinstance(views, Tensor):
+        views = torch.stack([torch.as_tensor(view) for view in views])
+    if views.shape[1:] != batch.shape[1:]:
+        return views
+    views = views.clone()
+    for image in batch:
+        first = image + image.mean()
+        draws: list[int] = []
+        for row, view in enumerate(views):
+            draw = round(float(view.mean() / first.mean()))
+            if torch.allclose(view, draw * first, rtol=1e-3, atol=1e-4):
+                draws += [draw] if draw not in draws else []
+                views[row] = (draws.index(draw) + 1) * first
+    return views
+
+
 make_views = Exercise(
     solution=_two_views,
     cases=[
@@ -79,6 +98,20 @@ make_views = Exercise(
             hint="Your views alternate: a₀, b₀, a₁, b₁ … The loss looks for the partner N rows further: put all first "
             "views before all second views.",
             answer=lambda batch, augment: torch.stack([augment(image) for image in batch for _ in range(2)]),
+        ),
+        Misconception(
+            hint="Your views alternate, and both views of an image are the same picture. Call `augment` twice for each "
+            "image, and put all first views before all second views.",
+            answer=lambda batch, augment: _one_view(batch, augment).repeat_interleave(2, dim=0),
+        ),
+        Misconception(
+            hint="Your second views are in reverse order. The second view of image i has to stand N rows after its "
+            "first view.",
+            answer=lambda batch, augment: torch.cat([_one_view(batch, augment), _one_view(batch, augment).flip(0)]),
+        ),
+        Misconception(
+            hint="You averaged two views, so one picture is left of each image. Keep both: 2N views.",
+            answer=lambda batch, augment: (_one_view(batch, augment) + _one_view(batch, augment)) / 2,
         ),
         Misconception(
             hint="This is one view of each image. Each needs a partner: 2N views.",
@@ -117,6 +150,7 @@ make_views = Exercise(
             answer=lambda batch, augment: torch.cat([augment(image) for _ in range(2) for image in batch]),
         ),
     ],
+    compared=_renumbered,
 )
 
 # 2. Similarities
@@ -151,6 +185,23 @@ similarities = Exercise(
         Misconception(
             hint="One factor of the product is not normalised: both vectors of a pair need length 1.",
             answer=lambda z, temperature: F.normalize(z, dim=1) @ z.T / temperature,
+        ),
+        Misconception(
+            hint="You divided the product by the length of one of its two vectors only. Divide by the lengths of both.",
+            answer=lambda z, temperature: z @ F.normalize(z, dim=1).T / temperature,
+        ),
+        Misconception(
+            hint="You divided by the sum of the absolute values of each row. The length of a row is the square root of "
+            "its sum of squares.",
+            answer=lambda z, temperature: F.normalize(z, p=1, dim=1) @ F.normalize(z, p=1, dim=1).T / temperature,
+        ),
+        Misconception(
+            hint="These are correlations: they subtract the mean of each row first. The cosine similarity does not.",
+            answer=lambda z, temperature: torch.corrcoef(z) / temperature,
+        ),
+        Misconception(
+            hint="You divided by the square root of τ. Divide by τ itself.",
+            answer=lambda z, temperature: _similarities(z, temperature**0.5),
         ),
         Misconception(
             hint="τ has no effect: these are the cosine similarities. Divide them by τ (not z, which is normalised).",
@@ -272,6 +323,15 @@ log_denominators = Exercise(
             answer=lambda logits: _without_diagonal(logits).exp().sum(dim=1),
         ),
         Misconception(
+            hint="This is the largest logit of each row. All the others are in the sum, too.",
+            answer=lambda logits: _without_diagonal(logits).max(dim=1).values,
+        ),
+        Misconception(
+            hint="This is the mean of the logits. Take the exponential of each logit, add these up, and take the "
+            "logarithm of the sum.",
+            answer=lambda logits: _without_diagonal(logits, 0.0).sum(dim=1) / (len(logits) - 1),
+        ),
+        Misconception(
             hint="The exponential is missing: this is the sum of the similarities.",
             answer=lambda logits: _without_diagonal(logits, 0.0).sum(dim=1),
         ),
@@ -290,6 +350,11 @@ log_denominators = Exercise(
         Misconception(
             hint="You subtracted 1 from the sum. What an embedding's similarity with itself adds is exp(1 / τ).",
             answer=lambda logits: (logits.exp().sum(dim=1) - 1).log(),
+        ),
+        Misconception(
+            hint="You subtracted e from the sum. What an embedding's similarity with itself adds is exp(1 / τ), "
+            "because the logits are divided by τ already.",
+            answer=lambda logits: (logits.exp().sum(dim=1) - math.e).log(),
         ),
         Misconception(
             hint="0 · ∞ is not a number, so a mask times ∞ spoils all entries. Use fill_diagonal_(-torch.inf).",
@@ -357,6 +422,29 @@ positives = Exercise(
         Misconception(
             hint="Those are the partners' numbers. Pick the entries of the matrix at these columns.",
             answer=_partners,
+        ),
+        Misconception(
+            hint="That is the diagonal from the upper right to the lower left corner. It pairs the first embedding "
+            "with the last one. The partner is N rows further.",
+            answer=lambda logits: logits.flip(1).diagonal(),
+        ),
+        Misconception(
+            hint="There is a softmax over each row in your answer. The denominator is the subject of gap 3: return the "
+            "entries of `logits` themselves.",
+            answer=lambda logits: logits.softmax(dim=1)[torch.arange(len(logits)), _partners(logits)],
+        ),
+        Misconception(
+            hint="There is a log-softmax over each row in your answer. The denominator is the subject of gap 3: return "
+            "the entries of `logits` themselves.",
+            answer=lambda logits: logits.log_softmax(dim=1)[torch.arange(len(logits)), _partners(logits)],
+        ),
+        Misconception(
+            hint="You looked one row too far. With 2N rows the partner of row i is row i + N.",
+            answer=lambda logits: logits[torch.arange(len(logits)), _partners(logits).roll(-1)],
+        ),
+        Misconception(
+            hint="You looked one row too early. With 2N rows the partner of row i is row i + N.",
+            answer=lambda logits: logits[torch.arange(len(logits)), _partners(logits).roll(1)],
         ),
         Misconception(
             hint="The exponential is not needed: log exp(x) = x. Return the entries themselves.",
@@ -443,6 +531,29 @@ def _by_hand(net: nn.Module, loss_of: LossOf, optimizer: Optimizer, batches: Ite
     return _updates("fbs")(net, loss_of, plain, batches)
 
 
+def _every_second(net: nn.Module, loss_of: LossOf, optimizer: Optimizer, batches: Iterable[Tensor]) -> list[float]:
+    return [
+        loss
+        for number, views in enumerate(batches)
+        for loss in _updates("bsf" if number % 2 else "b")(net, loss_of, optimizer, [views])
+    ]
+
+
+def _learns_from_all(attempt: Answer) -> str | None:
+    """A hint if the weights after the loop are not those of the solution, which the losses cannot tell."""
+    (net, *rest), (expected, *others) = _linear_run(seed=2), _linear_run(seed=2)
+    attempt(net, *rest)
+    updates.solution(expected, *others)
+    if all(
+        torch.allclose(w, right, atol=1e-5) for w, right in zip(net.parameters(), expected.parameters(), strict=True)
+    ):
+        return None
+    return (
+        "The losses are right, but the weights after the loop are not. Every batch has to change them once, the last "
+        "one too."
+    )
+
+
 updates = Exercise(
     solution=_updates("fbs"),
     cases=[_linear_run(seed=0), _linear_run(seed=1)],
@@ -453,9 +564,14 @@ updates = Exercise(
             answer=_updates("bs"),
         ),
         Misconception(
-            hint="The weights never change. step() is missing, or it finds no gradient: zero_grad() must not come "
-            "between backward() and step(), and backward() must come before step().",
+            hint="The weights do not change within the loop. step() is missing there, or it finds no gradient: "
+            "zero_grad() must not come between backward() and step(), and backward() must come before step().",
             answer=_updates("b"),
+        ),
+        Misconception(
+            hint="You change the weights after every second batch only. Clear the gradients, call backward() and call "
+            "step() for each batch.",
+            answer=_every_second,
         ),
         Misconception(
             hint="step() comes before backward(), so each step follows the gradient of the batch before. The order is "
@@ -485,6 +601,7 @@ updates = Exercise(
             answer=_by_hand,
         ),
     ],
+    constraint=_learns_from_all,
 )
 
 # 6. Features for kNN
@@ -519,6 +636,19 @@ features = Exercise(
         Misconception(
             hint="This is z, in training mode. The features are h, which the encoder gives, after encoder.eval().",
             answer=lambda encoder, head, images: head(encoder(images)),
+        ),
+        Misconception(
+            hint="This is z, divided by its length. The head is for the loss only; the features are h, which the "
+            "encoder gives.",
+            answer=lambda encoder, head, images: F.normalize(head(_evaluated(encoder, head, images)), dim=1),
+        ),
+        Misconception(
+            hint="You cut off what is below 0. Return h as the encoder gives it.",
+            answer=lambda encoder, head, images: F.relu(_evaluated(encoder, head, images)),
+        ),
+        Misconception(
+            hint="You put h and z side by side. The head is for the loss only: return h alone.",
+            answer=lambda encoder, head, images: torch.cat([h := _evaluated(encoder, head, images), head(h)], dim=1),
         ),
         Misconception(
             hint="Return h as it is: kNN divides the features by their length later.",

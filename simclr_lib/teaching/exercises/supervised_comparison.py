@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -42,7 +43,7 @@ matched_epochs = Exercise(
             answer=lambda n, epochs, labelled: 2 * n * epochs // labelled,
         ),
         Misconception(
-            hint="You rounded up. The last case has a fraction of an epoch: return the number as it is.",
+            hint="You rounded. The last case has a fraction of an epoch: return it as it is.",
             answer=lambda n, epochs, labelled: math.ceil(2 * n * epochs / labelled),
         ),
         Misconception(
@@ -53,6 +54,19 @@ matched_epochs = Exercise(
         Misconception(
             hint="That is the number of views. In epochs, divide by the views of one epoch: `num_labelled`.",
             answer=lambda n, epochs, labelled: 2 * n * epochs,
+        ),
+        Misconception(
+            hint="You doubled twice. SimCLR takes two views of each image, and an epoch is one pass over the images.",
+            answer=lambda n, epochs, labelled: 4 * n * epochs / labelled,
+        ),
+        Misconception(
+            hint="You subtracted the labelled images. SimCLR sees all `num_images`, and the labelled ones among them.",
+            answer=lambda n, epochs, labelled: 2 * (n - labelled) * epochs / labelled,
+        ),
+        Misconception(
+            hint="You divided the number of images by that of the labelled ones without a remainder. Multiply by the "
+            "epochs first, and use `/`.",
+            answer=lambda n, epochs, labelled: 2 * epochs * (n // labelled),
         ),
         Misconception(
             hint="You left out how long SimCLR was trained: multiply by `epochs`.",
@@ -118,6 +132,29 @@ paired_difference = Exercise(
             answer=lambda ours, theirs: _paired(ours / theirs, torch.ones_like(theirs)),
         ),
         Misconception(
+            hint="The mean is right, but the deviation is that of `ours`. Take the deviation of the differences.",
+            answer=lambda ours, theirs: torch.stack([(ours - theirs).mean(), ours.std()]),
+        ),
+        Misconception(
+            hint="The mean is right, but the deviation is that of `theirs`. Take the deviation of the differences.",
+            answer=lambda ours, theirs: torch.stack([(ours - theirs).mean(), theirs.std()]),
+        ),
+        Misconception(
+            hint="You pooled the variances of both sides. The runs share their seeds: take the differences first, then "
+            "their deviation.",
+            answer=lambda ours, theirs: torch.stack([(ours - theirs).mean(), ((ours.var() + theirs.var()) / 2).sqrt()]),
+        ),
+        Misconception(
+            hint="That is the mean distance from the mean. The deviation is the root of the mean square (with N − 1).",
+            answer=lambda ours, theirs: torch.stack(
+                [(ours - theirs).mean(), ((ours - theirs) - (ours - theirs).mean()).abs().mean()]
+            ),
+        ),
+        Misconception(
+            hint="You took the median of the differences. The mean is asked.",
+            answer=lambda ours, theirs: torch.stack([(ours - theirs).median(), (ours - theirs).std()]),
+        ),
+        Misconception(
             hint="These are the numbers of one side. Subtract first: ours − theirs.",
             answer=lambda ours, theirs: _paired(ours, torch.zeros_like(theirs)),
         ),
@@ -155,11 +192,24 @@ def _by_regression(budgets: Tensor, accuracies: Tensor, target: float) -> float:
     return float(torch.exp(budgets.log().mean() + (target - accuracies.mean()) / slope))
 
 
+def _extended(budgets: Tensor, accuracies: Tensor, target: float) -> float:
+    """The right answer, but the line between the second and the third budget is extended to the first one."""
+    start = 1 if target < accuracies[1] else 0
+    x, y = budgets[start:].log(), accuracies[start:]
+    if start == 0:
+        return math.exp(_linearly(x, y, target))
+    return float(torch.exp(x[0] + (target - y[0]) / (y[1] - y[0]) * (x[1] - x[0])))
+
+
 labels_for = Exercise(
     solution=lambda budgets, accuracies, target: labels_needed(
         dict(zip(budgets.tolist(), accuracies.tolist(), strict=True)), target
     ),
-    cases=[(_BUDGETS, _reals(0.60, 0.72, 0.84, 0.90), 0.80), (_BUDGETS, _reals(0.30, 0.35, 0.45, 0.60), 0.50)],
+    cases=[
+        (_BUDGETS, _reals(0.60, 0.72, 0.84, 0.90), 0.80),
+        (_BUDGETS, _reals(0.30, 0.35, 0.45, 0.60), 0.50),
+        (_BUDGETS, _reals(0.60, 0.72, 0.84, 0.90), 0.65),  # between the first two
+    ],
     misconceptions=[
         Misconception(
             hint="You drew straight lines over the number of labels. Accuracy grows with its logarithm: interpolate "
@@ -205,6 +255,37 @@ labels_for = Exercise(
             answer=lambda budgets, accuracies, target: math.exp(_linearly(budgets.log10(), accuracies, target)),
         ),
         Misconception(
+            hint="You took a logarithm to base 2 and undid it with exp. Use the same base for both.",
+            answer=lambda budgets, accuracies, target: math.exp(_linearly(budgets.log2(), accuracies, target)),
+        ),
+        Misconception(
+            hint="You exchanged the axes: np.interp(x, xp, fp) takes the target for x, the accuracies for xp and the "
+            "logarithms of the labels for fp.",
+            answer=lambda budgets, accuracies, target: np.exp(np.interp(target, budgets.log(), accuracies)),
+        ),
+        Misconception(
+            hint="You exchanged the axes: np.interp(x, xp, fp) takes the target for x, the accuracies for xp and the "
+            "logarithms of the labels for fp.",
+            answer=lambda budgets, accuracies, target: np.interp(target, budgets.log(), accuracies),
+        ),
+        Misconception(
+            hint="You took log(1 + labels) and undid it with exp. Take the logarithm of the labels themselves.",
+            answer=lambda budgets, accuracies, target: math.exp(_linearly(budgets.log1p(), accuracies, target)),
+        ),
+        Misconception(
+            hint="Between the first two budgets you go wrong. The first budget that is enough may be the second of the "
+            "list: interpolate between it and the one before.",
+            answer=_extended,
+        ),
+        Misconception(
+            hint="You rounded. Return the number as it is.",
+            answer=lambda budgets, accuracies, target: round(math.exp(_linearly(budgets.log(), accuracies, target))),
+        ),
+        Misconception(
+            hint="You rounded. Return the number as it is.",
+            answer=lambda budgets, accuracies, target: int(math.exp(_linearly(budgets.log(), accuracies, target))),
+        ),
+        Misconception(
             hint="You took the logarithm of the accuracies, too. Only the labels are on a logarithmic axis.",
             answer=lambda budgets, accuracies, target: math.exp(
                 _linearly(budgets.log(), accuracies.log(), math.log(target))
@@ -227,12 +308,17 @@ labels_for = Exercise(
 
 _ACCURACY, _BASELINE = _reals(0.9, 0.6, 0.8, 0.2), _reals(0.8, 0.7, 0.5, 0.1)
 _OTHER = _reals(0.4, 0.85, 0.6, 0.3)
+_WITH_A_GAIN = _reals(0.96, 0.7, 0.5)  # the first kind raises a clean accuracy of 0.95
 
 relative_mce = Exercise(
     solution=lambda accuracy, clean, baseline, baseline_clean: (
         (clean - accuracy) / (baseline_clean - baseline)
     ).mean(),
-    cases=[(_ACCURACY, 0.95, _BASELINE, 0.85), (_BASELINE, 0.9, _OTHER, 0.92)],
+    cases=[
+        (_ACCURACY, 0.95, _BASELINE, 0.85),
+        (_BASELINE, 0.9, _OTHER, 0.92),
+        (_WITH_A_GAIN, 0.95, _reals(0.75, 0.6, 0.4), 0.85),
+    ],
     misconceptions=[
         Misconception(
             hint="That is the plain mCE, of the errors themselves. Here only what is lost counts: clean − accuracy.",
@@ -267,6 +353,30 @@ relative_mce = Exercise(
         Misconception(
             hint="You added up the ratios: divide by the number of kinds.",
             answer=lambda a, clean, b, baseline_clean: ((clean - a) / (baseline_clean - b)).sum(),
+        ),
+        Misconception(
+            hint="You counted a negative drop as 0. A damage may raise the accuracy a little: keep its sign.",
+            answer=lambda a, clean, b, baseline_clean: ((clean - a).clamp(min=0) / (baseline_clean - b)).mean(),
+        ),
+        Misconception(
+            hint="You took the size of the drop without its sign. A damage may raise the accuracy a little, and that "
+            "counts against the drops.",
+            answer=lambda a, clean, b, baseline_clean: ((clean - a).abs() / (baseline_clean - b).abs()).mean(),
+        ),
+        Misconception(
+            hint="You divided each drop by the clean accuracy of its network. The plain drops are compared.",
+            answer=lambda a, clean, b, baseline_clean: (
+                ((clean - a) / clean) / ((baseline_clean - b) / baseline_clean)
+            ).mean(),
+        ),
+        Misconception(
+            hint="You took the median of the ratios. The mean over the kinds of damage is asked.",
+            answer=lambda a, clean, b, baseline_clean: ((clean - a) / (baseline_clean - b)).median(),
+        ),
+        Misconception(
+            hint="You took the ratio of the errors and subtracted that on unchanged images. Subtract first, for each "
+            "of the two networks: clean − accuracy. Then divide.",
+            answer=lambda a, clean, b, baseline_clean: ((1 - a) / (1 - b)).mean() - (1 - clean) / (1 - baseline_clean),
         ),
         Misconception(
             hint="You divided by the clean accuracy: subtract. What is lost is clean − accuracy.",
