@@ -10,6 +10,7 @@ import nbformat
 import pytest
 
 from simclr_lib.authoring.execute import execute
+from simclr_lib.authoring.tables import duration
 from simclr_lib.results import Result
 from simclr_lib.teaching.exercises import NOT_ATTEMPTED
 from simclr_lib.teaching.workshop.editions import (
@@ -243,7 +244,7 @@ def test_a_plans_minutes_are_the_sum_of_their_parts(title, total):
             assert sum(minutes_of(parts, NOTES).values()) == int(given), parts
 
 
-CLOCKED = re.compile(r"### (.*)\n(?:(?!###)(?:.*\n))*?\*\*Tried with a clock\.\*\* ((?:.+\n)+)")
+CLOCKED = re.compile(r"### (.*)\n(?:(?!###)(?:.*\n))*?\*\*Timed\.\*\* ((?:.+\n)+)")
 
 
 def test_what_a_plan_says_of_computing_was_clocked():
@@ -257,7 +258,7 @@ def test_what_a_plan_says_of_computing_was_clocked():
         one_line = " ".join(words.split())
         assert f"computes for {math.ceil(sum(sum(row.values()) for row in run) / 60)} minutes in all" in one_line
         longest = max((seconds, part) for row in run for part, seconds in row.items())
-        assert f"longest wait is {longest[0] / 60:.1f} minutes, in {longest[1]}" in one_line
+        assert f"longest wait is {duration(longest[0])}, in {longest[1]}" in one_line
         for row, (_, minutes, what, _) in zip(run, PLANS[title], strict=True):
             assert sum(row.values()) / 60 < int(minutes), what
 

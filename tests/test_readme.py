@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from simclr_lib.authoring.tables import BLOCKS, COMPARED, fill, seconds_of_one_seed
+from simclr_lib.authoring.tables import BLOCKS, COMPARED, duration, fill, seconds_of_one_seed
 from simclr_lib.cli import COMMANDS, joined, parse
 from simclr_lib.config import TrainConfig
 from simclr_lib.errors import SimCLRError
@@ -90,6 +90,11 @@ def test_a_number_that_was_not_measured_is_noticed(page):
 def test_an_unknown_block_is_named():
     with pytest.raises(SimCLRError, match="did you mean 'demo'"):
         fill("<!-- begin demos --><!-- end demos -->", RESULTS)
+
+
+def test_the_time_of_a_notebook_is_said_as_exactly_as_it_is_known():
+    assert [duration(seconds) for seconds in (4, 23.7, 93)] == ["10 seconds", "20 seconds", "90 seconds"]
+    assert [duration(seconds) for seconds in (96, 121)] == ["2 minutes", "3 minutes"]
 
 
 MEASURED = [path for path in sorted(RESULTS.glob("*.json")) if path.name != "published.json"]

@@ -230,10 +230,9 @@ BLOCKS: dict[str, tuple[list[str], Callable[..., str]]] = {
 FIGURE = re.compile(r"(<!-- ([\w-]+) · ([^·]+?) · (\w+)( · seeds)? -->).*?(<!-- -->)", re.DOTALL)
 
 
-def minutes(seconds: float) -> str:
-    """Seconds as they stand in a sentence: "a minute", or "3 minutes", rounded up."""
-    count = math.ceil(seconds / 60)
-    return "a minute" if count == 1 else f"{count} minutes"
+def duration(seconds: float) -> str:
+    """Seconds as they stand in a sentence: "20 seconds", to the nearest ten, or "3 minutes", rounded up."""
+    return f"{max(10, round(seconds, -1)):.0f} seconds" if seconds < 95 else f"{math.ceil(seconds / 60)} minutes"
 
 
 def fill(text: str, results: Path) -> str:
@@ -253,7 +252,7 @@ def fill(text: str, results: Path) -> str:
         if seeds:
             *first, last = (f"{100 * accuracy:.1f}" for accuracy in value["values"])
             return f"{begin}{', '.join(first)} and {last} %{end}"
-        return f"{begin}{minutes(value) if column == 'seconds' else in_words(value)}{end}"
+        return f"{begin}{duration(value) if column == 'seconds' else in_words(value)}{end}"
 
     text = re.sub(r"<!-- begin ([\w-]+) -->.*?<!-- end \1 -->", block, text, flags=re.DOTALL)
     return FIGURE.sub(number, text)
