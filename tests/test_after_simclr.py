@@ -1,4 +1,4 @@
-"""Notebook 09 swaps the loss on the page of notebook 00, and its own cells are what was measured."""
+"""Notebook 10 swaps the loss on the page of notebook 00, and its own cells are what was measured."""
 
 import json
 from pathlib import Path
