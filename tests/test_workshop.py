@@ -268,6 +268,7 @@ def test_the_summary_names_the_most_frequent_mistake():
 
 def test_the_command_writes_a_table(capsys, monkeypatch, tmp_path):
     marks = [Mark("anna", "02_nt_xent.ipynb", "partners", "right")]
+    (tmp_path / "anna.ipynb").touch()
     monkeypatch.setattr(marking, "mark_folder", lambda folder, seconds: iter([marks]))
     assert main(["workshop", "mark", str(tmp_path), "--out", str(tmp_path / "marks.csv")]) == 0
     with (tmp_path / "marks.csv").open() as file:

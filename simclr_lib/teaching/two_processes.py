@@ -23,7 +23,7 @@ WAYS = ("alone", "all_gather", "gathered")
 
 def embeddings_of_all(z: Tensor, way: str, me: World) -> tuple[Tensor, int]:
     """The embeddings [2N, D] that an anchor is compared with, and the row in which this process's z [2n, D] begins."""
-    if way == "alone":  # do without the others
+    if way == "alone":  # ignore the other processes
         return z, 0
     if way == "gathered":  # numbers that come with a gradient
         return gathered(z)
