@@ -531,12 +531,16 @@ def _by_hand(net: nn.Module, loss_of: LossOf, optimizer: Optimizer, batches: Ite
     return _updates("fbs")(net, loss_of, plain, batches)
 
 
-def _every_second(net: nn.Module, loss_of: LossOf, optimizer: Optimizer, batches: Iterable[Tensor]) -> list[float]:
-    return [
-        loss
-        for number, views in enumerate(batches)
-        for loss in _updates("bsf" if number % 2 else "b")(net, loss_of, optimizer, [views])
-    ]
+def _alternating(first: str, second: str) -> Answer:
+    """A training loop that treats every second batch in another way."""
+
+    def updates(net: nn.Module, loss_of: LossOf, optimizer: Optimizer, batches: Iterable[Tensor]) -> list[float]:
+        losses = []
+        for number, views in enumerate(batches):
+            losses += _updates(second if number % 2 else first)(net, loss_of, optimizer, [views])
+        return losses
+
+    return updates
 
 
 def _learns_from_all(attempt: Answer) -> str | None:
@@ -571,7 +575,12 @@ updates = Exercise(
         Misconception(
             hint="You change the weights after every second batch only. Clear the gradients, call backward() and call "
             "step() for each batch.",
-            answer=_every_second,
+            answer=_alternating("b", "bsf"),
+        ),
+        Misconception(
+            hint="You learn from every second batch only. Clear the gradients, call backward() and call step() for "
+            "each batch.",
+            answer=_alternating("", "fbs"),
         ),
         Misconception(
             hint="step() comes before backward(), so each step follows the gradient of the batch before. The order is "
