@@ -61,6 +61,15 @@ dcl_from = Exercise(
             hint="You subtracted the logarithm of 2. The 1 in log(1 + exp d) is not as large as exp d.",
             answer=lambda losses: losses - math.log(2),
         ),
+        Misconception(
+            hint="You subtracted log(1 + exp ℓ). Solve ℓ = log(1 + exp d) for d: take the exponential of both sides "
+            "first.",
+            answer=lambda losses: losses - F.softplus(losses),
+        ),
+        Misconception(
+            hint="That is the probability of the negatives in the softmax. DCL's value is the logarithm of exp(ℓ) − 1.",
+            answer=lambda losses: 1 - (-losses).exp(),
+        ),
     ],
 )
 
@@ -203,6 +212,18 @@ clip_loss = Exercise(
                 F.normalize(images, dim=0) @ F.normalize(texts, dim=0).T / t
             ),
         ),
+        Misconception(
+            hint="You compared images with images and texts with texts. In CLIP each image looks for its text, and "
+            "each text for its image.",
+            answer=lambda images, texts, t: (
+                (_found(_pairs_of_logits(images, images, t)) + _found(_pairs_of_logits(texts, texts, t))) / 2
+            ),
+        ),
+        Misconception(
+            hint="You transposed the logarithms of probabilities. For the texts, transpose the logits: each text has "
+            "a softmax over the images.",
+            answer=lambda images, texts, t: _both_directions(_pairs_of_logits(images, texts, t).log_softmax(dim=1)),
+        ),
     ],
 )
 
@@ -280,6 +301,14 @@ half_life = Exercise(
         Misconception(
             hint="You rounded. Return the solution of mᵏ = ½ itself, which need not be a whole number.",
             answer=lambda momentum: round(math.log(0.5) / math.log(momentum)),
+        ),
+        Misconception(
+            hint="You multiplied the logarithms. From k · log m = log ½ follows a division.",
+            answer=lambda momentum: math.log(0.5) * math.log(momentum),
+        ),
+        Misconception(
+            hint="That is the logarithm of m. From k · log m = log ½ follows that log ½ is divided by it.",
+            answer=lambda momentum: math.log2(momentum),
         ),
     ],
 )
@@ -461,6 +490,12 @@ dino_loss = Exercise(
             hint="These are squared distances of the probabilities. DINO takes the cross-entropy.",
             answer=lambda student, teacher, center: F.mse_loss(
                 (student / SOFT).softmax(dim=1), ((teacher - center) / SHARP).softmax(dim=1)
+            ),
+        ),
+        Misconception(
+            hint="You added the loss in the other direction. Only the teacher's probabilities are a target here.",
+            answer=lambda student, teacher, center: (
+                (_dino(student, teacher, center) + _dino(teacher - center, student, 0 * center, SOFT, SHARP)).mean() / 2
             ),
         ),
     ],

@@ -99,6 +99,16 @@ directions_for = Exercise(
             hint="That is a share of the number of directions. Ask how much of the variance they hold.",
             answer=lambda variances, share: math.ceil(share * len(variances)),
         ),
+        Misconception(
+            hint="That is how many directions hold no more than the share together. The first direction that reaches "
+            "the share counts, too.",
+            answer=lambda variances, share: (_shares(variances).cumsum(0) <= share + 1e-6).sum(),
+        ),
+        Misconception(
+            hint="You counted from the other end: how many of the sums reach the share. Count the first sum that "
+            "does, and those before it.",
+            answer=lambda variances, share: (_shares(variances).cumsum(0) >= share - 1e-6).sum(),
+        ),
     ],
     tolerance=0,
 )
@@ -262,6 +272,17 @@ uniformity_from = Exercise(
             hint="That is the logarithm of the sum: take the mean over the pairs.",
             answer=lambda similarity: (4 * _others(similarity) - 4).logsumexp(0),
         ),
+        Misconception(
+            hint="You kept each pair once, but your mean runs over all N² entries, with 0 for the others. Divide the "
+            "sum by the number of pairs.",
+            answer=lambda similarity: (4 * similarity - 4).exp().triu(1).mean().log(),
+        ),
+        Misconception(
+            hint="You subtracted 1 for the diagonal. It holds N times exp(0) = 1: subtract N.",
+            answer=lambda similarity: (
+                ((4 * similarity - 4).exp().sum() - 1).div(len(similarity) * (len(similarity) - 1)).log()
+            ),
+        ),
     ],
 )
 
@@ -393,6 +414,16 @@ precision_at = Exercise(
         Misconception(
             hint="You took the sizes of the similarities. A negative one is no neighbour: leave the sign.",
             answer=lambda similarity, labels, k: _precision(similarity.abs(), labels, k),
+        ),
+        Misconception(
+            hint="Those are the least similar images: similarity is large for neighbours.",
+            answer=lambda similarity, labels, k: _precision(similarity, labels, k, itself=True, largest=False),
+        ),
+        Misconception(
+            hint="You asked whether all of the k are right. Precision is the share of the k that are.",
+            answer=lambda similarity, labels, k: (
+                (_neighbors(similarity, labels, k) == labels[:, None]).all(dim=1).double().mean()
+            ),
         ),
     ],
 )

@@ -149,6 +149,12 @@ make_views = Exercise(
             hint="torch.cat joined the images along their channels. torch.stack makes a batch of single images.",
             answer=lambda batch, augment: torch.cat([augment(image) for _ in range(2) for image in batch]),
         ),
+        Misconception(
+            hint="Your second views are views of other views. Make both from the image itself.",
+            answer=lambda batch, augment: torch.cat(
+                [_one_view(batch, augment), _one_view(_one_view(batch, augment), augment)]
+            ),
+        ),
     ],
     compared=_renumbered,
 )
@@ -259,6 +265,19 @@ similarities = Exercise(
         Misconception(
             hint="Keep the diagonal here: leaving out the embedding itself is the subject of gap 3.",
             answer=lambda z, temperature: _without_diagonal(_similarities(z, temperature)),
+        ),
+        Misconception(
+            hint="You divided the rows of the product by their lengths. Divide the rows of z by theirs, before the "
+            "product.",
+            answer=lambda z, temperature: F.normalize(z @ z.T, dim=1) / temperature,
+        ),
+        Misconception(
+            hint="These are distances with a minus sign. The cosine similarity is the product of the normalised rows.",
+            answer=lambda z, temperature: -torch.cdist(F.normalize(z, dim=1), F.normalize(z, dim=1)) / temperature,
+        ),
+        Misconception(
+            hint="Keep the diagonal here: leaving out the embedding itself is the subject of gap 3.",
+            answer=lambda z, temperature: _without_diagonal(_similarities(z, temperature), 0.0),
         ),
     ],
 )
@@ -380,6 +399,14 @@ log_denominators = Exercise(
             hint="The sign is wrong: return the logarithm of the sum itself.",
             answer=lambda logits: -_without_diagonal(logits).logsumexp(dim=1),
         ),
+        Misconception(
+            hint="You divided the sum by 2N: this is the mean of the exponentials. The denominator is their sum.",
+            answer=lambda logits: _without_diagonal(logits).exp().mean(dim=1).log(),
+        ),
+        Misconception(
+            hint="These are the denominators of the first views only. Second views are anchors too: 2N numbers.",
+            answer=lambda logits: _without_diagonal(logits).logsumexp(dim=1)[: len(logits) // 2],
+        ),
     ],
 )
 
@@ -474,6 +501,10 @@ positives = Exercise(
         Misconception(
             hint="These are the sums over all others. The positive is one entry of each row.",
             answer=lambda logits: logits.sum(dim=1) - logits.diagonal(),
+        ),
+        Misconception(
+            hint="These are whole rows of the matrix. Pick one entry of each row: that of the partner's column.",
+            answer=lambda logits: logits[_partners(logits)],
         ),
     ],
 )
