@@ -171,17 +171,35 @@ WRONG_00 = [
         "the numbers are right, but the answer should be a tensor of shape [6, 3, 4, 4]",
     ),
     (page.make_views, lambda b, augment: [augment(x) for x in b] * 2, "Both views of an image are the same picture"),
+    (
+        page.make_views,
+        lambda b, augment: [augment(x) for x in b] + [augment(augment(x)) for x in b],
+        "are views of other views",
+    ),
     (page.similarities, lambda z, t: cosines(z) / math.sqrt(t), "square root of τ"),
     (page.similarities, lambda z, t: z @ z.T / z.norm(dim=1) / t, "length of one of its two vectors only"),
     (page.similarities, lambda z, t: z @ z.T / z.norm(dim=1, keepdim=True) / t, "One factor of the product"),
     (page.similarities, lambda z, t: torch.corrcoef(z) / t, "subtract the mean of each row"),
     (page.similarities, lambda z, t: F.normalize(z, p=1, dim=1) @ F.normalize(z, p=1, dim=1).T / t, "absolute values"),
     (page.similarities, lambda z, t: unit(z / t) @ unit(z / t).T, "τ has no effect"),
+    (page.similarities, lambda z, t: unit(z @ z.T) / t, "rows of the product by their lengths"),
+    (page.similarities, lambda z, t: -torch.cdist(unit(z), unit(z)) / t, "These are distances with a minus sign. The"),
+    (page.similarities, lambda z, t: (cosines(z) - torch.eye(len(z))) / t, "Keep the diagonal here"),
     (page.log_denominators, lambda x: x.clone().fill_diagonal_(-math.inf).amax(1), "largest logit of each row"),
     (page.log_denominators, lambda x: (x.exp().sum(1) - math.e).log(), "exp(1 / τ)"),
     (page.log_denominators, lambda x: (x.exp().sum(1) - x.diagonal().exp()).log2(), "logarithm has base 2"),
     (page.log_denominators, lambda x: x.clone().fill_diagonal_(0).sum(1).log(), "logarithm of a number below 0"),
     (page.log_denominators, lambda x: (x.sum(1) - x.diagonal()) / (len(x) - 1), "This is the mean of the logits"),
+    (
+        page.log_denominators,
+        lambda x: x.clone().fill_diagonal_(-math.inf).exp().mean(1).log(),
+        "You divided the sum by 2N: this is the mean",
+    ),
+    (
+        page.log_denominators,
+        lambda x: x.clone().fill_diagonal_(-math.inf)[: len(x) // 2].logsumexp(1),
+        "These are the denominators of the first",
+    ),
     (page.positives, lambda x: x.flip(1).diagonal(), "from the upper right to the lower left corner"),
     (page.positives, lambda x: x.softmax(1)[torch.arange(len(x)), far(x)], "softmax over each row"),
     (page.positives, lambda x: x.log_softmax(1)[torch.arange(len(x)), far(x)], "log-softmax over each row"),
@@ -191,6 +209,7 @@ WRONG_00 = [
         lambda x: x[torch.arange(len(x)), (torch.arange(len(x)) + len(x) // 2 + 1) % len(x)],
         "one row too far",
     ),
+    (page.positives, lambda x: x[far(x)], "These are whole rows of the matrix. Pick one"),
     (page.updates, every_second, "after every second batch only"),
     (page.updates, training("zero", "back", "step", every=2), "learn from every second batch only"),
     (page.updates, training("zero", "back", "step", upto=3), "the weights after the loop are not"),
@@ -262,10 +281,26 @@ WRONG_01 = [
         lambda images, f: (f * images + (1 - f) * grayscale(images).mean((1, 2))[:, None, None]).clamp(0, 1),
         "stopped in line 1 with RuntimeError",
     ),
+    (
+        augmentations.adjust_contrast,
+        lambda images, f: (images + f * (images - mean_gray(images))).clamp(0, 1),
+        "You added the change to the image itself.",
+    ),
     (augmentations.blur_kernel_size, lambda side: max(3, int(0.1 * side) + 1), "You always add 1"),
     (augmentations.blur_kernel_size, lambda side: max(3, math.ceil(0.1 * side) | 1), "rounded 10 % of the side up"),
     (augmentations.blur_kernel_size, lambda side: side // 20 * 2 + 3, "added 3"),
     (augmentations.blur_kernel_size, lambda side: max(3, side // 10), "its width must be odd"),
+    (
+        augmentations.blur_kernel_size,
+        lambda side: max(3, side // 10 + side // 10 % 2),
+        "You add 1 to an odd number, which makes it",
+    ),
+    (augmentations.blur_kernel_size, lambda side: max(3, 0.1 * side), "A number of pixels is a whole number. Round"),
+    (
+        augmentations.blur_kernel_size,
+        lambda side: max(3, round(0.1 * side)),
+        "You rounded to the nearest number, and even",
+    ),
 ]
 
 RIGHT_01 = [
@@ -341,6 +376,12 @@ WRONG_02 = [
         lambda z: (masked(z, 1).topk(2).indices == far(z)[:, None]).any(1).double().mean(),
         "among the two most similar",
     ),
+    (
+        nt_xent.contrastive_accuracy,
+        lambda z: (cosines(z).triu(1).argmax(1) == far(z)).double().mean(),
+        "You look at the entries above the diagonal",
+    ),
+    (nt_xent.contrastive_accuracy, lambda z: masked(z, 1).amax(1).mean(), "This is the mean of the largest"),
     (nt_xent.partners, lambda n: torch.arange(2 * n).flip(0), "in reverse order"),
     (
         nt_xent.partners,
@@ -352,6 +393,9 @@ WRONG_02 = [
     (nt_xent.partners, lambda n: torch.arange(0, 2 * n, 2), "partners of the second views only"),
     (nt_xent.partners, lambda n: torch.arange(2 * n).view(n, 2).flip(1), "the numbers are right, but"),
     (nt_xent.partners, lambda n: [*range(1, 2 * n, 2), *range(0, 2 * n, 2)], "Here the rows alternate"),
+    (nt_xent.partners, lambda n: torch.arange(n) ^ 1, "You have n entries"),
+    (nt_xent.partners, lambda n: torch.arange(2 * n) // 2 * 2, "That is the first view of each image. It is"),
+    (nt_xent.partners, lambda n: torch.arange(2 * n) // 2 * 2 + 1, "That is the second view of each image. It is"),
     (nt_xent.loss, by_another_name, "calls the library"),
     (nt_xent.loss, in_an_inner_function, "calls the library"),
     (
@@ -376,11 +420,26 @@ WRONG_02 = [
     ),
     (nt_xent.loss, lambda z, t: F.cross_entropy(masked(z, t).softmax(1), neighbour(z)), "applies a softmax itself"),
     (nt_xent.loss, lambda z, t: -probability(z, t).log10().mean(), "logarithm has base 10"),
+    (nt_xent.loss, lambda z, t: masked(z, t).exp().sum(1).log().mean(), "This is the logarithm of the denominator."),
+    (nt_xent.loss, lambda z, t: F.nll_loss(masked(z, t), neighbour(z)), "This is minus the mean similarity of the"),
+    (nt_xent.loss, lambda z, t: F.cross_entropy(masked(z, t) / t, neighbour(z)), "You divided by τ twice"),
+    (
+        nt_xent.loss,
+        lambda z, t: F.cross_entropy(masked(z, t**0.5), neighbour(z)),
+        "You divided by the square root of τ. Divide",
+    ),
+    (
+        nt_xent.loss,
+        lambda z, t: F.cross_entropy(masked(z, t).exp(), neighbour(z)),
+        "F.cross_entropy takes the exponentials",
+    ),
     (nt_xent.loss_without_information, lambda n: 0, "stands out from all negatives"),
     (nt_xent.loss_without_information, lambda n: math.log(n - 1), "log(N − 1)"),
     (nt_xent.loss_without_information, lambda n: math.log(2 * n + 1), "log(2N + 1)"),
     (nt_xent.loss_without_information, lambda n: math.log10(2 * n - 1), "logarithm has base 10"),
     (nt_xent.loss_without_information, lambda n: 1 - 1 / (2 * n - 1), "probability of the negatives"),
+    (nt_xent.loss_without_information, lambda n: 2 * n * math.log(2 * n - 1), "You added up the losses"),
+    (nt_xent.loss_without_information, lambda n: math.log(2 * n - 1) / (2 * n), "You divided by 2N"),
     (nt_xent.temperature_for, lambda first, second, ratio: (first - second) * math.log(ratio), "You multiplied"),
     (nt_xent.temperature_for, lambda first, second, ratio: ratio / (first - second), "a larger difference"),
     (nt_xent.temperature_for, lambda first, second, ratio: (first - second) * ratio, "multiplied by the ratio"),
@@ -390,6 +449,7 @@ WRONG_02 = [
         "added the similarities",
     ),
     (nt_xent.temperature_for, lambda first, second, ratio: math.log(ratio) / (first - second), "That is 1 / τ"),
+    (nt_xent.temperature_for, lambda first, second, ratio: first - second, "`ratio` has no effect in your answer. The"),
 ]
 
 RIGHT_02 = [
@@ -499,6 +559,16 @@ WRONG_03 = [
         "stretched over all steps",
     ),
     (pretraining.learning_rate, after_a_rise(lambda share, last: 1 - (1 - last) * share), "a straight line"),
+    (
+        pretraining.learning_rate,
+        after_a_rise(lambda share, last: last * cosine(share)),
+        "You multiplied by `last`, so your cosine",
+    ),
+    (
+        pretraining.learning_rate,
+        after_a_rise(lambda share, last: (1 - last) * cosine(share)),
+        "You multiplied the share by 1 − last and did",
+    ),
     (pretraining.lars_step, downhill, "points downhill and is added"),
     (pretraining.lars_step, both_of_them, "Return the weights alone"),
     (
@@ -523,6 +593,21 @@ WRONG_03 = [
         lambda w, g, v, lr, momentum, wd, trust: w - momentum * v - (1 - momentum) * step_of(w, g, lr, wd, trust),
         "damped the new step",
     ),
+    (
+        pretraining.lars_step,
+        lambda w, g, v, lr, momentum, wd, trust: w - momentum * v - lr * g,
+        "The trust ratio and weight decay are",
+    ),
+    (
+        pretraining.lars_step,
+        lambda w, g, v, lr, momentum, wd, trust: w - v,
+        "Nothing of this gradient is in your step.",
+    ),
+    (
+        pretraining.lars_step,
+        lambda w, g, v, lr, momentum, wd, trust: w - step_of(w, momentum * v + g, lr, wd, trust),
+        "You took the ratio from the norm of the",
+    ),
     (pretraining.last_feature_map, rounded_down_at_the_stem, "your stem rounds down"),
     (
         pretraining.last_feature_map,
@@ -541,6 +626,12 @@ WRONG_03 = [
         lambda side, stem: math.ceil(side / {"cifar": 8, "fast": 16, "imagenet": 64}[stem]),
         "halved once too often",
     ),
+    (
+        pretraining.last_feature_map,
+        lambda side, stem: {"cifar": 4, "fast": 2, "imagenet": 7}[stem],
+        "`side` has no effect in your answer. The",
+    ),
+    (pretraining.last_feature_map, lambda side, stem: math.ceil(side / 32), "`stem` has no effect in your answer. The"),
     (
         pretraining.scaled_learning_rate,
         lambda lr, batch, new, rule: lr * (new / batch) ** (0.5 if rule == "square root" else 1),
@@ -561,6 +652,7 @@ WRONG_03 = [
         lambda lr, batch, new, rule: lr * (new / batch if rule == "linear" else new / batch / 2),
         "The root of the ratio is not its half",
     ),
+    (pretraining.scaled_learning_rate, lambda lr, batch, new, rule: lr, "You return the rate as it was"),
 ]
 
 RIGHT_03 = [
@@ -656,6 +748,18 @@ WRONG_04 = [
         "root of the mean square",
     ),
     (probe.standardise, lambda train, test: (test - train.mean(0)) / train.std(0), "use correction=0"),
+    (probe.standardise, lambda train, test: (test - test.mean(0)) / test.std(0), "own mean and deviation"),
+    (
+        probe.standardise,
+        lambda train, test: (test - torch.cat([train, test]).mean(0)) / torch.cat([train, test]).std(0),
+        "You took the statistics of both parts",
+    ),
+    (probe.standardise, lambda train, test: unit(test), "You divided each image by its length."),
+    (
+        probe.standardise,
+        lambda train, test: (train - train.mean(0)) / train.std(0),
+        "These are the training features. Return the",
+    ),
     (
         probe.choose_penalty,
         lambda v: max(v.items(), key=lambda pair: (pair[1], pair[0])),
@@ -666,6 +770,16 @@ WRONG_04 = [
     (probe.choose_penalty, lambda v: statistics.fmean(all_equally_good(v)), "averaged the strengths"),
     (probe.choose_penalty, lambda v: max(v, key=lambda s: (round(v[s], 2), s)), "nearly as good as equally good"),
     (probe.choose_penalty, lambda v: np.argmax(list(v.values())), "That is a place in the list"),
+    (
+        probe.choose_penalty,
+        lambda v: max(v.items(), key=lambda item: item[1]),
+        "This is a strength and its accuracy. Return",
+    ),
+    (
+        probe.choose_penalty,
+        lambda v: sorted(v.items(), key=lambda item: item[1])[-1],
+        "This is a strength and its accuracy. Return",
+    ),
     (probe.most_frequent_mistake, first_mistake, "That is the first mistake of the list"),
     (probe.most_frequent_mistake, of_the_worst_class, "the class with the most mistakes first, and then"),
     (probe.most_frequent_mistake, of_the_most_wrongly_predicted, "predicted wrongly most often first"),
@@ -676,6 +790,8 @@ WRONG_04 = [
     (probe.chance_of_record, lambda tries, p: 1 - math.exp(-tries * p), "You are near"),
     (probe.chance_of_record, lambda tries, p: p * (1 - p) ** tries, "after `tries` tries without one"),
     (probe.chance_of_record, lambda tries, p: 1 - (1 - p) ** (1 / tries), "You took a root"),
+    (probe.chance_of_record, lambda tries, p: p, "that is the chance of a single try"),
+    (probe.chance_of_record, lambda tries, p: 1 - p, "That is the chance that a single try does"),
 ]
 
 RIGHT_04 = [
@@ -746,12 +862,34 @@ WRONG_05 = [
     ),
     (comparison.paired_difference, lambda a, b: pair((a - b).median(), (a - b).std()), "median of the differences"),
     (comparison.paired_difference, lambda a, b: 100 * pair((a - b).mean(), (a - b).std()), "in percent"),
+    (
+        comparison.paired_difference,
+        lambda a, b: pair((a - b).mean(), (a - b).std() / len(a)),
+        "You divided the deviation by the number of",
+    ),
+    (
+        comparison.paired_difference,
+        lambda a, b: pair((a - b).mean(), (a - b).square().mean().sqrt()),
+        "That is the root of the mean square of the",
+    ),
+    (
+        comparison.paired_difference,
+        lambda a, b: pair(a.mean() - b.mean(), a.std() + b.std()),
+        "You added the two deviations. Take the",
+    ),
     (comparison.labels_for, lambda b, a, t: between(b, a, t, torch.log2), "a logarithm to base 2"),
     (comparison.labels_for, lambda b, a, t: np.exp(np.interp(t, b.log().numpy(), a.numpy())), "exchanged the axes"),
     (comparison.labels_for, lambda b, a, t: np.interp(t, b.log().numpy(), a.numpy()), "exchanged the axes"),
     (comparison.labels_for, never_in_the_first_segment, "Between the first two budgets you go wrong"),
     (comparison.labels_for, lambda b, a, t: round(between(b, a, t).item()), "You rounded"),
     (comparison.labels_for, lambda b, a, t: np.interp(t, a, b), "straight lines over the number of labels"),
+    (comparison.labels_for, lambda b, a, t: np.exp(np.interp(t, a, b)), "You took exp of a number of labels."),
+    (
+        comparison.labels_for,
+        lambda b, a, t: np.exp(np.polyval(np.polyfit(a, b.log(), 1), t)),
+        "You fitted one line to all budgets. Only the",
+    ),
+    (comparison.labels_for, lambda b, a, t: np.polyval(np.polyfit(a, b, 1), t), "and over the number of labels itself"),
     (
         comparison.relative_mce,
         lambda a, clean, b, b_clean: ((clean - a).clamp(min=0) / (b_clean - b)).mean(),
@@ -776,6 +914,11 @@ WRONG_05 = [
         comparison.relative_mce,
         lambda a, clean, b, b_clean: ((1 - a) / (1 - b)).mean() - (1 - clean) / (1 - b_clean),
         "ratio of the errors",
+    ),
+    (
+        comparison.relative_mce,
+        lambda a, clean, b, b_clean: (a / b).mean(),
+        "You divided the accuracies. What is lost is",
     ),
 ]
 
@@ -830,6 +973,16 @@ WRONG_06 = [
         lambda v, share: v.argsort(descending=True)[: largest_first(v, share)],
         "Return how many they are",
     ),
+    (
+        embeddings.directions_for,
+        lambda v, share: (v.sort(descending=True).values.cumsum(0) <= share * v.sum()).sum(),
+        "That is how many directions hold no more",
+    ),
+    (
+        embeddings.directions_for,
+        lambda v, share: (v.sort(descending=True).values.cumsum(0) >= share * v.sum()).sum(),
+        "You counted from the other end: how many of",
+    ),
     (embeddings.alignment_from, lambda s: (1 - s**2).mean(), "squared similarity from 1"),
     (embeddings.alignment_from, lambda s: -s.mean(), "minus the mean similarity"),
     (embeddings.alignment_from, lambda s: (2 - 2 * s.mean()).sqrt(), "square root of the mean"),
@@ -851,6 +1004,16 @@ WRONG_06 = [
         "Your exponent is half",
     ),
     (
+        embeddings.uniformity_from,
+        lambda s: (4 * s - 4).exp().triu(1).mean().log(),
+        "You kept each pair once, but your mean runs",
+    ),
+    (
+        embeddings.uniformity_from,
+        lambda s: (((4 * s - 4).exp().sum() - 1) / (len(s) * (len(s) - 1))).log(),
+        "You subtracted 1 for the diagonal. It holds",
+    ),
+    (
         embeddings.precision_at,
         lambda s, labels, k: (((labels[s.topk(k + 1).indices] == labels[:, None]).sum(1) - 1) / k).mean(),
         "subtracted 1",
@@ -867,6 +1030,16 @@ WRONG_06 = [
         embeddings.precision_at,
         lambda s, labels, k: share_of(labels, neighbours(s + s.T, k)),
         "made the similarities symmetric",
+    ),
+    (
+        embeddings.precision_at,
+        lambda s, labels, k: share_of(labels, s.argsort(dim=1)[:, :k]),
+        "Those are the least similar images:",
+    ),
+    (
+        embeddings.precision_at,
+        lambda s, labels, k: (labels[neighbours(s, k)] == labels[:, None]).all(1).double().mean(),
+        "You asked whether all of the k are right.",
     ),
 ]
 
@@ -940,6 +1113,8 @@ def weighing_images(predicted, labels):
 
 
 WRONG_07 = [
+    (own.held_out, lambda scores, share: torch.rand(len(scores)) < share, "another answer each time"),
+    (own.held_out, lambda scores, share: torch.randperm(len(scores)) < share * len(scores), "another answer each time"),
     (own.held_out, lambda scores, share: scores < torch.quantile(scores, share), "by a quantile of the scores"),
     (own.held_out, lambda scores, share: scores.numpy() <= np.percentile(scores, 100 * share), "by a quantile"),
     (own.held_out, lambda scores, share: scores < sorted(scores)[int(share * len(scores))], "you go by rank"),
@@ -955,6 +1130,16 @@ WRONG_07 = [
     (own.held_out, lambda scores, share: sum(scores < share), "the number of photos"),
     (own.held_out, lambda scores, share: torch.arange(len(scores)) % round(1 / share) == 0, "by the position"),
     (own.held_out, lambda scores, share: scores < share**2, "should be True, not False"),
+    (
+        own.held_out,
+        lambda scores, share: scores.argsort()[: int(share * len(scores))],
+        "These are the places of the lowest scores,",
+    ),
+    (
+        own.held_out,
+        lambda scores, share: sorted(scores)[: int(share * len(scores))],
+        "These are the lowest scores, and always",
+    ),
     (own.to_8_bits, lambda x, low, high: levels(x, low, high, 256).floor().clamp(0, 255), "multiplied by 256"),
     (own.to_8_bits, lambda x, low, high: levels(x, low, high + 1).clamp(0, 255).round(), "divided by high − low + 1"),
     (own.to_8_bits, lambda x, low, high: levels(x, low, high).clamp(0, 255).ceil(), "rounded up"),
@@ -966,6 +1151,18 @@ WRONG_07 = [
         "Levels above `high` are black",
     ),
     (own.to_8_bits, lambda x, low, high: (255 * x / 65535).round(), "the image is almost black"),
+    (own.to_8_bits, lambda x, low, high: levels(x, low, high).long() % 256, "and the decimals are cut off"),
+    (
+        own.to_8_bits,
+        lambda x, low, high: (255 * (x - low) / high - low).clamp(0, 255).round(),
+        "Division comes before subtraction: put high",
+    ),
+    (
+        own.to_8_bits,
+        lambda x, low, high: (255 * x / 4095).clamp(0, 255).round(),
+        "You mapped 0 … 4,095 to 0 … 255",
+    ),
+    (own.to_8_bits, lambda x, low, high: x.clamp(0, 255), "You cut the levels off at 255 and did not"),
     (
         own.correlation,
         lambda a, b: ((a - a.mean()) * (b - b.mean())).sum() / (a - a.mean()).square().sum(),
@@ -979,6 +1176,18 @@ WRONG_07 = [
         "correlation of the ranks",
     ),
     (own.correlation, lambda a, b: F.cosine_similarity(a - a.mean(), b - b.mean()).mean(), "mean of the columns'"),
+    (
+        own.correlation,
+        lambda a, b: np.corrcoef(a.ravel(), b.ravel())[0, 0],
+        "That is the correlation of `a` with itself,",
+    ),
+    (
+        own.correlation,
+        lambda a, b: ((a - a.mean()) * (b - b.mean())).sum() / (a.norm() * b.norm()),
+        "You subtracted the means in the product and",
+    ),
+    (own.correlation, lambda a, b: np.cov(a.ravel(), b.ravel())[0, 1], "That is the covariance: it grows with the"),
+    (own.correlation, lambda a, b: F.mse_loss(a, b), "A difference of pixels is not small for a"),
     (own.balanced, mean_of(f1), "mean F1 score"),
     (own.balanced, mean_of(jaccard), "all images that are of the class or predicted as it"),
     (own.balanced, lambda predicted, labels: mean_of(recall)(labels, predicted), "You exchanged the two"),
@@ -996,6 +1205,16 @@ WRONG_07 = [
         own.balanced,
         lambda predicted, labels: torch.stack([recall(predicted, labels, c) for c in range(labels.max() + 1)]).mean(),
         "go through the classes that occur",
+    ),
+    (
+        own.balanced,
+        lambda predicted, labels: sum(recall(predicted, labels, c) for c in labels.unique()),
+        "You added up the shares of the classes.",
+    ),
+    (
+        own.balanced,
+        lambda predicted, labels: (predicted == labels).sum() / len(labels.unique()),
+        "You averaged the numbers of right images.",
     ),
 ]
 
@@ -1079,6 +1298,16 @@ WRONG_08 = [
         lambda n, epochs, batch, lr, rule: epochs * (n // batch) * lr * (batch / 64) ** (1 if rule == "linear" else 2),
         "squared the ratio",
     ),
+    (
+        scaling.sum_of_rates,
+        lambda n, epochs, batch, lr, rule: rates(n, epochs, batch, lr, rule, steps=n),
+        "You counted images instead of steps. An",
+    ),
+    (
+        scaling.sum_of_rates,
+        lambda n, epochs, batch, lr, rule: rates(n, epochs, batch, lr, rule, steps=n // 64),
+        "You counted the steps of batches of 64",
+    ),
     (scaling.noise_of_an_image, lambda g, batch: math.sqrt(batch) * g.mean(0).norm(), "length of the mean gradient"),
     (
         scaling.noise_of_an_image,
@@ -1087,6 +1316,21 @@ WRONG_08 = [
     ),
     (scaling.noise_of_an_image, lambda g, batch: math.sqrt(batch) * g.std(0).max(), "largest variance only"),
     (scaling.noise_of_an_image, lambda g, batch: math.sqrt((batch - 1) * g.var(0).sum()), "root of batch − 1"),
+    (
+        scaling.noise_of_an_image,
+        lambda g, batch: math.sqrt(batch) * g.norm(dim=1).mean(),
+        "That is the mean length of the gradients.",
+    ),
+    (
+        scaling.noise_of_an_image,
+        lambda g, batch: math.sqrt(batch) * g.var(0).sum(),
+        "The square root of the sum of the variances",
+    ),
+    (
+        scaling.noise_of_an_image,
+        lambda g, batch: math.sqrt(batch) * g.std(0).mean(),
+        "You averaged the standard deviations of the",
+    ),
     (scaling.loss_in_groups, of_first_views, "Only the first views are anchors"),
     (scaling.loss_in_groups, of_the_other_half, "views of the other half only"),
     (scaling.loss_in_groups, group_losses, "the losses of the groups"),
@@ -1140,6 +1384,14 @@ def in_chunks(z, tau, parts):
 def both_views_of_a_chunk(z, tau, chunk):
     n = len(z) // 2
     return in_chunks(z, tau, [torch.cat([images, images + n]) for images in torch.arange(n).split(chunk)])
+
+
+def masked_by_an_identity_matrix(z, tau, chunk):
+    z, total, itself = unit(z), 0.0, torch.eye(len(z), dtype=torch.bool)
+    for rows in torch.arange(len(z)).split(chunk):
+        logits = (z[rows] @ z.T / tau).masked_fill(itself[rows], -torch.inf)
+        total += F.cross_entropy(logits, far(z)[rows], reduction="sum")
+    return total / len(z)
 
 
 def collecting_the_chunks(z, tau, chunk):
@@ -1200,6 +1452,10 @@ def with_the_last_rows_first(x, w, tau, micro):
     return sum(sent[start : start + micro].T @ x[start : start + micro] for start in range(0, len(x), micro)[::-1]).T
 
 
+def plain_gradient(x, w, tau):
+    return torch.func.grad(lambda w: library_loss(*(x @ w).chunk(2), tau))(w)
+
+
 WRONG_09 = [
     (memory.num_negatives, lambda b, p, shared: 2 * (b if shared else b // p), "the anchor itself and its partner"),
     (memory.num_negatives, lambda b, p, shared: 2 * (b if shared else b // p) - 1, "You counted the partner"),
@@ -1215,6 +1471,16 @@ WRONG_09 = [
         "one view of the images of the other processes",
     ),
     (
+        memory.num_negatives,
+        lambda b, p, shared: (2 * b - 2) // (1 if shared else p),
+        "You divided all negatives among the",
+    ),
+    (
+        memory.num_negatives,
+        lambda b, p, shared: b if shared else b // p,
+        "That is the number of images that the anchor",
+    ),
+    (
         memory.chunked_loss,
         lambda z, tau, chunk: in_chunks(z, tau, torch.arange(len(z)).chunk(chunk)),
         "use split instead of torch.chunk",
@@ -1224,6 +1490,7 @@ WRONG_09 = [
         lambda z, tau, chunk: in_chunks(z, tau, torch.arange(len(z)).split(32)),
         "a tensor of 32 × 512 numbers",
     ),
+    (memory.chunked_loss, masked_by_an_identity_matrix, "a tensor of 512 × 512 numbers"),
     (memory.chunked_loss, both_views_of_a_chunk, "a tensor of 8 × 512 numbers"),
     (memory.chunked_loss, collecting_the_chunks, "keeps a large part of the matrix"),
     (memory.chunked_loss, by_the_library_under_another_name, "write the chunks yourself"),
@@ -1236,6 +1503,21 @@ WRONG_09 = [
         memory.chunked_loss,
         lambda z, tau, chunk: in_chunks(z, 1 / tau, torch.arange(len(z)).split(chunk)),
         "You multiplied by τ",
+    ),
+    (
+        memory.chunked_loss,
+        lambda z, tau, chunk: in_chunks(z, tau, torch.arange(len(z)).split(chunk)[:-1]),
+        "The last chunk is missing: go on to the last",
+    ),
+    (
+        memory.chunked_loss,
+        lambda z, tau, chunk: in_chunks(z, tau, torch.arange(len(z) // 2).split(chunk)),
+        "Only the first views are anchors in your",
+    ),
+    (
+        memory.chunked_loss,
+        lambda z, tau, chunk: in_chunks(z, 1.0, torch.arange(len(z)).split(chunk)) / tau,
+        "You divided the loss by τ. Divide the",
     ),
     (
         memory.cached_gradient,
@@ -1265,11 +1547,34 @@ WRONG_09 = [
         ),
         "The last rows are missing",
     ),
+    (
+        memory.cached_gradient,
+        lambda x, w, tau, micro: sum(plain_gradient(part, w, tau) for part in x.split(micro)),
+        "first views without their partners",
+    ),
+    (
+        memory.cached_gradient,
+        lambda x, w, tau, micro: sum(plain_gradient(part, w, tau) for part in x.split(micro)) / -(-len(x) // micro),
+        "first views without their partners",
+    ),
+    (
+        memory.cached_gradient,
+        lambda x, w, tau, micro: [
+            p.T @ s for p, s in zip(x.split(micro), gradient_of_z(x, w, tau, micro).split(micro), strict=True)
+        ],
+        "These are the gradients of the parts",
+    ),
     (memory.speed_up, lambda c, mb, p, gb: c / (c / p + p * 2 * mb / 1e3 / gb), "takes W times as long"),
     (memory.speed_up, lambda c, mb, p, gb: c / (c / p + 2 * mb / 1e3 / gb / p), "divided the exchange by W"),
     (memory.speed_up, lambda c, mb, p, gb: c / (c / p + 2 * math.ceil(math.log2(p)) * mb / 1e3 / gb), "That is a tree"),
     (memory.speed_up, lambda c, mb, p, gb: c / (c / p + 2 * (p - 1) / p * mb / 8e3 / gb), "no factor 8"),
     (memory.speed_up, lambda c, mb, p, gb: c / p + 2 * (p - 1) / p * mb / 1e3 / gb, "This is the time in seconds."),
+    (memory.speed_up, lambda c, mb, p, gb: c / (c / p + mb / 1e3 / gb), "The data go around twice, and each time a"),
+    (
+        memory.speed_up,
+        lambda c, mb, p, gb: c - (c / p + 2 * (p - 1) / p * mb / 1e3 / gb),
+        "That is how many seconds a step is shorter.",
+    ),
 ]
 
 RIGHT_09 = [
@@ -1311,6 +1616,8 @@ WRONG_10 = [
     (after.dcl_from, lambda x: x - torch.exp(-x), "subtracted the probability of the partner"),
     (after.dcl_from, lambda x: torch.log(1 - torch.exp(x)), "which is not a number"),
     (after.dcl_from, lambda x: -x.expm1().log(), "the sign is wrong in every case"),
+    (after.dcl_from, lambda x: x - (1 + x.exp()).log(), "You subtracted log(1 + exp ℓ). Solve ℓ ="),
+    (after.dcl_from, lambda x: 1 - torch.exp(-x), "That is the probability of the negatives in"),
     (after.clip_loss, lambda a, b, t: on_the_diagonal((pairs(a, b, t) + pairs(b, a, t)) / 2), "averaged the logits"),
     (
         after.clip_loss,
@@ -1329,11 +1636,25 @@ WRONG_10 = [
         lambda a, b, t: sum(on_the_diagonal(x.softmax(1)) for x in (pairs(a, b, t), pairs(b, a, t))) / 2,
         "F.cross_entropy applies a softmax itself",
     ),
+    (
+        after.clip_loss,
+        lambda a, b, t: (on_the_diagonal(pairs(a, a, t)) + on_the_diagonal(pairs(b, b, t))) / 2,
+        "You compared images with images and texts",
+    ),
+    (
+        after.clip_loss,
+        lambda a, b, t: (
+            (on_the_diagonal(pairs(a, b, t).log_softmax(1)) + on_the_diagonal(pairs(a, b, t).log_softmax(1).T)) / 2
+        ),
+        "You transposed the logarithms of",
+    ),
     (after.half_life, lambda m: math.log(2) / (1 - m), "You are near"),
     (after.half_life, lambda m: math.sqrt(m), "root of m"),
     (after.half_life, lambda m: 0.5**m, "a power of ½"),
     (after.half_life, lambda m: math.log(0.25) / math.log(m), "a quarter of the way is left"),
     (after.half_life, lambda m: math.log(0.5 / m), "subtracted the logarithms"),
+    (after.half_life, lambda m: math.log(0.5) * math.log(m), "You multiplied the logarithms. From k · log"),
+    (after.half_life, lambda m: math.log2(m), "That is the logarithm of m. From k · log m ="),
     (
         after.dino_loss,
         lambda s, t, c: F.cross_entropy((s / 0.1).softmax(1), teacher_of(t, c)),
@@ -1355,6 +1676,13 @@ WRONG_10 = [
         after.dino_loss,
         lambda s, t, c: F.cross_entropy(s.detach() / 0.1, teacher_of(t, c)),
         "no gradient with respect to the student",
+    ),
+    (
+        after.dino_loss,
+        lambda s, t, c: (
+            (F.cross_entropy(s / 0.1, teacher_of(t, c)) + F.cross_entropy((t - c) / 0.1, (s / 0.04).softmax(1))) / 2
+        ),
+        "You added the loss in the other direction.",
     ),
 ]
 
