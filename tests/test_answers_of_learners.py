@@ -1157,11 +1157,7 @@ WRONG_07 = [
         lambda x, low, high: (255 * (x - low) / high - low).clamp(0, 255).round(),
         "Division comes before subtraction: put high",
     ),
-    (
-        own.to_8_bits,
-        lambda x, low, high: (255 * x / 4095).clamp(0, 255).round(),
-        "You mapped 0 … 4,095 to 0 … 255",
-    ),
+    (own.to_8_bits, lambda x, low, high: (255 * x / 4095).clamp(0, 255).round(), "You mapped 0 … 4,095 to 0 … 255"),
     (own.to_8_bits, lambda x, low, high: x.clamp(0, 255), "You cut the levels off at 255 and did not"),
     (
         own.correlation,

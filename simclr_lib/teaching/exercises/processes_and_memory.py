@@ -173,8 +173,8 @@ def _takes_chunks(attempt: Answer) -> str | None:
     if largest.numbers > chunk * len(z):
         return (
             f"The value is right, but for 512 embeddings and chunks of {chunk} anchors your function makes a tensor of "
-            f"{largest.numbers / len(z):g} × 512 numbers. Take no more than `chunk` rows of the matrix, or of a mask, at "
-            "one time. Both views of an image count."
+            f"{largest.numbers / len(z):g} × 512 numbers. Take no more than `chunk` rows of the matrix, or of a mask, "
+            "at one time. Both views of an image count."
         )
     if _peak(lambda: attempt(z, 0.5, chunk)) > z.element_size() * len(z) ** 2 / 4:
         return (
