@@ -611,7 +611,7 @@ WRONG_03 = [
     (
         pretraining.last_feature_map,
         lambda side, stem: {"cifar": 4, "fast": 2, "imagenet": 7}[stem],
-        "`side` has no effect in your answer. The",
+        "`side` has no effect in your answer",
     ),
     (pretraining.last_feature_map, lambda side, stem: math.ceil(side / 32), "`stem` has no effect in your answer. The"),
     (
@@ -763,8 +763,8 @@ WRONG_04 = [
         "This is a strength and its accuracy. Return",
     ),
     (probe.most_frequent_mistake, first_mistake, "That is the first mistake of the list"),
-    (probe.most_frequent_mistake, of_the_worst_class, "the class with the most mistakes first, and then"),
-    (probe.most_frequent_mistake, of_the_most_wrongly_predicted, "predicted wrongly most often first"),
+    (probe.most_frequent_mistake, of_the_worst_class, "You looked first for the class with the most mistakes"),
+    (probe.most_frequent_mistake, of_the_most_wrongly_predicted, "wrongly predicted most often"),
     (probe.most_frequent_mistake, each_most_frequent, "They need not belong together"),
     (probe.most_frequent_mistake, of_predicted_shares, "shares of each predicted class"),
     (probe.most_frequent_mistake, rarest, "the rarest of the mistakes"),

@@ -49,8 +49,8 @@ dcl_from = Exercise(
             answer=lambda losses: losses,
         ),
         Misconception(
-            hint="You subtracted the probability of the partner, exp(−ℓ). What is missing from DCL's denominator is "
-            "the partner itself: exp(ℓ) − 1, within the logarithm.",
+            hint="You subtracted the probability of the partner, exp(−ℓ). DCL leaves the partner out of the "
+            "denominator: subtract 1 from exp(ℓ), and take the logarithm of that.",
             answer=lambda losses: losses - (-losses).exp(),
         ),
         Misconception(
@@ -277,17 +277,17 @@ half_life = Exercise(
             answer=lambda momentum: 2 * math.log(0.5) / math.log(momentum),
         ),
         Misconception(
-            hint="You took the root of m. In mᵏ = ½ the number of steps is the exponent k: take the logarithm of both "
+            hint="You took the root of m. The number of steps is the exponent k in mᵏ = ½: take the logarithm of both "
             "sides.",
             answer=lambda momentum: momentum**0.5,
         ),
         Misconception(
-            hint="You took a power of ½. In mᵏ = ½ the number of steps is the exponent k: take the logarithm of both "
+            hint="You took a power of ½. The number of steps is the exponent k in mᵏ = ½: take the logarithm of both "
             "sides.",
             answer=lambda momentum: 0.5**momentum,
         ),
         Misconception(
-            hint="You subtracted the logarithms. From k · log m = log ½ follows a division.",
+            hint="You subtracted the logarithms. Solve k · log m = log ½ for k by a division.",
             answer=lambda momentum: math.log(0.5) - math.log(momentum),
         ),
         Misconception(
@@ -303,11 +303,11 @@ half_life = Exercise(
             answer=lambda momentum: round(math.log(0.5) / math.log(momentum)),
         ),
         Misconception(
-            hint="You multiplied the logarithms. From k · log m = log ½ follows a division.",
+            hint="You multiplied the logarithms. Solve k · log m = log ½ for k by a division.",
             answer=lambda momentum: math.log(0.5) * math.log(momentum),
         ),
         Misconception(
-            hint="That is the logarithm of m. From k · log m = log ½ follows that log ½ is divided by it.",
+            hint="That is the logarithm of m to base 2. Solve k · log m = log ½ for k.",
             answer=lambda momentum: math.log2(momentum),
         ),
     ],

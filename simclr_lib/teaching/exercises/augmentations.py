@@ -103,8 +103,8 @@ untouched_colors = Exercise(
             answer=lambda color_prob, gray_prob: 1 - gray_prob,
         ),
         Misconception(
-            hint="You added the two probabilities of not happening. That both do not happen is rarer than each of "
-            "them: multiply them.",
+            hint="You added the two probabilities of not happening. Both events are independent, so multiply the "
+            "probabilities.",
             answer=lambda color_prob, gray_prob: (1 - color_prob) + (1 - gray_prob),
         ),
         Misconception(
@@ -242,7 +242,7 @@ blur_kernel_size = Exercise(
             answer=lambda side: max(3, math.ceil(side / 10) // 2 * 2 + 1),
         ),
         Misconception(
-            hint="You added 3 to what is to be at least 3. Take the larger of the two numbers.",
+            hint="You added 3. The width is at least 3: take the larger of 3 and your number.",
             answer=lambda side: int(0.1 * side) // 2 * 2 + 3,
         ),
         Misconception(

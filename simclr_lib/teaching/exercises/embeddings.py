@@ -76,7 +76,7 @@ directions_for = Exercise(
             answer=lambda variances, share: _needed(variances.sort(descending=True).values, share),
         ),
         Misconception(
-            hint="You squared the variances. They are squares already: the share is one of their sum.",
+            hint="You squared the variances, which are squares already. The share is a share of their sum.",
             answer=lambda variances, share: _needed(_shares(variances**2), share),
         ),
         Misconception(
@@ -91,8 +91,7 @@ directions_for = Exercise(
             ],
         ),
         Misconception(
-            hint="You went on until the rest holds at most `share`. The largest directions have to hold at least "
-            "`share` themselves.",
+            hint="That is how many directions hold 1 − share of the variance. Count those that hold `share`.",
             answer=lambda variances, share: _needed(_shares(variances), 1 - share),
         ),
         Misconception(
@@ -171,8 +170,7 @@ alignment_from = Exercise(
             answer=lambda similarities: (2 - 2 * similarities).mean().log(),
         ),
         Misconception(
-            hint="That is half of the similarity's distance from 1. Write out ‖a − b‖² with ‖a‖ = ‖b‖ = 1: three "
-            "terms.",
+            hint="That is half of 1 − s. Write out ‖a − b‖² with ‖a‖ = ‖b‖ = 1: it has three terms.",
             answer=lambda similarities: (1 - similarities).mean() / 2,
         ),
         Misconception(
@@ -362,8 +360,8 @@ precision_at = Exercise(
             ),
         ),
         Misconception(
-            hint="You took k + 1 neighbours and subtracted 1, as if each image were always among its own. In the last "
-            "case it is not: set the diagonal to −inf.",
+            hint="You took k + 1 neighbours and subtracted 1, as if each image were always among its own neighbours. "
+            "In the last case it is not: set the diagonal to −inf.",
             answer=lambda similarity, labels, k: (
                 ((labels[similarity.topk(k + 1, dim=1).indices] == labels[:, None]).sum(dim=1) - 1) / k
             ).mean(),
@@ -373,7 +371,7 @@ precision_at = Exercise(
             answer=lambda similarity, labels, k: _precision(similarity, labels, k + 1, itself=True),
         ),
         Misconception(
-            hint="You took one neighbour too many.",
+            hint="You took k + 1 neighbours. Take k.",
             answer=lambda similarity, labels, k: _precision(similarity, labels, k + 1),
         ),
         Misconception(

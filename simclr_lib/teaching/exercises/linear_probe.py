@@ -276,16 +276,16 @@ most_frequent_mistake = Exercise(
             answer=lambda labels, predicted, c: (labels[labels != predicted][0], predicted[labels != predicted][0]),
         ),
         Misconception(
-            hint="You looked for the class with the most mistakes first, and then for what it was taken for most "
-            "often. Another class may have one mistake that is more frequent: compare all pairs.",
+            hint="You looked first for the class with the most mistakes, and then for the class that it was taken for "
+            "most often. Another class may have one mistake that is more frequent: compare all pairs.",
             answer=lambda labels, predicted, c: (
                 true := int(_mistakes(labels, predicted, c).sum(dim=1).argmax()),
                 _mistakes(labels, predicted, c)[true].argmax(),
             ),
         ),
         Misconception(
-            hint="You looked for the class that was predicted wrongly most often first, and then for the class that it "
-            "was most often. Another pair may be more frequent: compare all pairs.",
+            hint="You looked first for the class that was wrongly predicted most often, and then for the true class "
+            "behind most of these mistakes. Another pair may be more frequent: compare all pairs.",
             answer=lambda labels, predicted, c: (
                 _mistakes(labels, predicted, c)[:, guess := int(_mistakes(labels, predicted, c).sum(dim=0).argmax())]
                 .argmax()

@@ -442,7 +442,7 @@ loss = Exercise(
             answer=lambda z, t: -F.cosine_similarity(*_views(z)).mean() / t,
         ),
         Misconception(
-            hint="You divided by τ twice.",
+            hint="You divided by τ twice. Divide by it once.",
             answer=lambda z, t: _loss(*_views(z), t**2).mean(),
         ),
         Misconception(
@@ -533,8 +533,8 @@ temperature_for = Exercise(
             answer=lambda first, second, ratio: math.log(ratio) / (first - second),
         ),
         Misconception(
-            hint="You multiplied by the logarithm of the ratio. From (first − second) / τ = log ratio follows a "
-            "division by it.",
+            hint="You multiplied by the logarithm of the ratio. Solve (first − second) / τ = log ratio for τ: you "
+            "have to divide by it.",
             answer=lambda first, second, ratio: (first - second) * math.log(ratio),
         ),
         Misconception(

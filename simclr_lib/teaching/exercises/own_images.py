@@ -86,13 +86,13 @@ held_out = Exercise(
             answer=lambda scores, share: scores.round(decimals=1) < share,
         ),
         Misconception(
-            hint="These are the places of the lowest scores, and always exactly the share: a photo that is added can "
-            "push another one out. Compare each score with `share`, and return True or False for each photo.",
+            hint="These are the places of the lowest scores. They are always exactly the share, so a photo that is "
+            "added can push another one out. Compare each score with `share`, and return True or False for each photo.",
             answer=lambda scores, share: scores.argsort()[: int(share * len(scores))],
         ),
         Misconception(
-            hint="These are the lowest scores, and always exactly the share: a photo that is added can push another "
-            "one out. Compare each score with `share`, and return True or False for each photo.",
+            hint="These are the lowest scores. They are always exactly the share, so a photo that is added can push "
+            "another one out. Compare each score with `share`, and return True or False for each photo.",
             answer=lambda scores, share: scores.sort().values[: int(share * len(scores))],
         ),
     ],

@@ -72,7 +72,7 @@ learning_rate = Exercise(
             answer=lambda step, total, warmup, last: _schedule(step, total, warmup, last, start=0.0),
         ),
         Misconception(
-            hint="Your cosine counts from step 0. It starts where the warm-up ends.",
+            hint="Your cosine counts from step 0. It has to start where the warm-up ends.",
             answer=_after_warmup(lambda step, total, warmup, last: _schedule(step, total, 0, last)),
         ),
         Misconception(
@@ -435,7 +435,7 @@ last_feature_map = Exercise(
             answer=lambda side, stem: math.ceil(side / {"cifar": 8, "fast": 16, "imagenet": 64}[stem]),
         ),
         Misconception(
-            hint="One of the stages halves the side in your answer. It is three: stages 2, 3 and 4.",
+            hint="Only one of the stages halves the side in your answer. Three of them do: stages 2, 3 and 4.",
             answer=lambda side, stem: math.ceil(side / {"cifar": 2, "fast": 4, "imagenet": 8}[stem]),
         ),
         Misconception(
@@ -443,7 +443,7 @@ last_feature_map = Exercise(
             answer=lambda side, stem: _side(side, stem) ** 2,
         ),
         Misconception(
-            hint="`side` has no effect in your answer. The last feature map is a part of the side of the image.",
+            hint="`side` has no effect in your answer. A larger image has a larger last feature map.",
             answer=lambda side, stem: {"cifar": 4, "fast": 2, "imagenet": 7}[stem],
         ),
         Misconception(

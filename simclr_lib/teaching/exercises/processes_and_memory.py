@@ -546,8 +546,8 @@ speed_up = Exercise(
             ),
         ),
         Misconception(
-            hint="You divided the exchange by W, as if each process sent only its own part, twice. It also passes on "
-            "the parts of all others but one: (W − 1) / W of the data, twice.",
+            hint="You divided the exchange by W, as if each process sent only its own part, twice. Each process "
+            "passes on more than that: (W − 1) / W of the data, twice.",
             answer=lambda compute, megabytes, processes, bandwidth: (
                 compute / (compute / processes + 2 * megabytes / 1e3 / bandwidth / processes)
             ),

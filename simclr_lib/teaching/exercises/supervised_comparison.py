@@ -60,7 +60,7 @@ matched_epochs = Exercise(
             answer=lambda n, epochs, labelled: 4 * n * epochs / labelled,
         ),
         Misconception(
-            hint="You subtracted the labelled images. SimCLR sees all `num_images`, and the labelled ones among them.",
+            hint="You subtracted the labelled images. SimCLR sees all `num_images`, including the labelled ones.",
             answer=lambda n, epochs, labelled: 2 * (n - labelled) * epochs / labelled,
         ),
         Misconception(
@@ -286,8 +286,8 @@ labels_for = Exercise(
             answer=lambda budgets, accuracies, target: math.exp(_linearly(budgets.log1p(), accuracies, target)),
         ),
         Misconception(
-            hint="Between the first two budgets you go wrong. The first budget that is enough may be the second of the "
-            "list: interpolate between it and the one before.",
+            hint="Your answer is wrong between the first two budgets. The first budget that is enough may be the "
+            "second of the list: interpolate between it and the one before.",
             answer=_extended,
         ),
         Misconception(
