@@ -203,6 +203,11 @@ WRONG_00 = [
     (page.features, lambda e, h, x: F.relu(in_eval(e, x)), "cut off what is below 0"),
     (page.features, lambda e, h, x: torch.cat([in_eval(e, x), h(in_eval(e, x))], 1), "side by side"),
     (page.features, lambda e, h, x: (h.eval(), e(x))[1], "The encoder is in training mode"),
+    (
+        page.features,
+        lambda e, h, x: (in_eval(e, x) - e(x).mean(0)) / e(x).std(0),
+        "You standardised the features of this batch.",
+    ),
 ]
 
 RIGHT_00 = [
@@ -614,6 +619,7 @@ WRONG_03 = [
         "`side` has no effect in your answer",
     ),
     (pretraining.last_feature_map, lambda side, stem: math.ceil(side / 32), "`stem` has no effect in your answer. The"),
+    (pretraining.last_feature_map, lambda side, stem: side // 8, "Your stem changes nothing, and you round"),
     (
         pretraining.scaled_learning_rate,
         lambda lr, batch, new, rule: lr * (new / batch) ** (0.5 if rule == "square root" else 1),

@@ -345,6 +345,7 @@ WRONG_07 = [
         lambda scores, share: sorted(scores)[: int(share * len(scores))],
         "These are the lowest scores",
     ),
+    (own.held_out, lambda scores, share: scores / scores.sum() < share, "Dividing by the sum of the scores makes each"),
     (own.to_8_bits, lambda x, low, high: levels(x, low, high, 256).floor().clamp(0, 255), "multiplied by 256"),
     (own.to_8_bits, lambda x, low, high: levels(x, low, high + 1).clamp(0, 255).round(), "divided by high − low + 1"),
     (own.to_8_bits, lambda x, low, high: levels(x, low, high).clamp(0, 255).ceil(), "rounded up"),
@@ -364,6 +365,11 @@ WRONG_07 = [
     ),
     (own.to_8_bits, lambda x, low, high: (255 * x / 4095).clamp(0, 255).round(), "You mapped 0 … 4,095 to 0 … 255"),
     (own.to_8_bits, lambda x, low, high: x.clamp(0, 255), "You cut the levels off at 255 and did not"),
+    (
+        own.to_8_bits,
+        lambda x, low, high: (255 * (x / high - low)).clamp(0, 255).round(),
+        "Subtraction comes before the division by the",
+    ),
     (
         own.correlation,
         lambda a, b: ((a - a.mean()) * (b - b.mean())).sum() / (a - a.mean()).square().sum(),
@@ -416,6 +422,13 @@ WRONG_07 = [
         own.balanced,
         lambda predicted, labels: (predicted == labels).sum() / len(labels.unique()),
         "You averaged the numbers of right images.",
+    ),
+    (
+        own.balanced,
+        lambda predicted, labels: torch.stack(
+            [(labels[predicted == c] == c).double().mean() for c in labels.unique()]
+        ).nanmean(),
+        "and left out classes that were never predicted",
     ),
 ]
 
@@ -776,6 +789,11 @@ WRONG_09 = [
         lambda c, mb, p, gb: c - (c / p + 2 * (p - 1) / p * mb / 1e3 / gb),
         "That is how many seconds a step is shorter.",
     ),
+    (
+        memory.speed_up,
+        lambda c, mb, p, gb: c / (c / p + 2 * p / (p - 1) * mb / 1e3 / gb) if p > 1 else 1,
+        "The share is upside down: a process passes",
+    ),
 ]
 
 RIGHT_09 = [
@@ -849,6 +867,11 @@ WRONG_10 = [
         ),
         "You transposed the logarithms of",
     ),
+    (
+        after.clip_loss,
+        lambda a, b, t: sum(on_the_diagonal(x - 1e9 * torch.eye(len(a))) for x in (pairs(a, b, t), pairs(b, a, t))) / 2,
+        "You masked the diagonal, as NT-Xent does.",
+    ),
     (after.half_life, lambda m: math.log(2) / (1 - m), "You are near"),
     (after.half_life, lambda m: math.sqrt(m), "root of m"),
     (after.half_life, lambda m: 0.5**m, "a power of ½"),
@@ -856,6 +879,7 @@ WRONG_10 = [
     (after.half_life, lambda m: math.log(0.5 / m), "subtracted the logarithms"),
     (after.half_life, lambda m: math.log(0.5) * math.log(m), "You multiplied the logarithms"),
     (after.half_life, lambda m: math.log2(m), "That is the logarithm of m to base 2"),
+    (after.half_life, lambda m: math.log(0.5) / (1 - m), "Your number of steps is below 0, and 1 − m"),
     (
         after.dino_loss,
         lambda s, t, c: F.cross_entropy((s / 0.1).softmax(1), teacher_of(t, c)),

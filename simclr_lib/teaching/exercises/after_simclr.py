@@ -224,6 +224,13 @@ clip_loss = Exercise(
             "a softmax over the images.",
             answer=lambda images, texts, t: _both_directions(_pairs_of_logits(images, texts, t).log_softmax(dim=1)),
         ),
+        Misconception(
+            hint="You masked the diagonal, as NT-Xent does. Here the diagonal holds the right answers: the similarity "
+            "of each image to its own text.",
+            answer=lambda images, texts, t: _both_directions(
+                _pairs_of_logits(images, texts, t) - 1e9 * torch.eye(len(images))
+            ),
+        ),
     ],
 )
 
@@ -309,6 +316,10 @@ half_life = Exercise(
         Misconception(
             hint="That is the logarithm of m to base 2. Solve k · log m = log ½ for k.",
             answer=lambda momentum: math.log2(momentum),
+        ),
+        Misconception(
+            hint="Your number of steps is below 0, and 1 − m is only nearly −log m. Solve mᵏ = ½ for k.",
+            answer=lambda momentum: math.log(0.5) / (1 - momentum),
         ),
     ],
 )

@@ -95,6 +95,10 @@ held_out = Exercise(
             "another one out. Compare each score with `share`, and return True or False for each photo.",
             answer=lambda scores, share: scores.sort().values[: int(share * len(scores))],
         ),
+        Misconception(
+            hint="Dividing by the sum of the scores makes each photo depend on the others. Compare the score itself.",
+            answer=lambda scores, share: scores / scores.sum() < share,
+        ),
     ],
 )
 
@@ -211,6 +215,10 @@ to_8_bits = Exercise(
         Misconception(
             hint="You cut the levels off at 255 and did not scale them, so that nearly everything is white.",
             answer=lambda image, low, high: image.clamp(0, 255).round(),
+        ),
+        Misconception(
+            hint="Subtraction comes before the division by the range: put both image − low and high − low in brackets.",
+            answer=lambda image, low, high: (255 * (image / high - low)).clamp(0, 255).round(),
         ),
     ],
 )
@@ -441,6 +449,11 @@ balanced = Exercise(
         Misconception(
             hint="You averaged the numbers of right images. Divide each by the number of images of its class first.",
             answer=lambda predicted, labels: (predicted == labels).sum() / len(labels.unique()),
+        ),
+        Misconception(
+            hint="You divided by the number of times that a class was predicted (precision), and left out classes "
+            "that were never predicted. Divide by the number of images of the class (recall).",
+            answer=lambda predicted, labels: torch.tensor(_precisions(predicted, labels)).nanmean(),
         ),
     ],
 )

@@ -451,6 +451,11 @@ last_feature_map = Exercise(
             "imagenet one takes a quarter.",
             answer=lambda side, stem: math.ceil(side / 32),
         ),
+        Misconception(
+            hint="Your stem changes nothing, and you round down. The fast stem halves the side, the imagenet one "
+            "takes a quarter, and a stride of 2 with padding rounds up.",
+            answer=lambda side, stem: side // 8,
+        ),
     ],
     tolerance=0,
 )

@@ -608,6 +608,17 @@ speed_up = Exercise(
                 compute - compute / _speed_up(compute, megabytes, processes, bandwidth)
             ),
         ),
+        Misconception(
+            hint="The share is upside down: a process passes on (W − 1) / W of the data, which is less than all of "
+            "them.",
+            answer=lambda compute, megabytes, processes, bandwidth: (
+                compute
+                / (
+                    compute / processes
+                    + 2 * megabytes / 1e3 / bandwidth * (processes / (processes - 1) if processes > 1 else 0)
+                )
+            ),
+        ),
     ],
     tolerance=1e-6,
 )

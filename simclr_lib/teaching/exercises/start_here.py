@@ -699,6 +699,12 @@ features = Exercise(
             "encoder.eval() first. (The lengths are divided out later, by kNN.)",
             answer=lambda encoder, head, images: F.normalize(encoder(images), dim=1),
         ),
+        Misconception(
+            hint="You standardised the features of this batch. Return h as it is.",
+            answer=lambda encoder, head, images: (
+                (_evaluated(encoder, head, images) - encoder(images).mean(dim=0)) / encoder(images).std(dim=0)
+            ),
+        ),
     ],
 )
 
