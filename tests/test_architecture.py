@@ -238,7 +238,7 @@ def test_what_is_optional_comes_with_an_extra():
 def test_what_the_tests_import_is_declared(path):
     at_the_top = foreign_packages(ast.parse(path.read_text(encoding="utf-8")).body)  # below it, pytest.importorskip
     available = declared(pyproject()["project"]["dependencies"] + extra("test"))
-    assert distributions(at_the_top) - {"tiny"} <= available  # tests/tiny.py
+    assert distributions(at_the_top) - {"rows", "tiny"} <= available  # tests/rows.py and tests/tiny.py
 
 
 def package_and_version(requirement):

@@ -362,7 +362,7 @@ def the_whole_batch_by_einsum(x, w, tau, micro):
 @pytest.mark.parametrize(
     ("name", "answer", "hint"),
     [
-        ("chunked_loss", the_whole_matrix, "keeps a large part of the matrix of similarities in memory"),
+        ("chunked_loss", the_whole_matrix, "makes a tensor of 512 × 512 numbers"),
         ("chunked_loss", the_whole_matrix_in_numpy, "keeps a large part of the matrix of similarities in memory"),
         ("chunked_loss", by_the_library, "write the chunks yourself"),
         ("cached_gradient", the_whole_batch, "takes 16 rows through the network at one time"),

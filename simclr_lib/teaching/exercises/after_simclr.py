@@ -49,8 +49,8 @@ dcl_from = Exercise(
             answer=lambda losses: losses,
         ),
         Misconception(
-            hint="You subtracted the probability of the partner, exp(−ℓ). What is missing from DCL's denominator is "
-            "the partner itself: exp(ℓ) − 1, within the logarithm.",
+            hint="You subtracted the probability of the partner, exp(−ℓ). DCL leaves the partner out of the "
+            "denominator: subtract 1 from exp(ℓ), and take the logarithm of that.",
             answer=lambda losses: losses - (-losses).exp(),
         ),
         Misconception(
@@ -60,6 +60,15 @@ dcl_from = Exercise(
         Misconception(
             hint="You subtracted the logarithm of 2. The 1 in log(1 + exp d) is not as large as exp d.",
             answer=lambda losses: losses - math.log(2),
+        ),
+        Misconception(
+            hint="You subtracted log(1 + exp ℓ). Solve ℓ = log(1 + exp d) for d: take the exponential of both sides "
+            "first.",
+            answer=lambda losses: losses - F.softplus(losses),
+        ),
+        Misconception(
+            hint="That is the probability of the negatives in the softmax. DCL's value is the logarithm of exp(ℓ) − 1.",
+            answer=lambda losses: 1 - (-losses).exp(),
         ),
     ],
 )
@@ -203,6 +212,25 @@ clip_loss = Exercise(
                 F.normalize(images, dim=0) @ F.normalize(texts, dim=0).T / t
             ),
         ),
+        Misconception(
+            hint="You compared images with images and texts with texts. In CLIP each image looks for its text, and "
+            "each text for its image.",
+            answer=lambda images, texts, t: (
+                (_found(_pairs_of_logits(images, images, t)) + _found(_pairs_of_logits(texts, texts, t))) / 2
+            ),
+        ),
+        Misconception(
+            hint="You transposed the logarithms of probabilities. For the texts, transpose the logits: each text has "
+            "a softmax over the images.",
+            answer=lambda images, texts, t: _both_directions(_pairs_of_logits(images, texts, t).log_softmax(dim=1)),
+        ),
+        Misconception(
+            hint="You masked the diagonal, as NT-Xent does. Here the diagonal holds the right answers: the similarity "
+            "of each image to its own text.",
+            answer=lambda images, texts, t: _both_directions(
+                _pairs_of_logits(images, texts, t) - 1e9 * torch.eye(len(images))
+            ),
+        ),
     ],
 )
 
@@ -256,17 +284,17 @@ half_life = Exercise(
             answer=lambda momentum: 2 * math.log(0.5) / math.log(momentum),
         ),
         Misconception(
-            hint="You took the root of m. In mᵏ = ½ the number of steps is the exponent k: take the logarithm of both "
+            hint="You took the root of m. The number of steps is the exponent k in mᵏ = ½: take the logarithm of both "
             "sides.",
             answer=lambda momentum: momentum**0.5,
         ),
         Misconception(
-            hint="You took a power of ½. In mᵏ = ½ the number of steps is the exponent k: take the logarithm of both "
+            hint="You took a power of ½. The number of steps is the exponent k in mᵏ = ½: take the logarithm of both "
             "sides.",
             answer=lambda momentum: 0.5**momentum,
         ),
         Misconception(
-            hint="You subtracted the logarithms. From k · log m = log ½ follows a division.",
+            hint="You subtracted the logarithms. Solve k · log m = log ½ for k by a division.",
             answer=lambda momentum: math.log(0.5) - math.log(momentum),
         ),
         Misconception(
@@ -280,6 +308,18 @@ half_life = Exercise(
         Misconception(
             hint="You rounded. Return the solution of mᵏ = ½ itself, which need not be a whole number.",
             answer=lambda momentum: round(math.log(0.5) / math.log(momentum)),
+        ),
+        Misconception(
+            hint="You multiplied the logarithms. Solve k · log m = log ½ for k by a division.",
+            answer=lambda momentum: math.log(0.5) * math.log(momentum),
+        ),
+        Misconception(
+            hint="That is the logarithm of m to base 2. Solve k · log m = log ½ for k.",
+            answer=lambda momentum: math.log2(momentum),
+        ),
+        Misconception(
+            hint="Your number of steps is below 0, and 1 − m is only nearly −log m. Solve mᵏ = ½ for k.",
+            answer=lambda momentum: math.log(0.5) / (1 - momentum),
         ),
     ],
 )
@@ -461,6 +501,12 @@ dino_loss = Exercise(
             hint="These are squared distances of the probabilities. DINO takes the cross-entropy.",
             answer=lambda student, teacher, center: F.mse_loss(
                 (student / SOFT).softmax(dim=1), ((teacher - center) / SHARP).softmax(dim=1)
+            ),
+        ),
+        Misconception(
+            hint="You added the loss in the other direction. Only the teacher's probabilities are a target here.",
+            answer=lambda student, teacher, center: (
+                (_dino(student, teacher, center) + _dino(teacher - center, student, 0 * center, SOFT, SHARP)).mean() / 2
             ),
         ),
     ],

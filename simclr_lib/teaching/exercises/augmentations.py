@@ -103,8 +103,8 @@ untouched_colors = Exercise(
             answer=lambda color_prob, gray_prob: 1 - gray_prob,
         ),
         Misconception(
-            hint="You added the two probabilities of not happening. That both do not happen is rarer than each of "
-            "them: multiply them.",
+            hint="You added the two probabilities of not happening. Both events are independent, so multiply the "
+            "probabilities.",
             answer=lambda color_prob, gray_prob: (1 - color_prob) + (1 - gray_prob),
         ),
         Misconception(
@@ -206,6 +206,11 @@ adjust_contrast = Exercise(
             hint="That is saturation: it blends each pixel with its own grey. Contrast blends with the mean grey.",
             answer=lambda images, factor: _contrast(images, factor, grayscale(images)[:, None]),
         ),
+        Misconception(
+            hint="You added the change to the image itself. Start from the mean grey: with a factor of 1 the image "
+            "stays as it is.",
+            answer=lambda images, factor: (images + factor * (images - _mean_gray(images))).clamp(0, 1),
+        ),
     ],
 )
 
@@ -237,7 +242,7 @@ blur_kernel_size = Exercise(
             answer=lambda side: max(3, math.ceil(side / 10) // 2 * 2 + 1),
         ),
         Misconception(
-            hint="You added 3 to what is to be at least 3. Take the larger of the two numbers.",
+            hint="You added 3. The width is at least 3: take the larger of 3 and your number.",
             answer=lambda side: int(0.1 * side) // 2 * 2 + 3,
         ),
         Misconception(
@@ -247,6 +252,20 @@ blur_kernel_size = Exercise(
         Misconception(
             hint="Take 10 % of the side, not of the area.",
             answer=lambda side: int(0.1 * side * side) // 2 * 2 + 1,
+        ),
+        Misconception(
+            hint="You add 1 to an odd number, which makes it even. Add 1 to an even number.",
+            answer=lambda side: max(3, int(0.1 * side) + int(0.1 * side) % 2),
+        ),
+        Misconception(
+            hint="A number of pixels is a whole number. Round 10 % of the side down. If that is even, take the next "
+            "odd number.",
+            answer=lambda side: max(3, 0.1 * side),
+        ),
+        Misconception(
+            hint="You rounded to the nearest number, and even widths remain. Round 10 % of the side down. If that is "
+            "even, take the next odd number.",
+            answer=lambda side: max(3, round(0.1 * side)),
         ),
     ],
     tolerance=0,

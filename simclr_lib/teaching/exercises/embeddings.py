@@ -76,7 +76,7 @@ directions_for = Exercise(
             answer=lambda variances, share: _needed(variances.sort(descending=True).values, share),
         ),
         Misconception(
-            hint="You squared the variances. They are squares already: the share is one of their sum.",
+            hint="You squared the variances, which are squares already. The share is a share of their sum.",
             answer=lambda variances, share: _needed(_shares(variances**2), share),
         ),
         Misconception(
@@ -91,13 +91,22 @@ directions_for = Exercise(
             ],
         ),
         Misconception(
-            hint="You went on until the rest holds at most `share`. The largest directions have to hold at least "
-            "`share` themselves.",
+            hint="That is how many directions hold 1 − share of the variance. Count those that hold `share`.",
             answer=lambda variances, share: _needed(_shares(variances), 1 - share),
         ),
         Misconception(
             hint="That is a share of the number of directions. Ask how much of the variance they hold.",
             answer=lambda variances, share: math.ceil(share * len(variances)),
+        ),
+        Misconception(
+            hint="That is how many directions hold no more than the share together. The first direction that reaches "
+            "the share counts, too.",
+            answer=lambda variances, share: (_shares(variances).cumsum(0) <= share + 1e-6).sum(),
+        ),
+        Misconception(
+            hint="You counted from the other end: how many of the sums reach the share. Count the first sum that "
+            "does, and those before it.",
+            answer=lambda variances, share: (_shares(variances).cumsum(0) >= share - 1e-6).sum(),
         ),
     ],
     tolerance=0,
@@ -161,8 +170,7 @@ alignment_from = Exercise(
             answer=lambda similarities: (2 - 2 * similarities).mean().log(),
         ),
         Misconception(
-            hint="That is half of the similarity's distance from 1. Write out ‖a − b‖² with ‖a‖ = ‖b‖ = 1: three "
-            "terms.",
+            hint="That is half of 1 − s. Write out ‖a − b‖² with ‖a‖ = ‖b‖ = 1: it has three terms.",
             answer=lambda similarities: (1 - similarities).mean() / 2,
         ),
         Misconception(
@@ -262,6 +270,17 @@ uniformity_from = Exercise(
             hint="That is the logarithm of the sum: take the mean over the pairs.",
             answer=lambda similarity: (4 * _others(similarity) - 4).logsumexp(0),
         ),
+        Misconception(
+            hint="You kept each pair once, but your mean runs over all N² entries, with 0 for the others. Divide the "
+            "sum by the number of pairs.",
+            answer=lambda similarity: (4 * similarity - 4).exp().triu(1).mean().log(),
+        ),
+        Misconception(
+            hint="You subtracted 1 for the diagonal. It holds N times exp(0) = 1: subtract N.",
+            answer=lambda similarity: (
+                ((4 * similarity - 4).exp().sum() - 1).div(len(similarity) * (len(similarity) - 1)).log()
+            ),
+        ),
     ],
 )
 
@@ -341,8 +360,8 @@ precision_at = Exercise(
             ),
         ),
         Misconception(
-            hint="You took k + 1 neighbours and subtracted 1, as if each image were always among its own. In the last "
-            "case it is not: set the diagonal to −inf.",
+            hint="You took k + 1 neighbours and subtracted 1, as if each image were always among its own neighbours. "
+            "In the last case it is not: set the diagonal to −inf.",
             answer=lambda similarity, labels, k: (
                 ((labels[similarity.topk(k + 1, dim=1).indices] == labels[:, None]).sum(dim=1) - 1) / k
             ).mean(),
@@ -352,7 +371,7 @@ precision_at = Exercise(
             answer=lambda similarity, labels, k: _precision(similarity, labels, k + 1, itself=True),
         ),
         Misconception(
-            hint="You took one neighbour too many.",
+            hint="You took k + 1 neighbours. Take k.",
             answer=lambda similarity, labels, k: _precision(similarity, labels, k + 1),
         ),
         Misconception(
@@ -393,6 +412,16 @@ precision_at = Exercise(
         Misconception(
             hint="You took the sizes of the similarities. A negative one is no neighbour: leave the sign.",
             answer=lambda similarity, labels, k: _precision(similarity.abs(), labels, k),
+        ),
+        Misconception(
+            hint="Those are the least similar images: similarity is large for neighbours.",
+            answer=lambda similarity, labels, k: _precision(similarity, labels, k, itself=True, largest=False),
+        ),
+        Misconception(
+            hint="You asked whether all of the k are right. Precision is the share of the k that are.",
+            answer=lambda similarity, labels, k: (
+                (_neighbors(similarity, labels, k) == labels[:, None]).all(dim=1).double().mean()
+            ),
         ),
     ],
 )

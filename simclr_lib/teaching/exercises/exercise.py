@@ -29,7 +29,7 @@ NOT_ATTEMPTED = "○ Not attempted yet: replace the line that raises NotImplemen
 UNREADABLE = (TypeError, ValueError, RuntimeError)  # what PyTorch raises for what is no number
 
 _ORIGINS = {
-    100: "Is your answer in percent? A share from 0 to 1 is expected.",
+    100: "Is your answer in percent? The plain number is expected.",
     1 / math.log(2): "Your logarithm has base 2. A natural logarithm is expected.",
     1 / math.log(10): "Your logarithm has base 10. A natural logarithm is expected.",
 }  # factor between a wrong answer and the right one → where it may come from
@@ -103,7 +103,9 @@ class Exercise:
         return None
 
     def _pattern(self, attempt: Answer) -> str | None:
-        """Name what is wrong in every case in the same simple way: the sign, a factor, or a number that is added."""
+        """Name what is wrong in every case in the same simple way: chance, the sign, a factor, or a number added."""
+        if any(self._changes(attempt, case) for case in self.cases):
+            return "Not yet: your function gives another answer each time, although its arguments are the same."
         pairs = [(self._call(attempt, case), _tensor(self._call(self.solution, case))) for case in self.cases]
         try:
             given, expected = (
@@ -117,6 +119,14 @@ class Exercise:
         if _is_size(excess) and all(self._equal(answer, right + excess) for answer, right in pairs):
             return f"Not yet: in every case you return {abs(excess):.4g} too {'much' if excess > 0 else 'little'}."
         return None
+
+    def _changes(self, attempt: Answer, case: tuple[Any, ...]) -> bool:
+        """Return whether two calls with the same arguments give different answers."""
+        try:
+            first, second = (_tensor(self._call(attempt, case)) for _ in range(2))
+        except UNREADABLE:
+            return False
+        return not self._equal(first, second)
 
     def _answer(self, function: Answer, case: tuple[Any, ...]) -> Any:
         """Return what is compared of the answer to a case."""

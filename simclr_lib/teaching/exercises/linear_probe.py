@@ -102,6 +102,27 @@ standardise = Exercise(
             "training set.",
             answer=lambda train, test: _with_statistics_of(train, train),
         ),
+        Misconception(
+            hint="You took the test set's own mean and deviation: then a test image's features depend on the other "
+            "test images, and the head sees another scale than it was trained on.",
+            answer=lambda train, test: (test - test.mean(dim=0)) / test.std(dim=0),
+        ),
+        Misconception(
+            hint="You took the statistics of both parts together: the test set leaks into them.",
+            answer=lambda train, test: (
+                (test - torch.cat([train, test]).mean(dim=0)) / torch.cat([train, test]).std(dim=0)
+            ),
+        ),
+        Misconception(
+            hint="You divided each image by its length. Subtract from each feature (column) its mean, and divide by "
+            "its deviation.",
+            answer=lambda train, test: torch.nn.functional.normalize(test, dim=1),
+        ),
+        Misconception(
+            hint="These are the training features. Return the test features, standardised with the statistics of the "
+            "training set.",
+            answer=lambda train, test: (train - train.mean(dim=0)) / train.std(dim=0),
+        ),
     ],
 )
 
@@ -167,6 +188,14 @@ choose_penalty = Exercise(
         Misconception(
             hint="That is a place in the list. Return the strength itself.",
             answer=lambda validation: list(validation.values()).index(max(validation.values())),
+        ),
+        Misconception(
+            hint="This is a strength and its accuracy. Return the strength alone.",
+            answer=lambda validation: max(validation.items(), key=lambda item: item[1]),
+        ),
+        Misconception(
+            hint="This is a strength and its accuracy. Return the strength alone.",
+            answer=lambda validation: sorted(validation.items(), key=lambda item: item[1])[-1],
         ),
     ],
     tolerance=1e-9,
@@ -247,16 +276,16 @@ most_frequent_mistake = Exercise(
             answer=lambda labels, predicted, c: (labels[labels != predicted][0], predicted[labels != predicted][0]),
         ),
         Misconception(
-            hint="You looked for the class with the most mistakes first, and then for what it was taken for most "
-            "often. Another class may have one mistake that is more frequent: compare all pairs.",
+            hint="You looked first for the class with the most mistakes, and then for the class that it was taken for "
+            "most often. Another class may have one mistake that is more frequent: compare all pairs.",
             answer=lambda labels, predicted, c: (
                 true := int(_mistakes(labels, predicted, c).sum(dim=1).argmax()),
                 _mistakes(labels, predicted, c)[true].argmax(),
             ),
         ),
         Misconception(
-            hint="You looked for the class that was predicted wrongly most often first, and then for the class that it "
-            "was most often. Another pair may be more frequent: compare all pairs.",
+            hint="You looked first for the class that was wrongly predicted most often, and then for the true class "
+            "behind most of these mistakes. Another pair may be more frequent: compare all pairs.",
             answer=lambda labels, predicted, c: (
                 _mistakes(labels, predicted, c)[:, guess := int(_mistakes(labels, predicted, c).sum(dim=0).argmax())]
                 .argmax()
@@ -337,6 +366,14 @@ chance_of_record = Exercise(
         Misconception(
             hint="That is the expected number of records, cut at 1. Some of the trials with records have several.",
             answer=lambda tries, p: min(1.0, tries * p),
+        ),
+        Misconception(
+            hint="`tries` has no effect in your answer: that is the chance of a single try.",
+            answer=lambda tries, p: p,
+        ),
+        Misconception(
+            hint="That is the chance that a single try does not beat the record.",
+            answer=lambda tries, p: 1 - p,
         ),
     ],
 )

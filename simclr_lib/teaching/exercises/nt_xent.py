@@ -156,6 +156,16 @@ contrastive_accuracy = Exercise(
             hint="This is the mean similarity of the partners. Count how often it is the largest of its row.",
             answer=lambda z: _cosine(z).diagonal(len(z) // 2).mean(),
         ),
+        Misconception(
+            hint="You look at the entries above the diagonal only, so the earlier rows are no candidates. All rows "
+            "but the anchor itself are.",
+            answer=lambda z: (_cosine(z).triu(1).argmax(dim=1) == _partners(len(z) // 2)).double().mean(),
+        ),
+        Misconception(
+            hint="This is the mean of the largest similarities. Count how often the largest one is that of the "
+            "partner.",
+            answer=lambda z: _cosine(z).fill_diagonal_(-math.inf).amax(dim=1).mean(),
+        ),
     ],
 )
 
@@ -225,6 +235,18 @@ partners = Exercise(
             hint="All partners of first views come before those of second views in your answer. Here the rows "
             "alternate, and entry i belongs to row i.",
             answer=lambda n: torch.cat([2 * torch.arange(n) + 1, 2 * torch.arange(n)]),
+        ),
+        Misconception(
+            hint="You have n entries. `n` images have 2n rows, and each row has a partner.",
+            answer=lambda n: torch.arange(n) ^ 1,
+        ),
+        Misconception(
+            hint="That is the first view of each image. It is the partner of the second view only.",
+            answer=lambda n: torch.arange(2 * n) // 2 * 2,
+        ),
+        Misconception(
+            hint="That is the second view of each image. It is the partner of the first view only.",
+            answer=lambda n: torch.arange(2 * n) // 2 * 2 + 1,
         ),
     ],
     tolerance=0,
@@ -409,6 +431,30 @@ loss = Exercise(
             "with `torch.where`, and do not multiply by zeros.",
             answer=lambda z, t: math.nan,
         ),
+        Misconception(
+            hint="This is the logarithm of the denominator. The partner's similarity, divided by τ, has to be "
+            "subtracted from it.",
+            answer=lambda z, t: _logits(*_views(z), t).fill_diagonal_(-torch.inf).logsumexp(dim=1).mean(),
+        ),
+        Misconception(
+            hint="This is minus the mean similarity of the partners: the denominator is missing. (F.nll_loss takes "
+            "logarithms of probabilities, and no logits.)",
+            answer=lambda z, t: -F.cosine_similarity(*_views(z)).mean() / t,
+        ),
+        Misconception(
+            hint="You divided by τ twice. Divide by it once.",
+            answer=lambda z, t: _loss(*_views(z), t**2).mean(),
+        ),
+        Misconception(
+            hint="You divided by the square root of τ. Divide by τ itself.",
+            answer=lambda z, t: _loss(*_views(z), t**0.5).mean(),
+        ),
+        Misconception(
+            hint="F.cross_entropy takes the exponentials itself: give it the similarities divided by τ.",
+            answer=lambda z, t: F.cross_entropy(
+                _logits(*_views(z), t).fill_diagonal_(-torch.inf).exp(), _partners(len(z) // 2)
+            ),
+        ),
     ],
     constraint=_calls_the_library,
 )
@@ -465,6 +511,14 @@ loss_without_information = Exercise(
             hint="That is the probability of the partner; the loss is minus its logarithm.",
             answer=lambda n: 1 / (2 * n - 1),
         ),
+        Misconception(
+            hint="You added up the losses of all anchors. The loss is their mean.",
+            answer=lambda n: 2 * n * math.log(2 * n - 1),
+        ),
+        Misconception(
+            hint="You divided by 2N. Each anchor has this loss, so the mean over the 2N anchors is the same number.",
+            answer=lambda n: math.log(2 * n - 1) / (2 * n),
+        ),
     ],
 )
 
@@ -479,8 +533,8 @@ temperature_for = Exercise(
             answer=lambda first, second, ratio: math.log(ratio) / (first - second),
         ),
         Misconception(
-            hint="You multiplied by the logarithm of the ratio. From (first − second) / τ = log ratio follows a "
-            "division by it.",
+            hint="You multiplied by the logarithm of the ratio. Solve (first − second) / τ = log ratio for τ: you "
+            "have to divide by it.",
             answer=lambda first, second, ratio: (first - second) * math.log(ratio),
         ),
         Misconception(
@@ -524,6 +578,11 @@ temperature_for = Exercise(
         Misconception(
             hint="You took the logarithm of the similarities, too. They are exponents already.",
             answer=lambda first, second, ratio: (math.exp(first) - math.exp(second)) / math.log(ratio),
+        ),
+        Misconception(
+            hint="`ratio` has no effect in your answer. The ratio of the two weights is exp((first − second) / τ): "
+            "solve that for τ.",
+            answer=lambda first, second, ratio: first - second,
         ),
     ],
 )

@@ -85,6 +85,20 @@ held_out = Exercise(
             hint="You rounded the scores before you compared them, so too few or too many are held out.",
             answer=lambda scores, share: scores.round(decimals=1) < share,
         ),
+        Misconception(
+            hint="These are the places of the lowest scores. They are always exactly the share, so a photo that is "
+            "added can push another one out. Compare each score with `share`, and return True or False for each photo.",
+            answer=lambda scores, share: scores.argsort()[: int(share * len(scores))],
+        ),
+        Misconception(
+            hint="These are the lowest scores. They are always exactly the share, so a photo that is added can push "
+            "another one out. Compare each score with `share`, and return True or False for each photo.",
+            answer=lambda scores, share: scores.sort().values[: int(share * len(scores))],
+        ),
+        Misconception(
+            hint="Dividing by the sum of the scores makes each photo depend on the others. Compare the score itself.",
+            answer=lambda scores, share: scores / scores.sum() < share,
+        ),
     ],
 )
 
@@ -144,8 +158,8 @@ to_8_bits = Exercise(
             answer=lambda image, low, high: _scaled(image, low, high).ceil(),
         ),
         Misconception(
-            hint="You divided by 16, which takes 12 bits to 8 bits. The set need not use all of the 12 bits: map "
-            "`low` to 0 and `high` to 255.",
+            hint="You mapped 0 … 4,095 to 0 … 255, which takes 12 bits to 8 bits. The set need not use all of the 12 "
+            "bits: map `low` to 0 and `high` to 255.",
             answer=lambda image, low, high: (image / 16).clamp(0, 255).round(),
         ),
         Misconception(
@@ -188,6 +202,23 @@ to_8_bits = Exercise(
         Misconception(
             hint="You rounded before you multiplied by 255: only black and white are left.",
             answer=lambda image, low, high: 255 * ((image - low) / (high - low)).clamp(0, 1).round(),
+        ),
+        Misconception(
+            hint="Levels outside low … high wrap around in 8 bits, and the decimals are cut off. Clamp and round "
+            "before you convert.",
+            answer=lambda image, low, high: (255 * (image - low) / (high - low)).trunc().remainder(256),
+        ),
+        Misconception(
+            hint="Division comes before subtraction: put high − low in brackets.",
+            answer=lambda image, low, high: (255 * (image - low) / high - low).clamp(0, 255).round(),
+        ),
+        Misconception(
+            hint="You cut the levels off at 255 and did not scale them, so that nearly everything is white.",
+            answer=lambda image, low, high: image.clamp(0, 255).round(),
+        ),
+        Misconception(
+            hint="Subtraction comes before the division by the range: put both image − low and high − low in brackets.",
+            answer=lambda image, low, high: (255 * (image / high - low)).clamp(0, 255).round(),
         ),
     ],
 )
@@ -292,6 +323,24 @@ correlation = Exercise(
             hint="These are the correlations of the columns. Flatten both images first.",
             answer=lambda a, b: F.cosine_similarity(a - a.mean(), b - b.mean()),
         ),
+        Misconception(
+            hint="That is the correlation of `a` with itself, which is 1. Return that of `a` with `b`: the entry [0, "
+            "1].",
+            answer=lambda a, b: 1.0,
+        ),
+        Misconception(
+            hint="You subtracted the means in the product and not in the lengths. Take the lengths of what is left of "
+            "the two images, too.",
+            answer=lambda a, b: ((a - a.mean()) * (b - b.mean())).sum() / (a.norm() * b.norm()),
+        ),
+        Misconception(
+            hint="That is the covariance: it grows with the contrast. Divide by both deviations.",
+            answer=lambda a, b: ((a - a.mean()) * (b - b.mean())).sum() / (a.numel() - 1),
+        ),
+        Misconception(
+            hint="A difference of pixels is not small for a copy that is a little brighter.",
+            answer=lambda a, b: (a - b).square().mean(),
+        ),
     ],
 )
 
@@ -392,6 +441,19 @@ balanced = Exercise(
         Misconception(
             hint="You left out class 0. Classes are numbered from 0.",
             answer=lambda predicted, labels: torch.tensor(_recalls(predicted, labels)[1:]).mean(),
+        ),
+        Misconception(
+            hint="You added up the shares of the classes. Divide by the number of classes.",
+            answer=lambda predicted, labels: sum(_recalls(predicted, labels)),
+        ),
+        Misconception(
+            hint="You averaged the numbers of right images. Divide each by the number of images of its class first.",
+            answer=lambda predicted, labels: (predicted == labels).sum() / len(labels.unique()),
+        ),
+        Misconception(
+            hint="You divided by the number of times that a class was predicted (precision), and left out classes "
+            "that were never predicted. Divide by the number of images of the class (recall).",
+            answer=lambda predicted, labels: torch.tensor(_precisions(predicted, labels)).nanmean(),
         ),
     ],
 )

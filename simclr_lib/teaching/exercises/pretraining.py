@@ -72,7 +72,7 @@ learning_rate = Exercise(
             answer=lambda step, total, warmup, last: _schedule(step, total, warmup, last, start=0.0),
         ),
         Misconception(
-            hint="Your cosine counts from step 0. It starts where the warm-up ends.",
+            hint="Your cosine counts from step 0. It has to start where the warm-up ends.",
             answer=_after_warmup(lambda step, total, warmup, last: _schedule(step, total, 0, last)),
         ),
         Misconception(
@@ -151,6 +151,15 @@ learning_rate = Exercise(
             answer=lambda step, total, warmup, last: (
                 (step + 1) // warmup if step < warmup else _schedule(step, total, warmup, last)
             ),
+        ),
+        Misconception(
+            hint="You multiplied by `last`, so your cosine starts there. It starts at 1 and ends at `last`.",
+            answer=_after_warmup(lambda step, total, warmup, last: last * _schedule(step, total, warmup)),
+        ),
+        Misconception(
+            hint="You multiplied the share by 1 − last and did not add `last`. So your cosine starts below 1 and ends "
+            "at 0.",
+            answer=_after_warmup(lambda step, total, warmup, last: (1 - last) * _schedule(step, total, warmup)),
         ),
     ],
 )
@@ -327,6 +336,22 @@ lars_step = Exercise(
             hint="Weight decay pulls the weights towards 0, so λw is added to the gradient. You subtracted it.",
             answer=_moving(lambda w, g, lr, wd, trust: _lars(w, g, lr, -wd, trust)),
         ),
+        Misconception(
+            hint="The trust ratio and weight decay are missing: that is SGD with momentum.",
+            answer=lambda w, g, v, lr, momentum, wd, trust: w - momentum * v - lr * g,
+        ),
+        Misconception(
+            hint="Nothing of this gradient is in your step. The velocity that is given is that of the step before: v "
+            "← μv + η r g.",
+            answer=lambda w, g, v, lr, momentum, wd, trust: w - v,
+        ),
+        Misconception(
+            hint="You took the ratio from the norm of the velocity. In 3.3 it is the norm of the gradient with weight "
+            "decay, ‖g + λw‖, before the momentum.",
+            answer=lambda w, g, v, lr, momentum, wd, trust: (
+                w - lr * trust * w.norm() / (momentum * v + g + wd * w).norm() * (momentum * v + g + wd * w)
+            ),
+        ),
     ],
 )
 
@@ -410,12 +435,26 @@ last_feature_map = Exercise(
             answer=lambda side, stem: math.ceil(side / {"cifar": 8, "fast": 16, "imagenet": 64}[stem]),
         ),
         Misconception(
-            hint="One of the stages halves the side in your answer. It is three: stages 2, 3 and 4.",
+            hint="Only one of the stages halves the side in your answer. Three of them do: stages 2, 3 and 4.",
             answer=lambda side, stem: math.ceil(side / {"cifar": 2, "fast": 4, "imagenet": 8}[stem]),
         ),
         Misconception(
             hint="That is the number of pixels of the map. The side is asked.",
             answer=lambda side, stem: _side(side, stem) ** 2,
+        ),
+        Misconception(
+            hint="`side` has no effect in your answer. A larger image has a larger last feature map.",
+            answer=lambda side, stem: {"cifar": 4, "fast": 2, "imagenet": 7}[stem],
+        ),
+        Misconception(
+            hint="`stem` has no effect in your answer. The cifar stem keeps the side, the fast one halves it, and the "
+            "imagenet one takes a quarter.",
+            answer=lambda side, stem: math.ceil(side / 32),
+        ),
+        Misconception(
+            hint="Your stem changes nothing, and you round down. The fast stem halves the side, the imagenet one "
+            "takes a quarter, and a stride of 2 with padding rounds up.",
+            answer=lambda side, stem: side // 8,
         ),
     ],
     tolerance=0,
@@ -504,6 +543,10 @@ scaled_learning_rate = Exercise(
             answer=lambda lr, batch, new_batch, rule: (
                 lr * new_batch / 256 if rule == "linear" else lr * math.sqrt(new_batch / 256)
             ),
+        ),
+        Misconception(
+            hint="You return the rate as it was. The rules change it with the batch size.",
+            answer=lambda lr, batch, new_batch, rule: lr,
         ),
     ],
 )

@@ -80,6 +80,16 @@ num_negatives = Exercise(
             hint="It is the other way round: those that share see the whole batch.",
             answer=lambda batch, processes, shared: 2 * (batch // processes if shared else batch) - 2,
         ),
+        Misconception(
+            hint="You divided all negatives among the processes. Divide the images, and count the negatives of an "
+            "anchor among those of its process.",
+            answer=lambda batch, processes, shared: (2 * batch - 2) // (1 if shared else processes),
+        ),
+        Misconception(
+            hint="That is the number of images that the anchor sees. Each has two views, and its own two are not "
+            "negatives.",
+            answer=lambda batch, processes, shared: batch if shared else batch // processes,
+        ),
     ],
 )
 
@@ -160,11 +170,11 @@ def _takes_chunks(attempt: Answer) -> str | None:
             f"The value is right, but you made {chunk} chunks, and `chunk` is {chunk}. It is the number of anchors in "
             "a chunk, not the number of chunks: use split instead of torch.chunk."
         )
-    if chunk * len(z) < largest.numbers < len(z) ** 2 // 2:
+    if largest.numbers > chunk * len(z):
         return (
             f"The value is right, but for 512 embeddings and chunks of {chunk} anchors your function makes a tensor of "
-            f"{largest.numbers / len(z):g} × 512 numbers. Take no more than `chunk` rows at one time, whatever `chunk` "
-            "is. Both views of an image count."
+            f"{largest.numbers / len(z):g} × 512 numbers. Take no more than `chunk` rows of the matrix, or of a mask, "
+            "at one time. Both views of an image count."
         )
     if _peak(lambda: attempt(z, 0.5, chunk)) > z.element_size() * len(z) ** 2 / 4:
         return (
@@ -256,6 +266,18 @@ chunked_loss = Exercise(
         Misconception(
             hint="Only the first views are anchors in your mean. All 2N are.",
             answer=lambda z, tau, chunk: _of_anchors(z, tau, len(z) // 2).mean(),
+        ),
+        Misconception(
+            hint="The last chunk is missing: go on to the last row.",
+            answer=lambda z, tau, chunk: _of_anchors(z, tau, (len(z) - 1) // chunk * chunk).sum() / len(z),
+        ),
+        Misconception(
+            hint="Only the first views are anchors in your sum. All 2N are.",
+            answer=lambda z, tau, chunk: _of_anchors(z, tau, len(z) // 2).sum() / len(z),
+        ),
+        Misconception(
+            hint="You divided the loss by τ. Divide the similarities, before the softmax.",
+            answer=lambda z, tau, chunk: _chunked(z, 1.0, chunk) / tau,
         ),
     ],
     constraint=_takes_chunks,
@@ -412,6 +434,26 @@ cached_gradient = Exercise(
             hint="Each part of the gradient belongs to the same rows of x: keep the order of the parts.",
             answer=lambda x, w, tau, micro: x.T @ torch.cat(_gradient_of(x @ w, tau).split(micro)[::-1]),
         ),
+        Misconception(
+            hint="That is gradient accumulation: each part had a loss of its own. Besides, a part of consecutive rows "
+            "holds first views without their partners. Take the loss of all z first, then its gradient with respect "
+            "to z.",
+            answer=lambda x, w, tau, micro: sum(_cached(part, w, tau, micro) for part in x.split(micro)),
+        ),
+        Misconception(
+            hint="That is gradient accumulation: each part had a loss of its own. Besides, a part of consecutive rows "
+            "holds first views without their partners. Take the loss of all z first, then its gradient with respect "
+            "to z.",
+            answer=lambda x, w, tau, micro: (
+                sum(_cached(part, w, tau, micro) for part in x.split(micro)) / math.ceil(len(x) / micro)
+            ),
+        ),
+        Misconception(
+            hint="These are the gradients of the parts. Add them up.",
+            answer=lambda x, w, tau, micro: [
+                part.T @ sent for part, sent in zip(x.split(micro), _gradient_of(x @ w, tau).split(micro), strict=True)
+            ],
+        ),
     ],
     constraint=_takes_parts,
 )
@@ -504,8 +546,8 @@ speed_up = Exercise(
             ),
         ),
         Misconception(
-            hint="You divided the exchange by W, as if each process sent only its own part, twice. It also passes on "
-            "the parts of all others but one: (W − 1) / W of the data, twice.",
+            hint="You divided the exchange by W, as if each process sent only its own part, twice. Each process "
+            "passes on more than that: (W − 1) / W of the data, twice.",
             answer=lambda compute, megabytes, processes, bandwidth: (
                 compute / (compute / processes + 2 * megabytes / 1e3 / bandwidth / processes)
             ),
@@ -552,6 +594,29 @@ speed_up = Exercise(
             hint="The ratio is upside down: one process's seconds divided by theirs.",
             answer=lambda compute, megabytes, processes, bandwidth: (
                 1 / _speed_up(compute, megabytes, processes, bandwidth)
+            ),
+        ),
+        Misconception(
+            hint="The data go around twice, and each time a process passes on (W − 1) / W of them.",
+            answer=lambda compute, megabytes, processes, bandwidth: (
+                compute / (compute / processes + megabytes / 1e3 / bandwidth)
+            ),
+        ),
+        Misconception(
+            hint="That is how many seconds a step is shorter. The speed-up is one process's seconds divided by theirs.",
+            answer=lambda compute, megabytes, processes, bandwidth: (
+                compute - compute / _speed_up(compute, megabytes, processes, bandwidth)
+            ),
+        ),
+        Misconception(
+            hint="The share is upside down: a process passes on (W − 1) / W of the data, which is less than all of "
+            "them.",
+            answer=lambda compute, megabytes, processes, bandwidth: (
+                compute
+                / (
+                    compute / processes
+                    + 2 * megabytes / 1e3 / bandwidth * (processes / (processes - 1) if processes > 1 else 0)
+                )
             ),
         ),
     ],

@@ -124,6 +124,14 @@ sum_of_rates = Exercise(
             hint="That is the sum over one epoch.",
             answer=lambda n, epochs, batch, lr, rule: _rates(n, 1, batch, lr, rule),
         ),
+        Misconception(
+            hint="You counted images instead of steps. An epoch has num_images // batch steps.",
+            answer=lambda n, epochs, batch, lr, rule: _rates(n * batch, epochs, batch, lr, rule),
+        ),
+        Misconception(
+            hint="You counted the steps of batches of 64 images. An epoch has num_images // batch steps.",
+            answer=lambda n, epochs, batch, lr, rule: _rates(n // 64 * batch, epochs, batch, lr, rule),
+        ),
     ],
     tolerance=1e-6,
 )
@@ -209,6 +217,19 @@ noise_of_an_image = Exercise(
         Misconception(
             hint="That is how much the lengths of the gradients differ. Gradients of equal length may point anywhere.",
             answer=lambda gradients, batch: math.sqrt(batch) * gradients.norm(dim=1).std(),
+        ),
+        Misconception(
+            hint="That is the mean length of the gradients. Subtract their mean from each first.",
+            answer=lambda gradients, batch: math.sqrt(batch) * gradients.norm(dim=1).mean(),
+        ),
+        Misconception(
+            hint="The square root of the sum of the variances is missing. You took it of the batch size only.",
+            answer=lambda gradients, batch: math.sqrt(batch) * gradients.var(dim=0).sum(),
+        ),
+        Misconception(
+            hint="You averaged the standard deviations of the directions. Add up the variances, and take the root of "
+            "the sum.",
+            answer=lambda gradients, batch: math.sqrt(batch) * gradients.std(dim=0).mean(),
         ),
     ],
 )

@@ -149,6 +149,12 @@ make_views = Exercise(
             hint="torch.cat joined the images along their channels. torch.stack makes a batch of single images.",
             answer=lambda batch, augment: torch.cat([augment(image) for _ in range(2) for image in batch]),
         ),
+        Misconception(
+            hint="Your second views are views of other views. Make both from the image itself.",
+            answer=lambda batch, augment: torch.cat(
+                [_one_view(batch, augment), _one_view(_one_view(batch, augment), augment)]
+            ),
+        ),
     ],
     compared=_renumbered,
 )
@@ -259,6 +265,19 @@ similarities = Exercise(
         Misconception(
             hint="Keep the diagonal here: leaving out the embedding itself is the subject of gap 3.",
             answer=lambda z, temperature: _without_diagonal(_similarities(z, temperature)),
+        ),
+        Misconception(
+            hint="You divided the rows of the product by their lengths. Divide the rows of z by theirs, before the "
+            "product.",
+            answer=lambda z, temperature: F.normalize(z @ z.T, dim=1) / temperature,
+        ),
+        Misconception(
+            hint="These are distances with a minus sign. The cosine similarity is the product of the normalised rows.",
+            answer=lambda z, temperature: -torch.cdist(F.normalize(z, dim=1), F.normalize(z, dim=1)) / temperature,
+        ),
+        Misconception(
+            hint="Keep the diagonal here: leaving out the embedding itself is the subject of gap 3.",
+            answer=lambda z, temperature: _without_diagonal(_similarities(z, temperature), 0.0),
         ),
     ],
 )
@@ -380,6 +399,14 @@ log_denominators = Exercise(
             hint="The sign is wrong: return the logarithm of the sum itself.",
             answer=lambda logits: -_without_diagonal(logits).logsumexp(dim=1),
         ),
+        Misconception(
+            hint="You divided the sum by 2N: this is the mean of the exponentials. The denominator is their sum.",
+            answer=lambda logits: _without_diagonal(logits).exp().mean(dim=1).log(),
+        ),
+        Misconception(
+            hint="These are the denominators of the first views only. Second views are anchors too: 2N numbers.",
+            answer=lambda logits: _without_diagonal(logits).logsumexp(dim=1)[: len(logits) // 2],
+        ),
     ],
 )
 
@@ -475,6 +502,10 @@ positives = Exercise(
             hint="These are the sums over all others. The positive is one entry of each row.",
             answer=lambda logits: logits.sum(dim=1) - logits.diagonal(),
         ),
+        Misconception(
+            hint="These are whole rows of the matrix. Pick one entry of each row: that of the partner's column.",
+            answer=lambda logits: logits[_partners(logits)],
+        ),
     ],
 )
 
@@ -531,12 +562,16 @@ def _by_hand(net: nn.Module, loss_of: LossOf, optimizer: Optimizer, batches: Ite
     return _updates("fbs")(net, loss_of, plain, batches)
 
 
-def _every_second(net: nn.Module, loss_of: LossOf, optimizer: Optimizer, batches: Iterable[Tensor]) -> list[float]:
-    return [
-        loss
-        for number, views in enumerate(batches)
-        for loss in _updates("bsf" if number % 2 else "b")(net, loss_of, optimizer, [views])
-    ]
+def _alternating(first: str, second: str) -> Answer:
+    """A training loop that treats every second batch in another way."""
+
+    def updates(net: nn.Module, loss_of: LossOf, optimizer: Optimizer, batches: Iterable[Tensor]) -> list[float]:
+        losses = []
+        for number, views in enumerate(batches):
+            losses += _updates(second if number % 2 else first)(net, loss_of, optimizer, [views])
+        return losses
+
+    return updates
 
 
 def _learns_from_all(attempt: Answer) -> str | None:
@@ -571,7 +606,12 @@ updates = Exercise(
         Misconception(
             hint="You change the weights after every second batch only. Clear the gradients, call backward() and call "
             "step() for each batch.",
-            answer=_every_second,
+            answer=_alternating("b", "bsf"),
+        ),
+        Misconception(
+            hint="You learn from every second batch only. Clear the gradients, call backward() and call step() for "
+            "each batch.",
+            answer=_alternating("", "fbs"),
         ),
         Misconception(
             hint="step() comes before backward(), so each step follows the gradient of the batch before. The order is "
@@ -658,6 +698,12 @@ features = Exercise(
             hint="The encoder is in training mode, so batch norm takes its statistics from this batch. Call "
             "encoder.eval() first. (The lengths are divided out later, by kNN.)",
             answer=lambda encoder, head, images: F.normalize(encoder(images), dim=1),
+        ),
+        Misconception(
+            hint="You standardised the features of this batch. Return h as it is.",
+            answer=lambda encoder, head, images: (
+                (_evaluated(encoder, head, images) - encoder(images).mean(dim=0)) / encoder(images).std(dim=0)
+            ),
         ),
     ],
 )

@@ -60,7 +60,7 @@ matched_epochs = Exercise(
             answer=lambda n, epochs, labelled: 4 * n * epochs / labelled,
         ),
         Misconception(
-            hint="You subtracted the labelled images. SimCLR sees all `num_images`, and the labelled ones among them.",
+            hint="You subtracted the labelled images. SimCLR sees all `num_images`, including the labelled ones.",
             answer=lambda n, epochs, labelled: 2 * (n - labelled) * epochs / labelled,
         ),
         Misconception(
@@ -157,6 +157,19 @@ paired_difference = Exercise(
         Misconception(
             hint="These are the numbers of one side. Subtract first: ours − theirs.",
             answer=lambda ours, theirs: _paired(ours, torch.zeros_like(theirs)),
+        ),
+        Misconception(
+            hint="You divided the deviation by the number of seeds. The deviation between the seeds is asked as it is.",
+            answer=lambda ours, theirs: torch.stack([(ours - theirs).mean(), (ours - theirs).std() / len(ours)]),
+        ),
+        Misconception(
+            hint="That is the root of the mean square of the differences. The deviation is measured from their mean: "
+            "subtract it first.",
+            answer=lambda ours, theirs: torch.stack([(ours - theirs).mean(), (ours - theirs).square().mean().sqrt()]),
+        ),
+        Misconception(
+            hint="You added the two deviations. Take the differences first, then their deviation.",
+            answer=lambda ours, theirs: torch.stack([(ours - theirs).mean(), ours.std() + theirs.std()]),
         ),
     ],
     tolerance=1e-6,
@@ -273,8 +286,8 @@ labels_for = Exercise(
             answer=lambda budgets, accuracies, target: math.exp(_linearly(budgets.log1p(), accuracies, target)),
         ),
         Misconception(
-            hint="Between the first two budgets you go wrong. The first budget that is enough may be the second of the "
-            "list: interpolate between it and the one before.",
+            hint="Your answer is wrong between the first two budgets. The first budget that is enough may be the "
+            "second of the list: interpolate between it and the one before.",
             answer=_extended,
         ),
         Misconception(
@@ -300,6 +313,21 @@ labels_for = Exercise(
         Misconception(
             hint="You fitted one line to all budgets. Only the two on either side of the target matter.",
             answer=_by_regression,
+        ),
+        Misconception(
+            hint="You took exp of a number of labels. Interpolate the logarithms of the labels, and take exp then.",
+            answer=lambda budgets, accuracies, target: math.exp(_linearly(budgets, accuracies, target)),
+        ),
+        Misconception(
+            hint="You fitted one line to all budgets. Only the two on either side of the target matter.",
+            answer=lambda budgets, accuracies, target: np.exp(
+                np.polyval(np.polyfit(accuracies, budgets.log(), 1), target)
+            ),
+        ),
+        Misconception(
+            hint="You fitted one line to all budgets, and over the number of labels itself. Take the two budgets on "
+            "either side of the target, and interpolate the logarithms.",
+            answer=lambda budgets, accuracies, target: np.polyval(np.polyfit(accuracies, budgets, 1), target),
         ),
     ],
 )
@@ -394,6 +422,11 @@ relative_mce = Exercise(
         Misconception(
             hint="That is one number for each kind of damage. Return their mean.",
             answer=lambda a, clean, b, baseline_clean: (clean - a) / (baseline_clean - b),
+        ),
+        Misconception(
+            hint="You divided the accuracies. What is lost is clean − accuracy: subtract first, for each of the two "
+            "networks.",
+            answer=lambda a, clean, b, baseline_clean: (a / b).mean(),
         ),
     ],
 )
