@@ -1,4 +1,4 @@
-"""Exercises of notebook 05: equal compute, paired seeds, labels for a target, the cost of a damage."""
+"""Exercises of notebook 05: paired seeds, equal compute, labels for a target, the cost of a damage."""
 
 from __future__ import annotations
 
@@ -16,66 +16,7 @@ def _reals(*values: float) -> Tensor:
     return torch.tensor(values, dtype=torch.float64)
 
 
-# 1. As many views as SimCLR
-
-matched_epochs = Exercise(
-    solution=lambda num_images, epochs, num_labelled: 2 * num_images * epochs / num_labelled,
-    cases=[(50_000, 100, 500), (4_096, 12, 4_096), (10_000, 200, 1_000), (1_000, 7, 300)],
-    misconceptions=[
-        Misconception(
-            hint="SimCLR takes two views of each image; training with labels takes one.",
-            answer=lambda n, epochs, labelled: n * epochs / labelled,
-        ),
-        Misconception(
-            hint="Equal epochs are not equal work: an epoch over fewer images is shorter.",
-            answer=lambda n, epochs, labelled: epochs,
-        ),
-        Misconception(
-            hint="An epoch over fewer images is shorter, too: the two views are only one of the two differences.",
-            answer=lambda n, epochs, labelled: 2 * epochs,
-        ),
-        Misconception(
-            hint="The ratio is upside down: fewer labelled images need more epochs, not fewer.",
-            answer=lambda n, epochs, labelled: 2 * epochs * labelled / n,
-        ),
-        Misconception(
-            hint="You rounded. The last case has a fraction of an epoch: return it as it is.",
-            answer=lambda n, epochs, labelled: 2 * n * epochs // labelled,
-        ),
-        Misconception(
-            hint="You rounded. The last case has a fraction of an epoch: return it as it is.",
-            answer=lambda n, epochs, labelled: math.ceil(2 * n * epochs / labelled),
-        ),
-        Misconception(
-            hint="You halved where you should double: SimCLR's epoch has two views of an image, so the other must run "
-            "longer.",
-            answer=lambda n, epochs, labelled: n * epochs / labelled / 2,
-        ),
-        Misconception(
-            hint="That is the number of views. In epochs, divide by the views of one epoch: `num_labelled`.",
-            answer=lambda n, epochs, labelled: 2 * n * epochs,
-        ),
-        Misconception(
-            hint="You doubled twice. SimCLR takes two views of each image, and an epoch is one pass over the images.",
-            answer=lambda n, epochs, labelled: 4 * n * epochs / labelled,
-        ),
-        Misconception(
-            hint="You subtracted the labelled images. SimCLR sees all `num_images`, including the labelled ones.",
-            answer=lambda n, epochs, labelled: 2 * (n - labelled) * epochs / labelled,
-        ),
-        Misconception(
-            hint="You divided the number of images by that of the labelled ones without a remainder. Multiply by the "
-            "epochs first, and use `/`.",
-            answer=lambda n, epochs, labelled: 2 * epochs * (n // labelled),
-        ),
-        Misconception(
-            hint="You left out how long SimCLR was trained: multiply by `epochs`.",
-            answer=lambda n, epochs, labelled: 2 * n / labelled,
-        ),
-    ],
-)
-
-# 2. A difference and its deviation
+# 1. A difference and its deviation
 
 _OURS, _THEIRS = _reals(0.86, 0.91, 0.88), _reals(0.69, 0.74, 0.70)
 _MORE_OURS, _MORE_THEIRS = _reals(0.5, 0.7, 0.6, 0.9), _reals(0.6, 0.65, 0.75, 0.7)
@@ -173,6 +114,65 @@ paired_difference = Exercise(
         ),
     ],
     tolerance=1e-6,
+)
+
+# 2. As many views as SimCLR
+
+matched_epochs = Exercise(
+    solution=lambda num_images, epochs, num_labelled: 2 * num_images * epochs / num_labelled,
+    cases=[(50_000, 100, 500), (4_096, 12, 4_096), (10_000, 200, 1_000), (1_000, 7, 300)],
+    misconceptions=[
+        Misconception(
+            hint="SimCLR takes two views of each image; training with labels takes one.",
+            answer=lambda n, epochs, labelled: n * epochs / labelled,
+        ),
+        Misconception(
+            hint="Equal epochs are not equal work: an epoch over fewer images is shorter.",
+            answer=lambda n, epochs, labelled: epochs,
+        ),
+        Misconception(
+            hint="An epoch over fewer images is shorter, too: the two views are only one of the two differences.",
+            answer=lambda n, epochs, labelled: 2 * epochs,
+        ),
+        Misconception(
+            hint="The ratio is upside down: fewer labelled images need more epochs, not fewer.",
+            answer=lambda n, epochs, labelled: 2 * epochs * labelled / n,
+        ),
+        Misconception(
+            hint="You rounded. The last case has a fraction of an epoch: return it as it is.",
+            answer=lambda n, epochs, labelled: 2 * n * epochs // labelled,
+        ),
+        Misconception(
+            hint="You rounded. The last case has a fraction of an epoch: return it as it is.",
+            answer=lambda n, epochs, labelled: math.ceil(2 * n * epochs / labelled),
+        ),
+        Misconception(
+            hint="You halved where you should double: SimCLR's epoch has two views of an image, so the other must run "
+            "longer.",
+            answer=lambda n, epochs, labelled: n * epochs / labelled / 2,
+        ),
+        Misconception(
+            hint="That is the number of views. In epochs, divide by the views of one epoch: `num_labelled`.",
+            answer=lambda n, epochs, labelled: 2 * n * epochs,
+        ),
+        Misconception(
+            hint="You doubled twice. SimCLR takes two views of each image, and an epoch is one pass over the images.",
+            answer=lambda n, epochs, labelled: 4 * n * epochs / labelled,
+        ),
+        Misconception(
+            hint="You subtracted the labelled images. SimCLR sees all `num_images`, including the labelled ones.",
+            answer=lambda n, epochs, labelled: 2 * (n - labelled) * epochs / labelled,
+        ),
+        Misconception(
+            hint="You divided the number of images by that of the labelled ones without a remainder. Multiply by the "
+            "epochs first, and use `/`.",
+            answer=lambda n, epochs, labelled: 2 * epochs * (n // labelled),
+        ),
+        Misconception(
+            hint="You left out how long SimCLR was trained: multiply by `epochs`.",
+            answer=lambda n, epochs, labelled: 2 * n / labelled,
+        ),
+    ],
 )
 
 # 3. The labels that a target takes
