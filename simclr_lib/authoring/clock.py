@@ -4,8 +4,8 @@
 
 Each notebook runs from top to bottom in an empty folder, with right answers in its exercises. The seconds of each
 section and of each exercise go to ``notebooks/results/plans.json``. From there the plans for teachers have their
-minutes of computing. What comes before the first section is called "start", and what follows an exercise in its
-section belongs to the exercise.
+minutes of computing. What comes before the first section is called "start". What follows an exercise belongs to its
+section, if the section has minutes of its own in ``instructor.md``; otherwise it belongs to the exercise.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from simclr_lib.errors import SimCLRError
 from simclr_lib.results import Result
 from simclr_lib.teaching.course import NOTEBOOKS, RESULTS
 from simclr_lib.teaching.workshop.editions import CHECK, SECTION, is_stub, notebook_bytes
+from simclr_lib.teaching.workshop.notes import read_notes
 
 
 def answered(name: str) -> NotebookNode:
@@ -47,19 +48,24 @@ def seconds_of_parts(name: str) -> dict[str, float]:
         nbclient.exceptions.CellExecutionError: a cell failed.
     """
     notebook, exercises = answered(name), count(1)
-    seconds, section = {"start": 0.0}, "start"
+    planned = read_notes(NOTEBOOKS / "instructor.md")[name].minutes
+    seconds, section, part = {"start": 0.0}, "start", "start"
     with tempfile.TemporaryDirectory() as folder:
         client = NotebookClient(notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": folder}})
         with client.setup_kernel():
             for index, cell in enumerate(notebook.cells):
                 if cell.cell_type == "markdown":
                     section = ([section, *SECTION.findall(cell.source)])[-1]
+                    part = part if section not in planned and part.startswith("E") else section
                     continue
-                if CHECK.search(cell.source):
-                    section = f"E{int(name[:2])}.{next(exercises)}"
+                exercise = bool(CHECK.search(cell.source))
+                if exercise:
+                    part = f"E{int(name[:2])}.{next(exercises)}"
                 start = time.monotonic()
                 client.execute_cell(cell, index)
-                seconds[section] = seconds.get(section, 0.0) + time.monotonic() - start
+                seconds[part] = seconds.get(part, 0.0) + time.monotonic() - start
+                if exercise and section in planned:
+                    part = section
     return {part: round(value, 1) for part, value in seconds.items()}
 
 
