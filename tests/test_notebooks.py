@@ -48,7 +48,7 @@ DEFINITIONS = {
     "04_linear_probe": set(),
     "05_supervised_comparison": {"1"},
     "06_embeddings": set(),
-    "07_your_own_images": set(),
+    "07_your_own_images": {"30", "90"},
     "08_scaling_up": {"57.5", "64.6", "62.8", "64.5"},
     "09_processes_and_memory": set(),
     "10_after_simclr": set(),
