@@ -1,4 +1,4 @@
-"""The embedding explorer in a real browser: as a page of its own, and as a widget in JupyterLab."""
+"""A real browser shows the embedding explorer, as a page and in JupyterLab, and the descriptions of pictures."""
 
 import base64
 import json
@@ -16,11 +16,13 @@ import nbformat
 import numpy as np
 import pytest
 import torch
+from nbconvert import HTMLExporter
 
 from simclr_lib.data import load_dataset
 from simclr_lib.distributed import free_port
 from simclr_lib.evaluation import make_film
 from simclr_lib.seeding import seeded
+from simclr_lib.teaching.course import NOTEBOOKS
 from simclr_lib.teaching.explorer import HERE, html_page, make_scene
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
@@ -639,6 +641,14 @@ explorer
 """
 
 
+PICTURE = """
+import matplotlib.pyplot as plt
+from simclr_lib.teaching.notebook import show
+
+show(plt.figure(), "An empty figure, without <axes>.")
+"""
+
+
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory):
     """A JupyterLab with one notebook; its address."""
@@ -646,6 +656,7 @@ def lab(tmp_path_factory):
     cells = [
         nbformat.v4.new_code_cell(CELL),
         nbformat.v4.new_code_cell("print('selected:', sorted(explorer.selected))"),
+        nbformat.v4.new_code_cell(PICTURE),
     ]
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}}
     nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), folder / "explorer.ipynb")
@@ -728,6 +739,27 @@ def test_in_jupyterlab_a_selection_comes_back_to_python(chromium, lab):
     assert len(json.loads(output.inner_text().removeprefix("selected: "))) == count
     assert errors == []
     context.close()
+
+
+@pytest.mark.slow
+def test_in_jupyterlab_a_picture_has_its_description(chromium, lab):
+    page = chromium.new_page()
+    page.goto(lab, timeout=90_000)
+    run_cell(page, 2)
+    picture = page.get_by_role("img", name="An empty figure, without <axes>.")
+    picture.wait_for(timeout=90_000)
+    page.close()
+
+
+def test_in_an_exported_page_every_picture_has_its_description(chromium, tmp_path):
+    notebook = NOTEBOOKS / "10_after_simclr.ipynb"
+    page, _ = HTMLExporter().from_filename(str(notebook))
+    (tmp_path / "page.html").write_text(page, encoding="utf-8")
+    outputs = [output for cell in nbformat.read(notebook, 4).cells for output in cell.get("outputs", [])]
+    described = [output.metadata["image/png"]["alt"] for output in outputs if "image/png" in output.get("data", {})]
+    assert described
+    with opened(chromium, (tmp_path / "page.html").as_uri(), offline=True) as (page, _):
+        assert page.locator("img").evaluate_all("all => all.map((one) => one.alt)") == described
 
 
 def test_drawn_before_it_is_on_the_page_it_takes_the_pages_colors_when_it_gets_there(chromium, address):
