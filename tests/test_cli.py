@@ -307,7 +307,7 @@ def test_demo_leaves_a_self_contained_report(tmp_path, capsys):
         f"step {number} of 7" for number in range(1, 8)
     ]
     assert said.index("A first report is ready") < said.index("step 3 of 7")
-    assert fails(capsys, "demo", "--out", str(out)).endswith("choose another --out.")
+    assert fails(capsys, "demo", "--out", str(out)).endswith("already holds a demo: choose another folder.")
 
 
 @pytest.mark.slow
@@ -591,7 +591,7 @@ def test_a_sweep_writes_every_variant_of_every_seed(tmp_path, capsys):
     assert results["variants"]["crop only"] == {"color_prob": 0.0, "gray_prob": 0.0}
     assert results["seeds"] == [0, 1]
     capsys.readouterr()  # the progress bars
-    assert "choose another --out" in fails(capsys, "sweep", "crop-color", "--out", str(out))
+    assert "already holds results: choose another folder" in fails(capsys, "sweep", "crop-color", "--out", str(out))
 
 
 @pytest.mark.slow

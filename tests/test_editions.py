@@ -27,6 +27,7 @@ from simclr_lib.teaching.workshop.editions import (
     split_at_titles,
     student_cells,
     with_folded_answer,
+    without_expectations,
 )
 from simclr_lib.teaching.workshop.marking import outcome_of
 from simclr_lib.teaching.workshop.notes import computing, minutes_of, plans, read_notes, sayings
@@ -85,6 +86,13 @@ def test_students_do_not_read_what_was_measured_before_they_guess(source):
     assert not re.search(r"^\*(What you see|Why|So what)", "\n".join(visible), re.MULTILINE)
 
 
+def test_a_cell_that_asks_does_not_say_what_is_expected():
+    asks = "best = max(found)\npredict('Which is best?', best)\n"
+    expects = "expect(best == 'h', 'h is best.')\nif quick:\n    lead = 3\n    expect(lead > 2, 'yes')\n"
+    assert without_expectations(asks + expects) == asks.rstrip()
+    assert without_expectations("if quick:\n    lead = 3") == "if quick:\n    lead = 3"
+
+
 def test_an_answer_is_folded_and_the_next_subject_is_not():
     seen, why, others = "*What you see.* Red is best.", "*Why.* Nobody knows.", "Move the slider.\n\n## Next"
     folded = f"<details><summary>After your guess</summary>\n\n{seen}\n\n{why}\n\n</details>"
@@ -96,7 +104,10 @@ def test_an_answer_is_folded_and_the_next_subject_is_not():
 @every_notebook
 def test_students_run_the_same_code_with_every_exercise_open(source):
     code = cells(notebook_bytes(source, "student"), "code")
-    assert [cell["source"] for cell in code] == [cell["source"] for cell in cells(source.read_bytes(), "code")]
+    of_source = [cell["source"] for cell in cells(source.read_bytes(), "code")]
+    assert [cell["source"] for cell in code] == [
+        without_expectations(code) if re.search(r"^\s*predict\(", code, re.MULTILINE) else code for code in of_source
+    ]
     module = module_of(cell["source"] for cell in code)
     assert len([cell for cell in code if is_stub(cell)]) == len(exercises_of(module))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import tempfile
+import textwrap
 from collections.abc import Callable
 from html import escape
 from pathlib import Path
@@ -170,7 +171,7 @@ class Panel(widgets.VBox):
         for name, value in values.items():
             self.controls[name].value = value
         _display(bytes(self.picture.value), int(self.picture.width), self.alt, self.drawing)
-        print(self.text)
+        print(textwrap.fill(self.text, 58))  # as wide as a page of JupyterLab shows without a scroll bar
         for name, value in before.items():
             self.controls[name].value = value
 

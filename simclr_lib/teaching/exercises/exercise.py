@@ -25,7 +25,7 @@ from torch import Tensor
 Answer = Callable[..., Any]
 
 RIGHT = "✓ Right."
-NOT_ATTEMPTED = "○ Not attempted yet: replace the line that raises NotImplementedError."
+NOT_ATTEMPTED = "○ Not attempted yet: replace the line with the error."
 UNREADABLE = (TypeError, ValueError, RuntimeError)  # what PyTorch raises for what is no number
 
 _ORIGINS = {

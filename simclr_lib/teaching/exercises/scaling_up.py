@@ -1,4 +1,4 @@
-"""Exercises of notebook 08: the sum of the rates, the noise of one image, fewer negatives in the same batch."""
+"""Exercises of notebook 08: the noise of one image, the sum of the rates, fewer negatives in the same batch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,105 @@ from torch.nn import functional as F
 from simclr_lib.losses import nt_xent
 from simclr_lib.teaching.exercises.exercise import Exercise, Misconception, collect, normal
 
-# 1. The sum of the rates over all steps
+# 1. The noise of a single image's gradient
+
+
+def _noise(gradients: Tensor) -> Tensor:
+    return gradients.var(dim=0).sum().sqrt()
+
+
+noise_of_an_image = Exercise(
+    solution=lambda gradients, batch: math.sqrt(batch) * _noise(gradients),
+    cases=[(normal(12, 5, seed=0) + 3, 16), (0.1 * normal(8, 9, seed=1) - 1, 64)],
+    misconceptions=[
+        Misconception(
+            hint="That is the noise of a batch. A single image is noisier, by the square root of the batch size.",
+            answer=lambda gradients, batch: _noise(gradients),
+        ),
+        Misconception(
+            hint="The noise falls with the square root of the batch size, not with the batch size itself.",
+            answer=lambda gradients, batch: batch * _noise(gradients),
+        ),
+        Misconception(
+            hint="You divided where you should multiply: a mean over a batch is less noisy than one image.",
+            answer=lambda gradients, batch: _noise(gradients) / math.sqrt(batch),
+        ),
+        Misconception(
+            hint="Add up the variances of all directions. You took their mean.",
+            answer=lambda gradients, batch: (batch * gradients.var(dim=0).mean()).sqrt(),
+        ),
+        Misconception(
+            hint="Variances add up, standard deviations do not: take the root last.",
+            answer=lambda gradients, batch: math.sqrt(batch) * gradients.std(dim=0).sum(),
+        ),
+        Misconception(
+            hint="That is the variance: take its square root.",
+            answer=lambda gradients, batch: batch * gradients.var(dim=0).sum(),
+        ),
+        Misconception(
+            hint="Divide by K − 1: the mean was estimated from the same K gradients.",
+            answer=lambda gradients, batch: math.sqrt(batch) * gradients.var(dim=0, correction=0).sum().sqrt(),
+        ),
+        Misconception(
+            hint="You took the variance over all numbers at once. Each direction has a mean of its own: dim=0.",
+            answer=lambda gradients, batch: math.sqrt(batch) * gradients.std(),
+        ),
+        Misconception(
+            hint="That is the length of the gradients, without subtracting their mean.",
+            answer=lambda gradients, batch: math.sqrt(batch) * gradients.square().mean(dim=0).sum().sqrt(),
+        ),
+        Misconception(
+            hint="K is the number of gradients that you measured. What makes a batch less noisy is its size, `batch`.",
+            answer=lambda gradients, batch: math.sqrt(len(gradients)) * _noise(gradients),
+        ),
+        Misconception(
+            hint="You took the variance over the directions. Take it over the K gradients: dim=0.",
+            answer=lambda gradients, batch: math.sqrt(batch) * gradients.var(dim=1).sum().sqrt(),
+        ),
+        Misconception(
+            hint="This is one number for each direction. Add up the variances, then take the root.",
+            answer=lambda gradients, batch: math.sqrt(batch) * gradients.std(dim=0),
+        ),
+        Misconception(
+            hint="That is the length of the mean gradient, so the signal and not the noise. Subtract the mean from "
+            "each gradient first.",
+            answer=lambda gradients, batch: math.sqrt(batch) * gradients.mean(dim=0).norm(),
+        ),
+        Misconception(
+            hint="You averaged the distances from the mean. Average their squares (with K − 1), and take the root "
+            "last.",
+            answer=lambda gradients, batch: math.sqrt(batch) * (gradients - gradients.mean(dim=0)).norm(dim=1).mean(),
+        ),
+        Misconception(
+            hint="You took the direction with the largest variance only. Add up the variances of all directions.",
+            answer=lambda gradients, batch: math.sqrt(batch) * gradients.std(dim=0).max(),
+        ),
+        Misconception(
+            hint="You took the root of batch − 1. That 1 belongs to K, the number of gradients: the noise falls with "
+            "the root of the batch size itself.",
+            answer=lambda gradients, batch: math.sqrt(batch - 1) * _noise(gradients),
+        ),
+        Misconception(
+            hint="That is how much the lengths of the gradients differ. Gradients of equal length may point anywhere.",
+            answer=lambda gradients, batch: math.sqrt(batch) * gradients.norm(dim=1).std(),
+        ),
+        Misconception(
+            hint="That is the mean length of the gradients. Subtract their mean from each first.",
+            answer=lambda gradients, batch: math.sqrt(batch) * gradients.norm(dim=1).mean(),
+        ),
+        Misconception(
+            hint="The square root of the sum of the variances is missing. You took it of the batch size only.",
+            answer=lambda gradients, batch: math.sqrt(batch) * gradients.var(dim=0).sum(),
+        ),
+        Misconception(
+            hint="You averaged the standard deviations of the directions. Add up the variances, and take the root of "
+            "the sum.",
+            answer=lambda gradients, batch: math.sqrt(batch) * gradients.std(dim=0).mean(),
+        ),
+    ],
+)
+
+# 2. The sum of the rates over all steps
 
 
 def _rates(num_images: int, epochs: int, batch: int, lr: float, rule: str) -> float:
@@ -136,105 +234,7 @@ sum_of_rates = Exercise(
     tolerance=1e-6,
 )
 
-# 2. The noise of a single image's gradient
-
-
-def _noise(gradients: Tensor) -> Tensor:
-    return gradients.var(dim=0).sum().sqrt()
-
-
-noise_of_an_image = Exercise(
-    solution=lambda gradients, batch: math.sqrt(batch) * _noise(gradients),
-    cases=[(normal(12, 5, seed=0) + 3, 16), (0.1 * normal(8, 9, seed=1) - 1, 64)],
-    misconceptions=[
-        Misconception(
-            hint="That is the noise of a batch. A single image is noisier, by the square root of the batch size.",
-            answer=lambda gradients, batch: _noise(gradients),
-        ),
-        Misconception(
-            hint="The noise falls with the square root of the batch size, not with the batch size itself.",
-            answer=lambda gradients, batch: batch * _noise(gradients),
-        ),
-        Misconception(
-            hint="You divided where you should multiply: a mean over a batch is less noisy than one image.",
-            answer=lambda gradients, batch: _noise(gradients) / math.sqrt(batch),
-        ),
-        Misconception(
-            hint="Add up the variances of all directions. You took their mean.",
-            answer=lambda gradients, batch: (batch * gradients.var(dim=0).mean()).sqrt(),
-        ),
-        Misconception(
-            hint="Variances add up, standard deviations do not: take the root last.",
-            answer=lambda gradients, batch: math.sqrt(batch) * gradients.std(dim=0).sum(),
-        ),
-        Misconception(
-            hint="That is the variance: take its square root.",
-            answer=lambda gradients, batch: batch * gradients.var(dim=0).sum(),
-        ),
-        Misconception(
-            hint="Divide by K − 1: the mean was estimated from the same K gradients.",
-            answer=lambda gradients, batch: math.sqrt(batch) * gradients.var(dim=0, correction=0).sum().sqrt(),
-        ),
-        Misconception(
-            hint="You took the variance over all numbers at once. Each direction has a mean of its own: dim=0.",
-            answer=lambda gradients, batch: math.sqrt(batch) * gradients.std(),
-        ),
-        Misconception(
-            hint="That is the length of the gradients, without subtracting their mean.",
-            answer=lambda gradients, batch: math.sqrt(batch) * gradients.square().mean(dim=0).sum().sqrt(),
-        ),
-        Misconception(
-            hint="K is the number of gradients that you measured. What makes a batch less noisy is its size, `batch`.",
-            answer=lambda gradients, batch: math.sqrt(len(gradients)) * _noise(gradients),
-        ),
-        Misconception(
-            hint="You took the variance over the directions. Take it over the K gradients: dim=0.",
-            answer=lambda gradients, batch: math.sqrt(batch) * gradients.var(dim=1).sum().sqrt(),
-        ),
-        Misconception(
-            hint="This is one number for each direction. Add up the variances, then take the root.",
-            answer=lambda gradients, batch: math.sqrt(batch) * gradients.std(dim=0),
-        ),
-        Misconception(
-            hint="That is the length of the mean gradient, so the signal and not the noise. Subtract the mean from "
-            "each gradient first.",
-            answer=lambda gradients, batch: math.sqrt(batch) * gradients.mean(dim=0).norm(),
-        ),
-        Misconception(
-            hint="You averaged the distances from the mean. Average their squares (with K − 1), and take the root "
-            "last.",
-            answer=lambda gradients, batch: math.sqrt(batch) * (gradients - gradients.mean(dim=0)).norm(dim=1).mean(),
-        ),
-        Misconception(
-            hint="You took the direction with the largest variance only. Add up the variances of all directions.",
-            answer=lambda gradients, batch: math.sqrt(batch) * gradients.std(dim=0).max(),
-        ),
-        Misconception(
-            hint="You took the root of batch − 1. That 1 belongs to K, the number of gradients: the noise falls with "
-            "the root of the batch size itself.",
-            answer=lambda gradients, batch: math.sqrt(batch - 1) * _noise(gradients),
-        ),
-        Misconception(
-            hint="That is how much the lengths of the gradients differ. Gradients of equal length may point anywhere.",
-            answer=lambda gradients, batch: math.sqrt(batch) * gradients.norm(dim=1).std(),
-        ),
-        Misconception(
-            hint="That is the mean length of the gradients. Subtract their mean from each first.",
-            answer=lambda gradients, batch: math.sqrt(batch) * gradients.norm(dim=1).mean(),
-        ),
-        Misconception(
-            hint="The square root of the sum of the variances is missing. You took it of the batch size only.",
-            answer=lambda gradients, batch: math.sqrt(batch) * gradients.var(dim=0).sum(),
-        ),
-        Misconception(
-            hint="You averaged the standard deviations of the directions. Add up the variances, and take the root of "
-            "the sum.",
-            answer=lambda gradients, batch: math.sqrt(batch) * gradients.std(dim=0).mean(),
-        ),
-    ],
-)
-
-# 3. Negatives of the own group only
+# 3. Negatives of the anchor's group only
 
 
 def _in_groups(z: Tensor, tau: float, group: int, add: bool = False) -> Tensor:

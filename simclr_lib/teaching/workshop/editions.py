@@ -6,6 +6,7 @@ writes it anew.
 
 from __future__ import annotations
 
+import ast
 import importlib
 import json
 import re
@@ -79,22 +80,43 @@ def notebook_bytes(source: Path, edition: Edition) -> bytes:
 
 
 def student_cells(cells: Iterable[Cell]) -> list[Cell]:
-    """The cells without outputs and solutions, and with folded answers. A cell with nothing but a solution is left out.
+    """The cells without outputs and solutions. A cell that held nothing but a solution is left out.
 
-    Somebody reads what was measured while still guessing if it stands below the question. So the text about the figure
-    of a question is folded.
+    Somebody who is still guessing must not read what was measured. So the text about the figure of a question is
+    folded, and what is expected is not in the cell that asks.
     """
-    kept, asked = [], False
+    kept, asked, wondering = [], False, False  # by a cell that takes a guess, by the text
     for cell in cells:
         if cell["cell_type"] == "code":
-            kept.append({**cell, "outputs": [], "execution_count": None})
-            asked = asked or bool(ASKS.search(cell["source"]))
+            asks = bool(ASKS.search(cell["source"]))
+            source = without_expectations(cell["source"]) if asks else cell["source"]
+            kept.append({**cell, "source": source, "outputs": [], "execution_count": None})
+            asked = asked or asks
             continue
         text = FOLDED.sub("", SOLUTION.sub("", cell["source"])).rstrip()
         if text:
-            kept.append({**cell, "source": with_folded_answer(text) if asked else text})
-        asked = False
+            folds = asked or (wondering and bool(READING.match(text)))
+            kept.append({**cell, "source": with_folded_answer(text) if folds else text})
+        asked, wondering = False, "**Predict" in text
     return kept
+
+
+def without_expectations(code: str) -> str:
+    """Leave out the statements that only call `expect`, with the conditions around them."""
+    lines = code.splitlines()
+    for statement in reversed(ast.parse(code).body):
+        if _only_expects(statement):
+            del lines[statement.lineno - 1 : statement.end_lineno]
+    return "\n".join(lines).rstrip()
+
+
+def _only_expects(statement: ast.stmt) -> bool:
+    if isinstance(statement, ast.If):
+        return all(_only_expects(inner) or isinstance(inner, ast.Assign) for inner in statement.body) and any(
+            _only_expects(inner) for inner in statement.body
+        )
+    call = statement.value if isinstance(statement, ast.Expr) else None
+    return isinstance(call, ast.Call) and ast.unparse(call.func) == "expect"
 
 
 def with_folded_answer(text: str) -> str:
