@@ -90,6 +90,9 @@ def test_a_cell_that_asks_does_not_say_what_is_expected():
     asks = "best = max(found)\npredict('Which is best?', best)\n"
     expects = "expect(best == 'h', 'h is best.')\nif quick:\n    lead = 3\n    expect(lead > 2, 'yes')\n"
     assert without_expectations(asks + expects) == asks.rstrip()
+    assert without_expectations("if quick:\n    predict('Which?', 3)\n    expect(True, 'so')\nx = 1") == (
+        "if quick:\n    predict('Which?', 3)\nx = 1"
+    )
     assert without_expectations("if quick:\n    lead = 3") == "if quick:\n    lead = 3"
 
 

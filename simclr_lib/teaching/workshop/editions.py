@@ -10,7 +10,7 @@ import ast
 import importlib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -102,19 +102,26 @@ def student_cells(cells: Iterable[Cell]) -> list[Cell]:
 
 
 def without_expectations(code: str) -> str:
-    """Leave out the statements that only call `expect`, with the conditions around them."""
+    """Leave out the statements that call `expect`, and the conditions that hold nothing else."""
     lines = code.splitlines()
-    for statement in reversed(ast.parse(code).body):
-        if _only_expects(statement):
-            del lines[statement.lineno - 1 : statement.end_lineno]
+    for first, last in reversed(list(_expectations(ast.parse(code).body))):
+        del lines[first - 1 : last]
     return "\n".join(lines).rstrip()
+
+
+def _expectations(statements: Sequence[ast.stmt]) -> Iterator[tuple[int, int]]:
+    """First and last line of each statement that only serves to expect something."""
+    for statement in statements:
+        if _only_expects(statement):
+            yield statement.lineno, statement.end_lineno or statement.lineno
+        elif isinstance(statement, ast.If):
+            yield from _expectations(statement.body)
 
 
 def _only_expects(statement: ast.stmt) -> bool:
     if isinstance(statement, ast.If):
-        return all(_only_expects(inner) or isinstance(inner, ast.Assign) for inner in statement.body) and any(
-            _only_expects(inner) for inner in statement.body
-        )
+        *others, last = statement.body
+        return _only_expects(last) and all(isinstance(other, ast.Assign) or _only_expects(other) for other in others)
     call = statement.value if isinstance(statement, ast.Expr) else None
     return isinstance(call, ast.Call) and ast.unparse(call.func) == "expect"
 
