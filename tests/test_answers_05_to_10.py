@@ -830,7 +830,32 @@ def image_by_image(student, teacher, center):
     return torch.stack(found).mean()
 
 
+def correlations(a, b):
+    """The correlation of every dimension of a with every dimension of b, one after the other."""
+    return torch.tensor([[np.corrcoef(x, y)[0, 1] for y in b.T.numpy()] for x in a.T.numpy()])
+
+
+def barlow(c, weight):
+    on = torch.eye(len(c), dtype=torch.bool)
+    return ((c[on] - 1) ** 2).sum() + weight * (c[~on] ** 2).sum()
+
+
 WRONG_10 = [
+    (after.barlow_loss, lambda a, b, w: barlow(a.T @ b / len(a), w), "are not standardised"),
+    (after.barlow_loss, lambda a, b, w: barlow(unit(a).T @ unit(b), w), "standardises each dimension over the batch"),
+    (after.barlow_loss, lambda a, b, w: barlow(correlations(a, b), 1), "lacks its weight"),
+    (
+        after.barlow_loss,
+        lambda a, b, w: (correlations(a, b) - torch.eye(a.shape[1])).square().sum(),
+        "lacks its weight",
+    ),
+    (after.barlow_loss, lambda a, b, w: barlow(correlations(a.T, b.T), w), "compared images with images"),
+    (
+        after.barlow_loss,
+        lambda a, b, w: barlow(((a - a.mean(0)) / a.std(0)).T @ ((b - b.mean(0)) / b.std(0)) / len(a), w),
+        "with N − 1",
+    ),
+    (after.barlow_loss, lambda a, b, w: barlow(correlations(a, b), w).sqrt(), "Not yet"),
     (after.dcl_from, lambda x: torch.log2(torch.expm1(x)), "logarithm has base 2"),
     (after.dcl_from, lambda x: x - torch.exp(-x), "subtracted the probability of the partner"),
     (after.dcl_from, lambda x: torch.log(1 - torch.exp(x)), "which is not a number"),
@@ -912,6 +937,14 @@ WRONG_10 = [
 ]
 
 RIGHT_10 = [
+    (after.barlow_loss, lambda a, b, w: barlow(correlations(a, b), w)),
+    (
+        after.barlow_loss,
+        lambda a, b, w: barlow(
+            F.batch_norm(a, None, None, training=True).T @ F.batch_norm(b, None, None, training=True) / len(a), w
+        ),
+    ),
+    (after.barlow_loss, lambda a, b, w: barlow(correlations(a.float(), b.float()).float(), w)),
     (after.dcl_from, lambda x: x + torch.log1p(-torch.exp(-x))),
     (after.dcl_from, lambda x: np.log(np.exp(x.numpy()) - 1)),
     (

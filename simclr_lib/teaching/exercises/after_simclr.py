@@ -1,4 +1,4 @@
-"""Exercises of notebook 10: DCL from NT-Xent, and what CLIP, momentum networks and DINO do."""
+"""Exercises of notebook 10: DCL from NT-Xent, Barlow Twins, and what CLIP, momentum networks and DINO do."""
 
 from __future__ import annotations
 
@@ -73,7 +73,155 @@ dcl_from = Exercise(
     ],
 )
 
-# 2. The loss of CLIP
+# 2. The loss of Barlow Twins
+
+
+def _standard(v: Tensor) -> Tensor:
+    """Every dimension with mean 0 and standard deviation 1 over the batch."""
+    return (v - v.mean(dim=0)) / v.std(dim=0, correction=0)
+
+
+def _from_correlation(correlation: Tensor, weight: float) -> Tensor:
+    diagonal = correlation.diagonal()
+    return (1 - diagonal).square().sum() + weight * (correlation.square().sum() - diagonal.square().sum())
+
+
+def _correlation(a: Tensor, b: Tensor) -> Tensor:
+    return _standard(a).T @ _standard(b) / len(a)
+
+
+def _barlow(a: Tensor, b: Tensor, weight: float) -> Tensor:
+    return _from_correlation(_correlation(a, b), weight)
+
+
+def _two_views(n: int, dims: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Embeddings [N, D] that partly agree, with dimensions of other means and standard deviations."""
+    common, own_a, own_b = (normal(n, dims, seed=seed + i) for i in range(3))
+    scale = torch.linspace(1, 3, dims, dtype=torch.float64)
+    return scale * (common + own_a) + 1, scale.flip(0) * (common + own_b) - 2
+
+
+barlow_loss = Exercise(
+    solution=_barlow,
+    cases=[(*_two_views(8, 3, seed=20), 0.5), (*_two_views(5, 4, seed=30), 0.1)],
+    tolerance=1e-3,  # F.batch_norm adds 1e-5 to the variance
+    misconceptions=[
+        Misconception(
+            hint="The dimensions are not standardised. Subtract the mean of each dimension over the batch, and divide "
+            "by its standard deviation.",
+            answer=lambda a, b, weight: _from_correlation(a.T @ b / len(a), weight),
+        ),
+        Misconception(
+            hint="You subtracted the means, but did not divide by the standard deviations.",
+            answer=lambda a, b, weight: _from_correlation((a - a.mean(0)).T @ (b - b.mean(0)) / len(a), weight),
+        ),
+        Misconception(
+            hint="You divided by the standard deviations, but did not subtract the means.",
+            answer=lambda a, b, weight: _from_correlation(
+                (a / a.std(0, correction=0)).T @ (b / b.std(0, correction=0)) / len(a), weight
+            ),
+        ),
+        Misconception(
+            hint="You normalised each embedding, as NT-Xent does. Barlow Twins standardises each dimension over the "
+            "batch.",
+            answer=lambda a, b, weight: _from_correlation(F.normalize(a, dim=1).T @ F.normalize(b, dim=1), weight),
+        ),
+        Misconception(
+            hint="You normalised each embedding, as NT-Xent does. Barlow Twins standardises each dimension over the "
+            "batch.",
+            answer=lambda a, b, weight: _from_correlation(
+                F.normalize(a, dim=1).T @ F.normalize(b, dim=1) / len(a), weight
+            ),
+        ),
+        Misconception(
+            hint="You compared images with images, [N, N]. Barlow Twins compares dimensions with dimensions, [D, D].",
+            answer=lambda a, b, weight: _from_correlation(_standard(a) @ _standard(b).T / len(a), weight),
+        ),
+        Misconception(
+            hint="You compared images with images, [N, N]. Barlow Twins compares dimensions with dimensions, [D, D].",
+            answer=lambda a, b, weight: _from_correlation(_standard(a) @ _standard(b).T / a.shape[1], weight),
+        ),
+        Misconception(
+            hint="You compared images with images, [N, N]. Barlow Twins compares dimensions with dimensions, [D, D].",
+            answer=lambda a, b, weight: _barlow(a.T, b.T, weight),
+        ),
+        Misconception(
+            hint="The sum over the batch is not divided by N, so the entries of C are no correlations.",
+            answer=lambda a, b, weight: _from_correlation(_standard(a).T @ _standard(b), weight),
+        ),
+        Misconception(
+            hint="You divided by the standard deviation with N − 1, and the products by N. Take `correction=0`, so "
+            "that a dimension has the correlation 1 with itself.",
+            answer=lambda a, b, weight: _from_correlation(_correlation(a, b) * (len(a) - 1) / len(a), weight),
+        ),
+        Misconception(
+            hint="The part off the diagonal lacks its weight λ.",
+            answer=lambda a, b, weight: _from_correlation(_correlation(a, b), 1.0),
+        ),
+        Misconception(
+            hint="The weight λ belongs to the part off the diagonal, not to the diagonal or to both.",
+            answer=lambda a, b, weight: weight * _from_correlation(_correlation(a, b), 1.0),
+        ),
+        Misconception(
+            hint="The weight λ belongs to the part off the diagonal, not to the diagonal or to both.",
+            answer=lambda a, b, weight: weight * _from_correlation(_correlation(a, b), 1 / weight),
+        ),
+        Misconception(
+            hint="The diagonal is still in the second sum. It runs over d ≠ e only.",
+            answer=lambda a, b, weight: (
+                _from_correlation(_correlation(a, b), 0.0) + weight * _correlation(a, b).square().sum()
+            ),
+        ),
+        Misconception(
+            hint="This asks that the diagonal is near 0. It should be near 1.",
+            answer=lambda a, b, weight: (
+                _correlation(a, b).diagonal().square().sum()
+                + _from_correlation(_correlation(a, b), weight)
+                - _from_correlation(_correlation(a, b), 0.0)
+            ),
+        ),
+        Misconception(
+            hint="The second part is missing. Off the diagonal, every entry of C should be near 0.",
+            answer=lambda a, b, weight: _from_correlation(_correlation(a, b), 0.0),
+        ),
+        Misconception(
+            hint="The first part is missing. On the diagonal, every entry of C should be near 1.",
+            answer=lambda a, b, weight: (
+                _from_correlation(_correlation(a, b), weight) - _from_correlation(_correlation(a, b), 0.0)
+            ),
+        ),
+        Misconception(
+            hint="The squares are missing on the diagonal: it is the sum of (1 − C_dd)².",
+            answer=lambda a, b, weight: (
+                (1 - _correlation(a, b).diagonal()).sum()
+                + _from_correlation(_correlation(a, b), weight)
+                - _from_correlation(_correlation(a, b), 0.0)
+            ),
+        ),
+        Misconception(
+            hint="The squares are missing off the diagonal: positive and negative entries of C cancel.",
+            answer=lambda a, b, weight: (
+                _from_correlation(_correlation(a, b), 0.0)
+                + weight * (_correlation(a, b).sum() - _correlation(a, b).diagonal().sum())
+            ),
+        ),
+        Misconception(
+            hint="You took the mean where the formula has a sum.",
+            answer=lambda a, b, weight: _barlow(a, b, weight) / a.shape[1],
+        ),
+        Misconception(
+            hint="You took the mean where the formula has a sum.",
+            answer=lambda a, b, weight: _barlow(a, b, weight) / a.shape[1] ** 2,
+        ),
+        Misconception(
+            hint="You correlated the dimensions of the first views with themselves. C compares the first views with "
+            "the second ones.",
+            answer=lambda a, b, weight: _barlow(a, a, weight),
+        ),
+    ],
+)
+
+# 3. The loss of CLIP
 
 
 def _pairs_of_logits(images: Tensor, texts: Tensor, temperature: float) -> Tensor:
@@ -234,7 +382,7 @@ clip_loss = Exercise(
     ],
 )
 
-# 3. How slow is a momentum network?
+# 4. How slow is a momentum network?
 
 half_life = Exercise(
     solution=lambda momentum: math.log(0.5) / math.log(momentum),
@@ -324,7 +472,7 @@ half_life = Exercise(
     ],
 )
 
-# 4. The loss of DINO
+# 5. The loss of DINO
 
 SHARP, SOFT = 0.04, 0.1  # temperatures of DINO's teacher and student
 
