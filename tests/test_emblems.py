@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from simclr_lib.choices import NUM_EMBLEM_CLASSES
 from simclr_lib.data.dataset import ImageDataset
 from simclr_lib.data.emblems import CLASSES, _chunk, draw_emblems, render_emblems
 from simclr_lib.errors import SimCLRError
@@ -30,6 +31,7 @@ def test_shapes_and_types(train: ImageDataset) -> None:
 
 def test_ten_classes_with_names_of_their_own(train: ImageDataset) -> None:
     assert train.classes == list(CLASSES)
+    assert len(CLASSES) == NUM_EMBLEM_CLASSES  # which the command line knows without drawing them
     assert len(set(train.classes)) == 10
     silhouettes, textures = zip(*CLASSES.values(), strict=True)
     assert len(set(silhouettes)) == len(set(textures)) == 10

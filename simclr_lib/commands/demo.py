@@ -56,7 +56,7 @@ def demo(config: DemoConfig, budget: DemoBudget | None = None) -> None:
 
 def _run_demo(config: DemoConfig, budget: DemoBudget, out: Path) -> None:
     device, clock = pick_device(config.device), Stopwatch()
-    resumed = any(out.glob("seed-*/checkpoint.pt"))  # then the seconds are those of the last part only
+    resumed = any(out.glob(f"seed-*/{CHECKPOINT}"))  # then the seconds are those of the last part only
     train, test = load_dataset("emblems", "train", limit=config.images), load_dataset("emblems", "test")
     images = Images(train, test, evenly(test, budget.filmed))
     clock.lap("drawing emblems")

@@ -464,7 +464,7 @@ export function mount(root, encoded, onSelect = () => {}) {
 
   function describe(row) {
     const right = isRight(row), predicted = nameOf(data.views[state.view].predicted[row]);
-    const verdict = right === null ? "" : right ? "; kNN says so too ✓" : `; kNN says ${predicted} ✗`;
+    const verdict = right === null ? "" : right ? "; kNN agrees ✓" : `; kNN says ${predicted} ✗`;
     return `${data.files ? data.files[row] : `image ${row}`}: ${nameOf(data.labels[row])}${verdict}`;
   }
 
