@@ -8,7 +8,8 @@ import shlex
 import shutil
 import sys
 import typing
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
@@ -119,6 +120,37 @@ def gradient_scaler(device: torch.device, precision: Precision = "auto") -> torc
     chosen = fastest_precision(device) if precision == "auto" else precision
     kind = device.type if device.type in ("cpu", "cuda") else "cpu"
     return torch.amp.GradScaler(kind, enabled=chosen == "fp16")
+
+
+@contextmanager
+def one_core() -> Iterator[None]:
+    """Let PyTorch compute on one core of the CPU."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@contextmanager
+def equal_steps(device: torch.device) -> Iterator[None]:
+    """Prepare PyTorch for many steps of one size on a GPU, and undo that at the end. For a CPU, nothing changes.
+
+    cuDNN tries its kernels for every size and takes the fastest. And the CPU draws the random views with one thread.
+    These draws are too small to be divided, and threads that wait for their next part keep the cores busy, so that two
+    trainings on one machine slow each other down several times (notebooks/results/cifar10-gpu-training.json).
+    """
+    if device.type != "cuda":
+        yield
+        return
+    searches = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = True
+    try:
+        with one_core():
+            yield
+    finally:
+        torch.backends.cudnn.benchmark = searches
 
 
 def check_compiler(device: torch.device) -> None:

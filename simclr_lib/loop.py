@@ -21,7 +21,7 @@ from torch.optim import Optimizer
 from tqdm.auto import tqdm
 
 from simclr_lib.choices import OptimizerName, Precision
-from simclr_lib.device import autocast, gradient_scaler
+from simclr_lib.device import autocast, equal_steps, gradient_scaler
 from simclr_lib.distributed import average, world
 from simclr_lib.errors import SimCLRError
 from simclr_lib.optim import build_optimizer, warmup_cosine
@@ -219,6 +219,7 @@ def fit(
     losses = _Losses(observer, first_step, total_steps, config.lr)
     model.train()
     with (
+        equal_steps(device),
         torch.random.fork_rng([device] if device.type == "cuda" else []),  # dropout draws from the global generators
         _progress_bar(first_step, total_steps, description) as bar,
     ):

@@ -5,9 +5,10 @@ import torch
 from tiny import TINY, options
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from simclr_lib import TrainConfig, device, load_dataset, pretrain, train_supervised
+from simclr_lib import TrainConfig, device, load_dataset, loop, pretrain, train_supervised
 from simclr_lib.cli import main
 from simclr_lib.errors import SimCLRError
+from simclr_lib.experiments import throughput
 
 
 @pytest.mark.parametrize(
@@ -137,3 +138,34 @@ def test_a_compiler_may_be_named_with_its_arguments(monkeypatch, tmp_path):
     monkeypatch.setenv("CC", "/nowhere/cc")
     with pytest.raises(SimCLRError, match=r"there is no /nowhere/cc: install one \(or set CC to its place"):
         device.check_compiler(torch.device("cuda"))
+
+
+def test_steps_on_a_gpu_leave_the_cores_to_others_and_the_settings_as_they_were(monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
+    seen = []
+
+    def stop_with(*settings):
+        seen.extend(settings)
+        raise KeyboardInterrupt
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with device.equal_steps(torch.device("cpu")):
+            assert (torch.get_num_threads(), torch.backends.cudnn.benchmark) == (2, False)
+        with pytest.raises(KeyboardInterrupt), device.equal_steps(torch.device("cuda")):
+            stop_with(torch.get_num_threads(), torch.backends.cudnn.benchmark)
+        assert seen == [1, True]
+        assert (torch.get_num_threads(), torch.backends.cudnn.benchmark) == (2, False)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_training_and_what_is_timed_take_their_steps_so(monkeypatch):
+    asked = []
+    original = device.equal_steps
+    for module in (loop, throughput):
+        monkeypatch.setattr(module, "equal_steps", lambda where: asked.append(where.type) or original(where))
+    pretrain(load_dataset("emblems", "train", limit=120), TINY)
+    throughput.median_seconds(lambda: None, torch.device("cpu"))
+    assert asked == ["cpu", "cpu"]

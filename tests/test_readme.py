@@ -107,7 +107,7 @@ def test_every_results_file_says_how_it_was_made(path):
     of_the_package = where["command"].startswith(("simclr ", "python -m simclr_lib"))
     assert of_the_package or file.extra["how"]
     assert {"device", "threads", "torch", "torchvision"} <= set(where)
-    assert not path.name.startswith("cifar10-gpu") or where["commit"] == "97d9a55"
+    assert not path.name.startswith("cifar10-gpu") or where["commit"] in ("97d9a55", "b829771")
 
 
 def test_every_published_figure_has_its_source():
@@ -133,6 +133,38 @@ def test_the_default_recipe_is_the_best_of_those_compared():
         today = TrainConfig().resolved(32)
         assert (compared.optimizer, compared.lr, compared.temperature) == ("lars", today.lr, today.temperature)
         assert PRESETS["cifar10"].resolved(32) == today
+
+
+def test_the_default_recipe_was_not_clearly_beaten_by_a_change_of_one_setting():
+    rows = measured("cifar10-gpu-recipes-45").results
+    default, *others = (rows[f"SimCLR, {name}"] for name in ("LARS 4", "LARS 8", "batch 1024", "τ = 0.5", "3 layers"))
+    assert len(rows) == 1 + len(others)
+    for column in ("knn", "labels_all"):
+        gains = [row[column]["mean"] - default[column]["mean"] for row in others]
+        assert all(0 < gain < 0.01 for gain in gains[:2])  # "less than one point above the default"
+        assert all(gain < 0 for gain in gains[2:])  # "are worse"
+
+
+def test_after_many_epochs_neither_recipe_is_better_in_everything():
+    first, second = measured("cifar10-gpu-simclr"), measured("cifar10-gpu-simclr-lars8")
+    changed = {name for name, value in first.config.items() if second.config.get(name, value) != value}
+    assert changed >= {"lr", "temperature"}
+    assert (first.config["epochs"], second.config["epochs"]) == (500, 500)
+    before, after = (file.results["SimCLR"] for file in (first, second))
+    gains = {column: after[column]["mean"] - before[column]["mean"] for column in before}
+    assert {column for column, gain in gains.items() if gain > 0} == {"labels_all", "labels_all_sgd"}
+    assert gains["labels_all"] < 0.01  # "a little better"
+
+
+def test_the_speed_on_a_gpu_is_that_of_the_log():
+    rows, config = measured("cifar10-gpu-training").results, measured("cifar10-gpu-training").config
+    timed = [row for row in rows.values() if "steps_per_second" in row]
+    assert len(timed) == 3
+    for row in timed:
+        expected = row["steps_per_second"] * config["batch_size"]
+        assert row["images_per_second"] == pytest.approx(expected, rel=1e-3)
+    crowded, single = (rows[f"each of two trainings, {threads}"] for threads in ("16 threads", "one thread"))
+    assert single["images_per_second"] > 3 * crowded["images_per_second"]  # "several times"
 
 
 def test_both_looks_at_the_run_on_a_gpu_agree():

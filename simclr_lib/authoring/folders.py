@@ -21,11 +21,11 @@ import numpy as np
 import torch
 
 from simclr_lib.data import load_dataset
-from simclr_lib.device import cores
+from simclr_lib.device import cores, one_core
 from simclr_lib.distributed import fresh_processes
 from simclr_lib.experiments.competitors import pillow_decoding, torchvision_decoding
 from simclr_lib.experiments.photographs import QUALITY, photographs, write_photographs
-from simclr_lib.experiments.throughput import largest_size, one_core, throughput
+from simclr_lib.experiments.throughput import largest_size, throughput
 from simclr_lib.results import Result
 
 OUT = Path("notebooks/results/folders.json")

@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 
 from simclr_lib.config import TrainConfig
-from simclr_lib.device import autocast, pick_device
+from simclr_lib.device import autocast, equal_steps, pick_device
 from simclr_lib.distributed import distribute_and_compile
 from simclr_lib.experiments.competitors import optimizer_steps
 from simclr_lib.experiments.graph import GraphedStep
@@ -128,7 +128,9 @@ def main(words: Sequence[str] | None = None) -> None:
     config = TrainConfig(batch_size=chosen.batch_size, width=chosen.width).resolved(SIZE, device)
     out = chosen.out or Path(f"notebooks/results/step-{chosen.batch_size}.json")
     command = ["python", "-m", "simclr_lib.authoring.step", *(sys.argv[1:] if words is None else words)]
-    measure(config, device, chosen.seconds).write(out, device, shlex.join(command))
+    with equal_steps(device):
+        measured = measure(config, device, chosen.seconds)
+    measured.write(out, device, shlex.join(command))
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from simclr_lib.errors import SimCLRError, unknown_name
+from simclr_lib.errors import SimCLRError, percentage, unknown_name
 from simclr_lib.results import Result, Table, columns, in_words, per_cent
 
 
@@ -62,9 +62,14 @@ def provenance(file: Result) -> str:
     sizes = f"{file.num_train:,} training and {file.num_test:,} test images, " if file.num_train else ""
     duration = f"{file.seconds['total'] / 60:.1f} minutes " if file.seconds else ""
     return (
-        f"`{where['command']}`: {sizes}{spread}, {duration}on {where['device']} with {where['threads']} threads, "
+        f"`{where['command']}`: {sizes}{spread}, {duration}on {where['device']} with {threads(where)}, "
         f"torch {where['torch']}."
     )
+
+
+def threads(where: Mapping[str, Any]) -> str:
+    """The threads of a measurement in words."""
+    return "1 thread" if where["threads"] == 1 else f"{where['threads']} threads"
 
 
 def bench(file: Result) -> str:
@@ -178,10 +183,17 @@ def folders(file: Result) -> str:
     return "\n\n".join([markdown(head, rows), how])
 
 
-def beside_published(simclr: Result, evaluation: Result, supervised: Result, step: Result, published: Result) -> str:
+def beside_published(
+    simclr: Result, evaluation: Result, other: Result, supervised: Result, step: Result, published: Result
+) -> str:
     """The accuracies of the runs on a GPU beside those that others published, with the sources of all below."""
-    rows = {row: evaluation.results[row] for row in ("SimCLR", "SimCLR, fine-tuned")} | dict(supervised.results)
-    trained = dict.fromkeys(("SimCLR", "SimCLR, fine-tuned"), f"ResNet-18, {simclr.config['epochs']:,}, JPEG")
+    rows = {
+        "SimCLR, τ = 0.5": evaluation.results["SimCLR"],
+        "SimCLR, τ = 0.5, fine-tuned": evaluation.results["SimCLR, fine-tuned"],
+        "SimCLR, τ = 0.2, four times the rate": other.results["SimCLR"],
+    }
+    trained = dict.fromkeys(rows, f"ResNet-18, {simclr.config['epochs']:,}, JPEG")
+    rows |= dict(supervised.results)
     trained["supervised"] = f"ResNet-18, {supervised.config['epochs']:,}, JPEG"
     for name, source in published.extra["sources"].items():
         rows[name] = published.results[name]
@@ -192,15 +204,16 @@ def beside_published(simclr: Result, evaluation: Result, supervised: Result, ste
         for row, measured in rows.items()
     ]
     where = simclr.environment
-    commands = ", ".join(f"`{file.environment['command']}`" for file in (simclr, evaluation, supervised))
+    commands = ", ".join(f"`{file.environment['command']}`" for file in (simclr, evaluation, other, supervised))
     ours, lightly, kornia = (
         step.results[name]["images_per_second"]
         for name in ("simclr_lib, compiled", "lightly's documented loop, 16 workers", "kornia's views on the GPU")
     )
     how = (
-        f"Ours: {commands}: 1 seed, {simclr.seconds['pretraining'] / 60:.1f} minutes of pretraining on "
-        f"{where['device']}, torch {where['torch']}, commit {where['commit']}. "
-        f"A step at batch {step.config['batch_size']} takes in {ours:,.0f} images/s there, "
+        f"Ours: {commands}: 1 seed, ± over draws of the labels, {simclr.seconds['pretraining'] / 60:.1f} and "
+        f"{other.seconds['pretraining'] / 60:.1f} minutes of pretraining on {where['device']}, torch {where['torch']}, "
+        f"commits {where['commit']} and, with τ = 0.2, {other.environment['commit']}. "
+        f"At the first of them, a step at batch {step.config['batch_size']} takes in {ours:,.0f} images/s there, "
         f"{ours / lightly:.1f} × lightly's documented loop with 16 workers and "
         f"{ours / kornia:.1f} × kornia's views on the GPU."
     )
@@ -209,13 +222,63 @@ def beside_published(simclr: Result, evaluation: Result, supervised: Result, ste
     return "\n\n".join([markdown(header, cells), f"{how} Published by others: {'; '.join(others)}."])
 
 
+def gpu_speed(before: Result, at_512: Result, at_1024: Result, training: Result) -> str:
+    """The milliseconds of a pretraining step on a GPU, part by part, and the speed of training there."""
+
+    def milliseconds(file: Result, row: str | None) -> str:
+        return f"{file.results[row]['milliseconds']:.1f}" if row else "–"
+
+    parts = {
+        "network and loss, forward and backward": "network and loss, forward and backward, compiled",
+        "making two views": "make two views, compiled",
+        "drawing their parameters, on the CPU": "draw two views, compiled",
+        "LARS": "LARS, of the encoder",
+        "the whole step": "whole step, compiled",
+        "the whole step as one CUDA graph": "whole step, one CUDA graph, compiled",
+    }
+    earlier = (parts["network and loss, forward and backward"], "apply two views", "sample two views on the CPU")
+    rows = [
+        [name, milliseconds(before, old), milliseconds(at_512, row), milliseconds(at_1024, row)]
+        for (name, row), old in zip(
+            parts.items(), (*earlier, "LARS step", "whole step, compiled, LARS", None), strict=True
+        )
+    ]
+    header = ["milliseconds, compiled", *(f"batch {file.config['batch_size']:,}" for file in (at_512, at_512, at_1024))]
+    header[1] += f", commit {before.environment['commit']}"
+    speed = {name: row["images_per_second"] for name, row in training.results.items()}
+    alone, lightly = speed["alone"], before.results["lightly's documented loop, 16 workers"]["images_per_second"]
+    share = alone * training.extra["gflop_per_image"] / (1e3 * training.extra["peak_tflops"])
+    crowded, single = speed["each of two trainings, 16 threads"], speed["each of two trainings, one thread"]
+    where = training.environment
+    said = (
+        f"`simclr train --compile` takes in {alone:,.0f} images/s at batch {training.config['batch_size']}: "
+        f"{50_000 / alone:.2f} seconds for 50,000 images, {alone / lightly:.1f} × lightly's documented loop with 16 "
+        f"workers ({lightly:,.0f} images/s, measured earlier on such a machine), and {percentage(share)} of what a "
+        "large matrix product reaches. With its measurements and checkpoints it is "
+        f"{speed['alone, with its pauses']:,.0f} images/s. "
+        f"When two trainings shared the GPU, each took in {crowded:,.0f} images/s with 16 threads of the CPU, and "
+        f"{single:,.0f} with one. So training on a GPU now draws its views with one thread."
+    )
+    commands = ", ".join(f"`{file.environment['command']}`" for file in (at_512, at_1024))
+    how = f"{commands}, on {where['device']} with {threads(at_512.environment)} of the CPU, torch {where['torch']}."
+    return "\n\n".join([markdown(header, rows), how, said])
+
+
 BLOCKS: dict[str, tuple[list[str], Callable[..., str]]] = {
     "demo": (["demo"], demo),
     "crop-color": (["crop-color"], accuracies),
     "cifar10-jpeg": (["cifar10-jpeg-simclr", "cifar10-jpeg-supervised"], accuracies),
     "cifar10-gpu": (
-        [*(f"cifar10-gpu-{part}" for part in ("simclr", "evaluation", "supervised", "step")), "published"],
+        [
+            *(f"cifar10-gpu-{part}" for part in ("simclr", "evaluation", "simclr-lars8", "supervised", "step")),
+            "published",
+        ],
         beside_published,
+    ),
+    "recipes": (["cifar10-gpu-recipes-45"], partial(accuracies, title="accuracy on held-out training images, %")),
+    "gpu-speed": (
+        [f"cifar10-gpu-{part}" for part in ("step", "step-512", "step-1024", "training")],
+        gpu_speed,
     ),
     "fine-tuning": (["fine-tuning"], partial(accuracies, title="accuracy on held-out training images, %")),
     "tinyimagenet-20": (["tinyimagenet-20"], accuracies),

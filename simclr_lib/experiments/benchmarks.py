@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from simclr_lib.data import load_dataset
+from simclr_lib.device import equal_steps, one_core
 from simclr_lib.distributed import fresh_processes
 from simclr_lib.experiments.competitors import (
     kornia_training,
@@ -47,7 +48,6 @@ from simclr_lib.experiments.throughput import (
     compare,
     copying_speed,
     largest_size,
-    one_core,
     work,
 )
 from simclr_lib.losses import nt_xent
@@ -171,7 +171,8 @@ def training(
         next(our_training(encoder(), images.to(device), batch_size))
     limit = peak.training * batch_size / counter.get_total_flops()
     title = f"Pretraining, {name}, batch {batch_size}, {device.type}"
-    return compare(title, "images/s", competitors, load.repeats, load.loop_seconds, limit)
+    with equal_steps(device):
+        return compare(title, "images/s", competitors, load.repeats, load.loop_seconds, limit)
 
 
 def training_competitors(

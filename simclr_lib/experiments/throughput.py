@@ -19,13 +19,12 @@ import statistics
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from simclr_lib.device import autocast
+from simclr_lib.device import autocast, equal_steps
 from simclr_lib.errors import percentage
 
 Competitor = Callable[[], Iterator[int]]
@@ -159,11 +158,12 @@ def work(steps: Iterator[int], seconds: float) -> tuple[int, float]:
 def median_seconds(step: Callable[[], object], device: torch.device, calls: int = 5) -> float:
     """Median of the seconds that ``calls`` calls take, after two calls that warm up."""
     times = []
-    for _ in range(2 + calls):
-        start = time.perf_counter()
-        step()
-        _wait_for(device)
-        times.append(time.perf_counter() - start)
+    with equal_steps(device):
+        for _ in range(2 + calls):
+            start = time.perf_counter()
+            step()
+            _wait_for(device)
+            times.append(time.perf_counter() - start)
     return statistics.median(times[2:])
 
 
@@ -221,14 +221,3 @@ def version(library: str) -> str | None:
         return str(importlib.import_module(library).__version__)
     except ImportError:
         return None
-
-
-@contextmanager
-def one_core() -> Iterator[None]:
-    """Let PyTorch compute on one core of the CPU."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
