@@ -175,7 +175,7 @@ def temperature_panel(embeddings: Tensor, sweep: Mapping[str, Any]) -> Panel:
         anchor=widgets.IntSlider(5, 0, n - 1),
         # The slider goes from 0.02 to 2 in twenty steps for each factor of ten, so that 0.2 is one of its values.
         temperature=widgets.FloatLogSlider(
-            value=0.2, base=10, min=math.log10(0.02), max=math.log10(2), step=0.05, readout_format=".3g"
+            value=0.2, base=10, min=math.log10(0.02), max=math.log10(2), step=0.05, readout_format=".3"
         ),
     )
 
@@ -314,7 +314,7 @@ def scaling_panel(step: Callable[[int, int, float, float, float], Mapping[str, f
     def slider(description: str, value: float, lowest: int) -> widgets.FloatLogSlider:
         """A slider from 10 to the power of ``lowest`` to 1,000."""
         return widgets.FloatLogSlider(
-            description=description, value=value, base=10, min=lowest, max=3, step=0.25, readout_format=".4g"
+            description=description, value=value, base=10, min=lowest, max=3, step=0.25, readout_format=".4"
         )
 
     return Panel(
