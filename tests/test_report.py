@@ -66,7 +66,7 @@ def test_learning_is_compared_with_the_network_before_training():
     _, knn_axes = picture.figure.axes
     (line,) = [line for line in knn_axes.lines if line.get_label() == "untrained: 41 %"]
     assert set(line.get_ydata()) == {0.41}
-    assert picture.alt.endswith("above a dotted line for the untrained network.")
+    assert picture.alt.endswith("beside a dotted line for the untrained network.")
 
 
 def test_neighbours_of_the_same_class_are_counted():

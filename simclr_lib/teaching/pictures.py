@@ -87,7 +87,7 @@ def picture_of_training(
             "the features so far, gives its class."
         )
         alt = "Two curves over the epochs of training: the loss, and the kNN accuracy on validation images"
-        alt += "." if untrained is None else ", above a dotted line for the untrained network."
+        alt += "." if untrained is None else ", beside a dotted line for the untrained network."
     else:
         text, alt = f"The {loss} of every step.", "A curve of the loss over the epochs of training."
     return Picture("How it learned", f"{conclusion}.", text, plot_training(metrics, num_negatives, untrained), alt)

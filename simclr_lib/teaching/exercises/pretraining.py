@@ -1,4 +1,4 @@
-"""Exercises of notebook 03: the schedule, a step of LARS, what a stem does, and batch size against learning rate."""
+"""Exercises of notebook 03: a step of LARS, the schedule, what a stem does, and batch size against learning rate."""
 
 from __future__ import annotations
 
@@ -9,162 +9,7 @@ from torch import Tensor
 
 from simclr_lib.teaching.exercises.exercise import Answer, Exercise, Misconception, collect, normal
 
-# 1. Warm-up, and a cosine that ends above 0
-
-
-def _schedule(
-    step: int, total: int, warmup: int, last: float = 0.0, start: float = 1.0, turn: float = 1.0, late: int = 0
-) -> float:
-    if step < warmup:
-        return (step + start) / warmup
-    return _cosine(step + late - warmup, total - warmup, last, turn)
-
-
-def _cosine(step: int, total: int, last: float, turn: float = 1.0) -> float:
-    return last + (1 - last) * 0.5 * (1 + math.cos(turn * math.pi * step / total))
-
-
-def _after_warmup(share: Callable[[int, int, int, float], float]) -> Answer:
-    """A schedule with the right warm-up, and that share of the peak after it."""
-    return lambda step, total, warmup, last: (step + 1) / warmup if step < warmup else share(step, total, warmup, last)
-
-
-learning_rate = Exercise(
-    solution=_schedule,
-    cases=[
-        (0, 100, 10, 0.1),
-        (4, 100, 10, 0.1),
-        (4, 20, 5, 0.1),  # the last step of the warm-up
-        (10, 100, 10, 0.1),
-        (55, 100, 10, 0.25),
-        (99, 100, 10, 0.1),
-        (0, 10, 0, 0.5),
-        (0, 10, 1, 0.5),
-    ],
-    misconceptions=[
-        Misconception(
-            hint="Your cosine goes down to 0. It ends at `last`: last + (1 − last) · share.",
-            answer=lambda step, total, warmup, last: _schedule(step, total, warmup),
-        ),
-        Misconception(
-            hint="You cut the cosine off at `last`, so it stays there for a while. Squeeze the whole curve between "
-            "`last` and 1.",
-            answer=_after_warmup(lambda step, total, warmup, last: max(last, _schedule(step, total, warmup))),
-        ),
-        Misconception(
-            hint="You added `last`, so the cosine starts above 1. Multiply its share by 1 − last before you add.",
-            answer=_after_warmup(lambda step, total, warmup, last: last + _schedule(step, total, warmup)),
-        ),
-        Misconception(
-            hint="The warm-up is not squeezed: it rises from 1 / warmup to 1, as in 3.4. Only the cosine ends at "
-            "`last`.",
-            answer=lambda step, total, warmup, last: last + (1 - last) * _schedule(step, total, warmup),
-        ),
-        Misconception(
-            hint="Your cosine falls to 2 · last − 1: shift and halve the cosine itself first, ½ (1 + cos …).",
-            answer=_after_warmup(
-                lambda step, total, warmup, last: last + (1 - last) * (2 * _schedule(step, total, warmup) - 1)
-            ),
-        ),
-        Misconception(
-            hint="Your warm-up starts at 0, so the first step changes nothing. The paper's code does that too; the "
-            "formula of 3.4 has (step + 1) / warmup.",
-            answer=lambda step, total, warmup, last: _schedule(step, total, warmup, last, start=0.0),
-        ),
-        Misconception(
-            hint="Your cosine counts from step 0. It has to start where the warm-up ends.",
-            answer=_after_warmup(lambda step, total, warmup, last: _schedule(step, total, 0, last)),
-        ),
-        Misconception(
-            hint="Your cosine is stretched over all steps. It has total − warmup steps, after the warm-up.",
-            answer=_after_warmup(lambda step, total, warmup, last: _schedule(step, total + warmup, warmup, last)),
-        ),
-        Misconception(
-            hint="Your warm-up is one step too long: step `warmup` belongs to the cosine already.",
-            answer=lambda step, total, warmup, last: (
-                (step + 1) / max(1, warmup) if step <= warmup else _schedule(step, total, warmup, last)
-            ),
-        ),
-        Misconception(
-            hint="Your warm-up is one step too short: step warmup − 1 still belongs to it, and has the full rate.",
-            answer=lambda step, total, warmup, last: (
-                (step + 1) / warmup if step + 1 < warmup else _cosine(step - warmup, total - warmup, last)
-            ),
-        ),
-        Misconception(
-            hint="Your warm-up does not reach 1. It takes `warmup` steps: divide by `warmup`, not by warmup + 1.",
-            answer=lambda step, total, warmup, last: (
-                (step + 1) / (warmup + 1) if step < warmup else _schedule(step, total, warmup, last)
-            ),
-        ),
-        Misconception(
-            hint="Your cosine makes a quarter of a turn, so it is steep in the end. It is half a turn, shifted and "
-            "halved: ½ (1 + cos …).",
-            answer=_after_warmup(
-                lambda step, total, warmup, last: (
-                    last + (1 - last) * math.cos(0.5 * math.pi * (step - warmup) / (total - warmup))
-                )
-            ),
-        ),
-        Misconception(
-            hint="That is an exponential decay: each step multiplies the rate by the same number. The curve of 3.4 is "
-            "a cosine.",
-            answer=_after_warmup(lambda step, total, warmup, last: last ** ((step - warmup) / (total - warmup))),
-        ),
-        Misconception(
-            hint="You multiplied a warm-up by a cosine over all steps. The cosine starts where the warm-up ends.",
-            answer=lambda step, total, warmup, last: (
-                min(1.0, (step + 1) / max(1, warmup)) * _schedule(step, total, 0, last)
-            ),
-        ),
-        Misconception(
-            hint="Your cosine makes a whole turn and is back at 1 in the end. It is half a turn.",
-            answer=lambda step, total, warmup, last: _schedule(step, total, warmup, last, turn=2.0),
-        ),
-        Misconception(
-            hint="That is a straight line. The cosine stays near 1 at first and near `last` in the end.",
-            answer=_after_warmup(lambda step, total, warmup, last: 1 - (1 - last) * (step - warmup) / (total - warmup)),
-        ),
-        Misconception(
-            hint="Your cosine arrives one step early. The formula of 3.4 divides by total − warmup.",
-            answer=lambda step, total, warmup, last: _schedule(step, total - 1, warmup, last),
-        ),
-        Misconception(
-            hint="Your cosine goes up. It should be 1 after the warm-up: ½ (1 + cos …).",
-            answer=_after_warmup(lambda step, total, warmup, last: 1 + last - _schedule(step, total, warmup, last)),
-        ),
-        Misconception(
-            hint="Your cosine is one step ahead: step `warmup` still has the full rate. Only the warm-up counts from "
-            "step + 1.",
-            answer=lambda step, total, warmup, last: _schedule(step, total, warmup, last, late=1),
-        ),
-        Misconception(
-            hint="The warm-up is missing: before step `warmup` the rate rises in a straight line, (step + 1) / warmup.",
-            answer=lambda step, total, warmup, last: _schedule(step, total, 0, last),
-        ),
-        Misconception(
-            hint="math.cos takes radians: half a turn is π, not 180.",
-            answer=lambda step, total, warmup, last: _schedule(step, total, warmup, last, turn=180 / math.pi),
-        ),
-        Misconception(
-            hint="`//` leaves out what is behind the decimal point, so your warm-up is 0 until it ends: use `/`.",
-            answer=lambda step, total, warmup, last: (
-                (step + 1) // warmup if step < warmup else _schedule(step, total, warmup, last)
-            ),
-        ),
-        Misconception(
-            hint="You multiplied by `last`, so your cosine starts there. It starts at 1 and ends at `last`.",
-            answer=_after_warmup(lambda step, total, warmup, last: last * _schedule(step, total, warmup)),
-        ),
-        Misconception(
-            hint="You multiplied the share by 1 − last and did not add `last`. So your cosine starts below 1 and ends "
-            "at 0.",
-            answer=_after_warmup(lambda step, total, warmup, last: (1 - last) * _schedule(step, total, warmup)),
-        ),
-    ],
-)
-
-# 2. One step of LARS, with momentum
+# 1. One step of LARS, with momentum
 
 
 def _lars(
@@ -351,6 +196,161 @@ lars_step = Exercise(
             answer=lambda w, g, v, lr, momentum, wd, trust: (
                 w - lr * trust * w.norm() / (momentum * v + g + wd * w).norm() * (momentum * v + g + wd * w)
             ),
+        ),
+    ],
+)
+
+# 2. Warm-up, and a cosine that ends above 0
+
+
+def _schedule(
+    step: int, total: int, warmup: int, last: float = 0.0, start: float = 1.0, turn: float = 1.0, late: int = 0
+) -> float:
+    if step < warmup:
+        return (step + start) / warmup
+    return _cosine(step + late - warmup, total - warmup, last, turn)
+
+
+def _cosine(step: int, total: int, last: float, turn: float = 1.0) -> float:
+    return last + (1 - last) * 0.5 * (1 + math.cos(turn * math.pi * step / total))
+
+
+def _after_warmup(share: Callable[[int, int, int, float], float]) -> Answer:
+    """A schedule with the right warm-up, and that share of the peak after it."""
+    return lambda step, total, warmup, last: (step + 1) / warmup if step < warmup else share(step, total, warmup, last)
+
+
+learning_rate = Exercise(
+    solution=_schedule,
+    cases=[
+        (0, 100, 10, 0.1),
+        (4, 100, 10, 0.1),
+        (4, 20, 5, 0.1),  # the last step of the warm-up
+        (10, 100, 10, 0.1),
+        (55, 100, 10, 0.25),
+        (99, 100, 10, 0.1),
+        (0, 10, 0, 0.5),
+        (0, 10, 1, 0.5),
+    ],
+    misconceptions=[
+        Misconception(
+            hint="Your cosine goes down to 0. It ends at `last`: last + (1 − last) · share.",
+            answer=lambda step, total, warmup, last: _schedule(step, total, warmup),
+        ),
+        Misconception(
+            hint="You cut the cosine off at `last`, so it stays there for a while. Squeeze the whole curve between "
+            "`last` and 1.",
+            answer=_after_warmup(lambda step, total, warmup, last: max(last, _schedule(step, total, warmup))),
+        ),
+        Misconception(
+            hint="You added `last`, so the cosine starts above 1. Multiply its share by 1 − last before you add.",
+            answer=_after_warmup(lambda step, total, warmup, last: last + _schedule(step, total, warmup)),
+        ),
+        Misconception(
+            hint="The warm-up is not squeezed: it rises from 1 / warmup to 1, as in 3.4. Only the cosine ends at "
+            "`last`.",
+            answer=lambda step, total, warmup, last: last + (1 - last) * _schedule(step, total, warmup),
+        ),
+        Misconception(
+            hint="Your cosine falls to 2 · last − 1: shift and halve the cosine itself first, ½ (1 + cos …).",
+            answer=_after_warmup(
+                lambda step, total, warmup, last: last + (1 - last) * (2 * _schedule(step, total, warmup) - 1)
+            ),
+        ),
+        Misconception(
+            hint="Your warm-up starts at 0, so the first step changes nothing. The paper's code does that too; the "
+            "formula of 3.4 has (step + 1) / warmup.",
+            answer=lambda step, total, warmup, last: _schedule(step, total, warmup, last, start=0.0),
+        ),
+        Misconception(
+            hint="Your cosine counts from step 0. It has to start where the warm-up ends.",
+            answer=_after_warmup(lambda step, total, warmup, last: _schedule(step, total, 0, last)),
+        ),
+        Misconception(
+            hint="Your cosine is stretched over all steps. It has total − warmup steps, after the warm-up.",
+            answer=_after_warmup(lambda step, total, warmup, last: _schedule(step, total + warmup, warmup, last)),
+        ),
+        Misconception(
+            hint="Your warm-up is one step too long: step `warmup` belongs to the cosine already.",
+            answer=lambda step, total, warmup, last: (
+                (step + 1) / max(1, warmup) if step <= warmup else _schedule(step, total, warmup, last)
+            ),
+        ),
+        Misconception(
+            hint="Your warm-up is one step too short: step warmup − 1 still belongs to it, and has the full rate.",
+            answer=lambda step, total, warmup, last: (
+                (step + 1) / warmup if step + 1 < warmup else _cosine(step - warmup, total - warmup, last)
+            ),
+        ),
+        Misconception(
+            hint="Your warm-up does not reach 1. It takes `warmup` steps: divide by `warmup`, not by warmup + 1.",
+            answer=lambda step, total, warmup, last: (
+                (step + 1) / (warmup + 1) if step < warmup else _schedule(step, total, warmup, last)
+            ),
+        ),
+        Misconception(
+            hint="Your cosine makes a quarter of a turn, so it is steep in the end. It is half a turn, shifted and "
+            "halved: ½ (1 + cos …).",
+            answer=_after_warmup(
+                lambda step, total, warmup, last: (
+                    last + (1 - last) * math.cos(0.5 * math.pi * (step - warmup) / (total - warmup))
+                )
+            ),
+        ),
+        Misconception(
+            hint="That is an exponential decay: each step multiplies the rate by the same number. The curve of 3.4 is "
+            "a cosine.",
+            answer=_after_warmup(lambda step, total, warmup, last: last ** ((step - warmup) / (total - warmup))),
+        ),
+        Misconception(
+            hint="You multiplied a warm-up by a cosine over all steps. The cosine starts where the warm-up ends.",
+            answer=lambda step, total, warmup, last: (
+                min(1.0, (step + 1) / max(1, warmup)) * _schedule(step, total, 0, last)
+            ),
+        ),
+        Misconception(
+            hint="Your cosine makes a whole turn and is back at 1 in the end. It is half a turn.",
+            answer=lambda step, total, warmup, last: _schedule(step, total, warmup, last, turn=2.0),
+        ),
+        Misconception(
+            hint="That is a straight line. The cosine stays near 1 at first and near `last` in the end.",
+            answer=_after_warmup(lambda step, total, warmup, last: 1 - (1 - last) * (step - warmup) / (total - warmup)),
+        ),
+        Misconception(
+            hint="Your cosine arrives one step early. The formula of 3.4 divides by total − warmup.",
+            answer=lambda step, total, warmup, last: _schedule(step, total - 1, warmup, last),
+        ),
+        Misconception(
+            hint="Your cosine goes up. It should be 1 after the warm-up: ½ (1 + cos …).",
+            answer=_after_warmup(lambda step, total, warmup, last: 1 + last - _schedule(step, total, warmup, last)),
+        ),
+        Misconception(
+            hint="Your cosine is one step ahead: step `warmup` still has the full rate. Only the warm-up counts from "
+            "step + 1.",
+            answer=lambda step, total, warmup, last: _schedule(step, total, warmup, last, late=1),
+        ),
+        Misconception(
+            hint="The warm-up is missing: before step `warmup` the rate rises in a straight line, (step + 1) / warmup.",
+            answer=lambda step, total, warmup, last: _schedule(step, total, 0, last),
+        ),
+        Misconception(
+            hint="math.cos takes radians: half a turn is π, not 180.",
+            answer=lambda step, total, warmup, last: _schedule(step, total, warmup, last, turn=180 / math.pi),
+        ),
+        Misconception(
+            hint="`//` leaves out what is behind the decimal point, so your warm-up is 0 until it ends: use `/`.",
+            answer=lambda step, total, warmup, last: (
+                (step + 1) // warmup if step < warmup else _schedule(step, total, warmup, last)
+            ),
+        ),
+        Misconception(
+            hint="You multiplied by `last`, so your cosine starts there. It starts at 1 and ends at `last`.",
+            answer=_after_warmup(lambda step, total, warmup, last: last * _schedule(step, total, warmup)),
+        ),
+        Misconception(
+            hint="You multiplied the share by 1 − last and did not add `last`. So your cosine starts below 1 and ends "
+            "at 0.",
+            answer=_after_warmup(lambda step, total, warmup, last: (1 - last) * _schedule(step, total, warmup)),
         ),
     ],
 )
