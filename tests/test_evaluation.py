@@ -14,6 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from torch import nn
 
+from simclr_lib import loop
 from simclr_lib.data import ImageDataset, few_labels, split_indices
 from simclr_lib.errors import SimCLRError
 from simclr_lib.evaluation import (
@@ -27,6 +28,7 @@ from simclr_lib.evaluation import (
     knn_predict,
     labels_needed,
     linear_probe,
+    logistic,
     make_film,
     pixel_features,
     project,
@@ -295,6 +297,23 @@ def test_the_solver_of_the_probe_leaves_the_global_random_numbers_alone():
     before = torch.get_rng_state()
     logistic_heads(train[None], train_labels[None], num_classes=4)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_steps_that_are_too_small_to_be_divided_take_one_core_and_leave_the_others_as_they_were(monkeypatch):
+    seen, threads = [], torch.get_num_threads()
+    for module, step in ((logistic, "_logits"), (loop, "train_step")):
+        original = getattr(module, step)
+        monkeypatch.setattr(module, step, lambda *a, f=original: seen.append(torch.get_num_threads()) or f(*a))
+    torch.set_num_threads(2)
+    try:
+        for count, method, expected in ((60, "lbfgs", 1), (3_000, "lbfgs", 2), (60, "sgd", 1)):
+            features, labels = torch.randn(count, 256), torch.arange(count) % 20
+            linear_probe(features, labels, features[:20], labels[:20], method=method)
+            assert set(seen) == {expected}
+            assert torch.get_num_threads() == 2
+            seen.clear()
+    finally:
+        torch.set_num_threads(threads)
 
 
 def test_probe_on_noise_prefers_a_strong_penalty():

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from simclr_lib.choices import MAX_SEED
 from simclr_lib.data.labels import check_labels
+from simclr_lib.device import one_core
 from simclr_lib.errors import SimCLRError, require_range, unknown_name
 from simclr_lib.evaluation.checks import check_features
 from simclr_lib.evaluation.logistic import logistic_heads
@@ -154,5 +155,6 @@ def _sgd(features: Tensor, labels: Tensor, num_classes: int, seed: int) -> tuple
         indices = indices.to(features.device)
         return F.cross_entropy(head(features[indices]), labels[indices])
 
-    fit(head, batch_loss, len(features), config, description="output head")
+    with one_core():  # a step is too small to be divided: threads would wait for each other most of the time
+        fit(head, batch_loss, len(features), config, description="output head")
     return head.weight.detach(), head.bias.detach()

@@ -8,6 +8,7 @@ are added up: the sum is smallest where each of them is.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import product
 
@@ -16,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from simclr_lib.data import split_indices
+from simclr_lib.device import one_core
 from simclr_lib.seeding import initial_weights
 
 L2_GRID = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)  # for standardised features, from strong to weak
@@ -24,6 +26,7 @@ HELD_OUT = 0.2  # of each class, in a validation split
 VALIDATION_TOLERANCE = 1e-3  # largest entry of the gradient; enough to rank the penalties
 TOLERANCE = 3e-5
 AXES = 256  # strongest directions of the features whose curvature is known; the others share one
+ONE_CORE = 10_000_000  # multiplications for the logits of all problems, up to which more threads bring nothing
 FLAT = 1e-6  # least curvature: along a direction without variance and without penalty nothing has to be found
 
 
@@ -75,17 +78,20 @@ def logistic_heads(features: Tensor, labels: Tensor, num_classes: int, l2: float
         l2: strength of the penalty; None chooses one of `L2_GRID` for each data set, on validation splits of it.
         seed: random seed of the validation splits.
     """
-    coordinates, span = _within_their_span(features)
-    problems = _problems(coordinates, labels, num_classes)
-    if l2 is None:
-        tried, starts = _validate(problems, seed)
-        chosen = [max(accuracy, key=lambda strength: (accuracy[strength], strength)) for accuracy in tried]
-        start = torch.stack([starts[strength][p] for p, strength in enumerate(chosen)])
-    else:
-        tried, chosen = None, [l2] * len(features)
-        start = torch.zeros_like(problems.features[:, :1]).expand(-1, num_classes, -1)
-    everything = torch.ones_like(labels, dtype=torch.bool)[:, None]
-    solution = _solve(problems, everything, features.new_tensor(chosen), start[:, None], TOLERANCE)[:, 0]
+    kept = min(features.shape[1:])  # K, see `_within_their_span`
+    logits = features.shape[0] * features.shape[1] * kept * num_classes
+    with one_core() if logits <= ONE_CORE else nullcontext():
+        coordinates, span = _within_their_span(features)
+        problems = _problems(coordinates, labels, num_classes)
+        if l2 is None:
+            tried, starts = _validate(problems, seed)
+            chosen = [max(accuracy, key=lambda strength: (accuracy[strength], strength)) for accuracy in tried]
+            start = torch.stack([starts[strength][p] for p, strength in enumerate(chosen)])
+        else:
+            tried, chosen = None, [l2] * len(features)
+            start = torch.zeros_like(problems.features[:, :1]).expand(-1, num_classes, -1)
+        everything = torch.ones_like(labels, dtype=torch.bool)[:, None]
+        solution = _solve(problems, everything, features.new_tensor(chosen), start[:, None], TOLERANCE)[:, 0]
     weight = solution[..., :-1] if span is None else solution[..., :-1] @ span.mT
     return Heads(weight, solution[..., -1], chosen, tried or [None] * len(features))
 
