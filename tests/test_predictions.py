@@ -86,7 +86,19 @@ def test_a_question_that_is_asked_again_has_one_row(displayed, learner):
         predict("How many?", measured, decimals=0)
     predictions.predictions()
     assert displayed[-1].count("How many?") == 1
-    assert "<td>–</td><td>2</td>" in displayed[-1]
+    assert "<td>–</td><td>–</td>" in displayed[-1]  # what was measured stays hidden until there is a guess
+
+
+def test_a_cell_that_runs_again_keeps_the_guess(displayed, learner):
+    seen = []
+    predict("How high?", 58.94, lambda: seen.append("a figure"), unit="%")
+    learner(displayed[0], "20")
+    predict("How high?", 61.2, lambda: seen.append("another figure"), unit="%")
+    assert "You predicted 20 %; measured: 61.2 %." in displayed[1].reply.value
+    assert displayed[1].field.disabled
+    assert seen == ["a figure", "another figure"]
+    predictions.predictions()
+    assert "<td>20 %</td><td>61.2 %</td>" in displayed[-1]
 
 
 def test_where_nobody_can_answer_the_figure_is_there(displayed):

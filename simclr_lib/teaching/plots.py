@@ -297,14 +297,14 @@ def plot_similarities(similarities: Tensor, views: Tensor) -> Figure:
         axes.plot([i - 0.4, i + 0.4], [i - 0.4, i + 0.4], color="white", lw=1.5)
         for k in range(count):
             if k != i:
-                value = round(float(similarities[i, k]), 1) + 0.0  # adding 0 turns −0 into 0
+                value = round(float(similarities[i, k]), 2) + 0.0  # adding 0 turns −0 into 0
                 axes.text(
                     k,
                     i,
-                    f"{value:.1f}".replace("-", "−"),
+                    f"{value:.2f}".replace("-", "−"),
                     ha="center",
                     va="center",
-                    fontsize=8,
+                    fontsize=7,
                     color="k" if value > 0.2 else "w",
                 )
         thumbnail = OffsetImage(views[i].permute(1, 2, 0).numpy(), zoom=0.75, interpolation="nearest")
@@ -314,10 +314,12 @@ def plot_similarities(similarities: Tensor, views: Tensor) -> Figure:
                     thumbnail, xy, xybox=offset, boxcoords="offset points", frameon=False, annotation_clip=False
                 )
             )
-    axes.set_xticks([])
-    axes.set_yticks([])
+    axes.set_xticks(range(count))
+    axes.set_yticks(range(count))
+    axes.tick_params(length=0, labelsize=8)
+    axes.tick_params(axis="y", pad=34)  # beside the views
     axes.set_xlabel("candidate k")
-    axes.set_ylabel("anchor i", labelpad=34)
+    axes.set_ylabel("anchor i")
     figure.colorbar(matrix, label="cosine similarity", shrink=0.8)
     return figure
 

@@ -58,8 +58,12 @@ class Prediction(widgets.VBox):
         if not self.has_options and not is_number(guess):
             self._say("Please type a number.")
             return
-        self.guess = f"{guess} {self.unit}".strip()
         button.button_style = "primary"
+        self.settle(f"{guess} {self.unit}".strip())
+
+    def settle(self, guess: str) -> None:
+        """Take a guess, with its unit, and show what was measured."""
+        self.guess = guess
         for control in (self.field, *self.buttons):
             control.disabled = True
         self._say(f"You predicted {self.guess}; measured: {self.measured}.")
@@ -86,17 +90,20 @@ def predict(
 ) -> None:
     """Ask for a guess, and then show what was measured, with its figure.
 
-    Where nobody can answer, because the notebook is executed by a program, the figure is there without a guess.
-    The arguments are those of `Prediction`.
+    A cell that is run again keeps the guess. Where nobody can answer, because a program executes the notebook, the
+    figure is there without a guess. The arguments are those of `Prediction`.
 
     Raises:
         SimCLRError: the measured answer is not among the options.
     """
     if options and measured not in options:
         raise SimCLRError(f"the measured answer {measured!r} is not among the options {list(options)}.")
+    earlier = ASKED.get(question)
     ASKED[question] = prediction = Prediction(question, measured, reveal, options, unit, decimals)
     if somebody_answers():
         display(prediction)
+        if earlier and earlier.guess:
+            prediction.settle(earlier.guess)
         return
     display(HTML(f"<p><b>{escape(question)}</b> Measured: {escape(prediction.measured)}.</p>"))
     if reveal:
@@ -105,7 +112,11 @@ def predict(
 
 def predictions() -> None:
     """Display a table of the learner's guesses beside what was measured, and how many choices were right."""
-    rows = [(asked.question, asked.guess or "–", asked.measured) for asked in ASKED.values()]
+    waits = somebody_answers()  # an answer that nobody has guessed yet stays hidden
+    rows = [
+        (asked.question, asked.guess or "–", asked.measured if asked.guess or not waits else "–")
+        for asked in ASKED.values()
+    ]
     body = "".join("<tr>" + "".join(f"<td>{escape(text)}</td>" for text in row) + "</tr>" for row in rows)
     display(HTML(f"<table><tr><th>question</th><th>your guess</th><th>measured</th></tr>{body}</table>"))
     chosen = [asked for asked in ASKED.values() if asked.guess and asked.has_options]
