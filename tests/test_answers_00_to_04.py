@@ -388,6 +388,16 @@ WRONG_02 = [
     (nt_xent.partners, lambda n: torch.arange(n) ^ 1, "You have n entries"),
     (nt_xent.partners, lambda n: torch.arange(2 * n) // 2 * 2, "That is the first view of each image. It is"),
     (nt_xent.partners, lambda n: torch.arange(2 * n) // 2 * 2 + 1, "That is the second view of each image. It is"),
+    (
+        nt_xent.loss,
+        lambda z, t: (1 / masked(z, t).softmax(1)[torch.arange(len(z)), neighbour(z)]).mean(),
+        "The logarithm is missing: ",
+    ),
+    (
+        nt_xent.loss,
+        lambda z, t: masked(z, t).softmax(1)[torch.arange(len(z)), neighbour(z)].mean(),
+        "The logarithm is missing, and the sign",
+    ),
     (nt_xent.loss, by_another_name, "calls the library"),
     (nt_xent.loss, in_an_inner_function, "calls the library"),
     (
