@@ -396,7 +396,7 @@ WRONG_02 = [
     (
         nt_xent.loss,
         lambda z, t: masked(z, t).softmax(1)[torch.arange(len(z)), neighbour(z)].mean(),
-        "The logarithm is missing, and the sign",
+        "the mean probability of the partners",
     ),
     (nt_xent.loss, by_another_name, "calls the library"),
     (nt_xent.loss, in_an_inner_function, "calls the library"),

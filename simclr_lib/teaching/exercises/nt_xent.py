@@ -384,10 +384,6 @@ loss = Exercise(
             answer=lambda z, t: _loss(*_views(z), t).exp().mean(),
         ),
         Misconception(
-            hint="The logarithm is missing, and the sign: this is the mean of the partners' shares of the softmax.",
-            answer=lambda z, t: (-_loss(*_views(z), t)).exp().mean(),
-        ),
-        Misconception(
             hint="You set the diagonal to 0. But exp(0) = 1 still counts in the denominator: mask with −∞.",
             answer=lambda z, t: F.cross_entropy(_logits(*_views(z), t).fill_diagonal_(0), _partners(len(z) // 2)),
         ),
