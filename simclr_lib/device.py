@@ -135,17 +135,19 @@ def one_core() -> Iterator[None]:
 
 @contextmanager
 def equal_steps(device: torch.device) -> Iterator[None]:
-    """Prepare PyTorch for many steps of one size on a GPU, and undo that at the end. For a CPU, nothing changes.
+    """Prepare PyTorch for many steps of one size on a CUDA GPU, and undo that at the end. Elsewhere, nothing changes.
 
-    cuDNN tries its kernels for every size and takes the fastest. And the CPU draws the random views with one thread.
-    These draws are too small to be divided, and threads that wait for their next part keep the cores busy, so that two
-    trainings on one machine slow each other down several times (notebooks/results/cifar10-gpu-training.json).
+    cuDNN tries its kernels for every size and takes the fastest, unless PyTorch was told to be deterministic. And the
+    CPU draws the random views with one thread. These draws are too small to be divided, and threads that wait for their
+    next part keep the cores busy, so that two trainings on one machine slow each other down several times
+    (notebooks/results/cifar10-gpu-training.json).
     """
     if device.type != "cuda":
         yield
         return
     searches = torch.backends.cudnn.benchmark
-    torch.backends.cudnn.benchmark = True
+    deterministic = torch.backends.cudnn.deterministic or torch.are_deterministic_algorithms_enabled()
+    torch.backends.cudnn.benchmark = searches or not deterministic
     try:
         with one_core():
             yield

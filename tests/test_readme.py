@@ -135,25 +135,26 @@ def test_the_default_recipe_is_the_best_of_those_compared():
         assert PRESETS["cifar10"].resolved(32) == today
 
 
-def test_the_default_recipe_was_not_clearly_beaten_by_a_change_of_one_setting():
+def test_the_default_recipe_was_not_clearly_beaten_by_another_one():
     rows = measured("cifar10-gpu-recipes-45").results
     default, *others = (rows[f"SimCLR, {name}"] for name in ("LARS 4", "LARS 8", "batch 1024", "τ = 0.5", "3 layers"))
     assert len(rows) == 1 + len(others)
-    for column in ("knn", "labels_all"):
-        gains = [row[column]["mean"] - default[column]["mean"] for row in others]
-        assert all(0 < gain < 0.01 for gain in gains[:2])  # "less than one point above the default"
-        assert all(gain < 0 for gain in gains[2:])  # "are worse"
+    gains = [{column: row[column]["mean"] - default[column]["mean"] for column in default} for row in others]
+    assert all(0 < gain < 0.013 for row in gains[:2] for gain in row.values())  # "little more than one point at most"
+    assert gains[2]["knn"] < -0.04  # "clearly lower"
+    assert gains[2]["labels_all"] < 0 < gains[2]["labels_10"]
+    assert all(-0.02 < gain < 0 for gain in gains[3].values())  # "lower in every column, by less than two points"
 
 
 def test_after_many_epochs_neither_recipe_is_better_in_everything():
     first, second = measured("cifar10-gpu-simclr"), measured("cifar10-gpu-simclr-lars8")
-    changed = {name for name, value in first.config.items() if second.config.get(name, value) != value}
-    assert changed >= {"lr", "temperature"}
+    assert (first.config["temperature"], second.config["temperature"]) == (0.5, 0.2)
+    assert second.config["lr"] == 4 * 2.0  # of 2.0, which was the default at batch 512
     assert (first.config["epochs"], second.config["epochs"]) == (500, 500)
     before, after = (file.results["SimCLR"] for file in (first, second))
     gains = {column: after[column]["mean"] - before[column]["mean"] for column in before}
     assert {column for column, gain in gains.items() if gain > 0} == {"labels_all", "labels_all_sgd"}
-    assert gains["labels_all"] < 0.01  # "a little better"
+    assert gains["labels_all"] < 0.005  # "no clear lead"
 
 
 def test_the_speed_on_a_gpu_is_that_of_the_log():

@@ -243,24 +243,29 @@ def gpu_speed(before: Result, at_512: Result, at_1024: Result, training: Result)
             parts.items(), (*earlier, "LARS step", "whole step, compiled, LARS", None), strict=True
         )
     ]
-    header = ["milliseconds, compiled", *(f"batch {file.config['batch_size']:,}" for file in (at_512, at_512, at_1024))]
+    header = ["milliseconds", *(f"batch {file.config['batch_size']:,}" for file in (at_512, at_512, at_1024))]
     header[1] += f", commit {before.environment['commit']}"
     speed = {name: row["images_per_second"] for name, row in training.results.items()}
     alone, lightly = speed["alone"], before.results["lightly's documented loop, 16 workers"]["images_per_second"]
+    step = 1e3 * float(str(training.config["batch_size"])) / alone
     share = alone * training.extra["gflop_per_image"] / (1e3 * training.extra["peak_tflops"])
     crowded, single = speed["each of two trainings, 16 threads"], speed["each of two trainings, one thread"]
     where = training.environment
     said = (
         f"`simclr train --compile` takes in {alone:,.0f} images/s at batch {training.config['batch_size']}: "
-        f"{50_000 / alone:.2f} seconds for 50,000 images, {alone / lightly:.1f} × lightly's documented loop with 16 "
-        f"workers ({lightly:,.0f} images/s, measured earlier on such a machine), and {percentage(share)} of what a "
-        "large matrix product reaches. With its measurements and checkpoints it is "
-        f"{speed['alone, with its pauses']:,.0f} images/s. "
+        f"{step:.1f} milliseconds for a step, {50_000 / alone:.2f} seconds for "
+        f"50,000 images, and {percentage(share)} of what a large matrix product reaches. With its measurements and "
+        f"checkpoints it is {speed['alone, with its pauses']:,.0f} images/s. lightly's documented loop with 16 workers "
+        f"took in {lightly:,.0f} images/s on such a machine; that loop waited for the GPU after every step. "
         f"When two trainings shared the GPU, each took in {crowded:,.0f} images/s with 16 threads of the CPU, and "
-        f"{single:,.0f} with one. So training on a GPU now draws its views with one thread."
+        f"{single:,.0f} with one (OMP_NUM_THREADS=1). So training on a GPU now draws its views with one thread."
     )
     commands = ", ".join(f"`{file.environment['command']}`" for file in (at_512, at_1024))
-    how = f"{commands}, on {where['device']} with {threads(at_512.environment)} of the CPU, torch {where['torch']}."
+    how = (
+        f"{commands}, on {where['device']} with {threads(at_512.environment)} of the CPU, compiled, "
+        f"torch {where['torch']}. The first column was measured by scripts beside the project, with "
+        f"{threads(before.environment)}; there, only the network was compiled."
+    )
     return "\n\n".join([markdown(header, rows), how, said])
 
 

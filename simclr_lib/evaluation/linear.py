@@ -155,6 +155,6 @@ def _sgd(features: Tensor, labels: Tensor, num_classes: int, seed: int) -> tuple
         indices = indices.to(features.device)
         return F.cross_entropy(head(features[indices]), labels[indices])
 
-    with one_core():  # a step is too small to be divided: threads would wait for each other most of the time
+    with one_core():  # in steps as small as these, threads wait for each other most of the time on a busy machine
         fit(head, batch_loss, len(features), config, description="output head")
     return head.weight.detach(), head.bias.detach()

@@ -26,7 +26,7 @@ HELD_OUT = 0.2  # of each class, in a validation split
 VALIDATION_TOLERANCE = 1e-3  # largest entry of the gradient; enough to rank the penalties
 TOLERANCE = 3e-5
 AXES = 256  # strongest directions of the features whose curvature is known; the others share one
-ONE_CORE = 10_000_000  # multiplications for the logits of all problems, up to which more threads bring nothing
+ONE_CORE = 10_000_000  # multiplications for the logits of all problems, up to which one core is as fast as two
 FLAT = 1e-6  # least curvature: along a direction without variance and without penalty nothing has to be found
 
 

@@ -162,7 +162,8 @@ class Run:
     """The observer of a training loop that keeps a run in a folder.
 
     Every random choice is a function of seed and step (`simclr_lib.loop`), so model, optimiser, step and, in float16,
-    the scale of the gradients are all that it takes to continue a run bit for bit.
+    the scale of the gradients are all that it takes to continue a run: on a CPU bit for bit, on a GPU up to the kernels
+    that cuDNN chooses.
 
     Use it as a context manager around training: within it, Ctrl-C (or the SIGTERM of a job scheduler) finishes the
     step, saves and raises `Interrupted`; a second Ctrl-C stops at once. With several processes all call it, and the
