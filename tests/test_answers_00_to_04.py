@@ -135,12 +135,6 @@ def in_eval(encoder, images):
 
 WRONG_00 = [
     (page.make_views, views_for_a_list, "second half of your batch is unchanged"),
-    (page.make_views, lambda b, augment: [augment(x) for _ in range(2) for x in b], "the network takes one tensor"),
-    (
-        page.make_views,
-        lambda b, a: np.stack([a(x).numpy() for _ in range(2) for x in b]),
-        "the network takes one tensor",
-    ),
     (page.make_views, lambda b, augment: augment(torch.cat([b, b])), "all images get the same draw"),
     (
         page.make_views,
@@ -219,6 +213,8 @@ WRONG_00 = [
 RIGHT_00 = [
     (page.make_views, shape_first),
     (page.make_views, second_views_first),
+    (page.make_views, lambda b, augment: [augment(x) for _ in range(2) for x in b]),
+    (page.make_views, lambda b, augment: np.stack([augment(x).numpy() for _ in range(2) for x in b])),
     (page.make_views, lambda b, augment: torch.stack([augment(x) for x in b.repeat(2, 1, 1, 1)])),
     (page.similarities, lambda z, t: torch.einsum("id,jd->ij", unit(z), unit(z)).div(t)),
     (page.similarities, lambda z, t: (z / t**0.5 / z.norm(dim=1)[:, None]) @ (z / t**0.5 / z.norm(dim=1)[:, None]).T),

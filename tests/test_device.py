@@ -156,6 +156,9 @@ def test_steps_on_a_gpu_leave_the_cores_to_others_and_the_settings_as_they_were(
         with pytest.raises(KeyboardInterrupt), device.equal_steps(torch.device("cuda")):
             stop_with(torch.get_num_threads(), torch.backends.cudnn.benchmark)
         assert seen == [1, True]
+        monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
+        with device.equal_steps(torch.device("cuda")):  # then the kernels must not depend on a race
+            assert not torch.backends.cudnn.benchmark
         assert (torch.get_num_threads(), torch.backends.cudnn.benchmark) == (2, False)
     finally:
         torch.set_num_threads(threads)

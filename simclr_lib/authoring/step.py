@@ -128,7 +128,7 @@ def main(words: Sequence[str] | None = None) -> None:
     config = TrainConfig(batch_size=chosen.batch_size, width=chosen.width).resolved(SIZE, device)
     out = chosen.out or Path(f"notebooks/results/step-{chosen.batch_size}.json")
     command = ["python", "-m", "simclr_lib.authoring.step", *(sys.argv[1:] if words is None else words)]
-    with equal_steps(device):  # the file says how many threads that are
+    with equal_steps(device):  # also while the file is written: it says with how many threads
         measure(config, device, chosen.seconds).write(out, device, shlex.join(command))
 
 

@@ -83,7 +83,7 @@ def bench(file: Result) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in file.extra["versions"].items())
     how = (
         f"`{where['command']}`: {file.extra['statistic']} of {file.extra['n']} on {where['device']} with "
-        f"{where['threads']} threads, torch {where['torch']}, {versions}."
+        f"{threads(where)}, torch {where['torch']}, {versions}."
     )
     peak = file.extra["peak"]
     how += (
@@ -157,7 +157,7 @@ def plan(file: Result) -> str:
     head = ["processes", "compute + loss + exchange, ms", "step, ms", "measured, ms", "memory each, GB", "measured, GB"]
     how = (
         f"`{where['command']}`: {file.config['batch_size']} images per step, median of 5 on {where['device']} with "
-        f"{where['threads']} threads, which the processes share; torch {where['torch']}."
+        f"{threads(where)}, which the processes share; torch {where['torch']}."
     )
     return "\n\n".join([markdown(head, rows), how])
 
@@ -225,23 +225,21 @@ def beside_published(
 def gpu_speed(before: Result, at_512: Result, at_1024: Result, training: Result) -> str:
     """The milliseconds of a pretraining step on a GPU, part by part, and the speed of training there."""
 
-    def milliseconds(file: Result, row: str | None) -> str:
+    def milliseconds(file: Result, row: str) -> str:
         return f"{file.results[row]['milliseconds']:.1f}" if row else "–"
 
-    parts = {
-        "network and loss, forward and backward": "network and loss, forward and backward, compiled",
-        "making two views": "make two views, compiled",
-        "drawing their parameters, on the CPU": "draw two views, compiled",
-        "LARS": "LARS, of the encoder",
-        "the whole step": "whole step, compiled",
-        "the whole step as one CUDA graph": "whole step, one CUDA graph, compiled",
-    }
-    earlier = (parts["network and loss, forward and backward"], "apply two views", "sample two views on the CPU")
+    network = "network and loss, forward and backward"
+    parts = [  # name, row of the first file, row of the two others
+        (network, f"{network}, compiled", f"{network}, compiled"),
+        ("making two views", "apply two views", "make two views, compiled"),
+        ("drawing their parameters, on the CPU", "sample two views on the CPU", "draw two views, compiled"),
+        ("LARS", "LARS step", "LARS, of the encoder"),
+        ("the whole step", "whole step, compiled, LARS", "whole step, compiled"),
+        ("the whole step as one CUDA graph", "", "whole step, one CUDA graph, compiled"),
+    ]
     rows = [
-        [name, milliseconds(before, old), milliseconds(at_512, row), milliseconds(at_1024, row)]
-        for (name, row), old in zip(
-            parts.items(), (*earlier, "LARS step", "whole step, compiled, LARS", None), strict=True
-        )
+        [name, milliseconds(before, old), milliseconds(at_512, new), milliseconds(at_1024, new)]
+        for name, old, new in parts
     ]
     header = ["milliseconds", *(f"batch {file.config['batch_size']:,}" for file in (at_512, at_512, at_1024))]
     header[1] += f", commit {before.environment['commit']}"
